@@ -1,0 +1,86 @@
+# Everything a developer types. Needs Python 3.11 or newer and make; the rest is
+# installed into .venv from the lock file, each download checked against its hash.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+# Of `make demo`: the folder to read and the manifest to write.
+DIR ?= .
+OUT ?= checksums.sha256
+
+# Of `make serve`: flags for the daemon, as in `make serve ARGS="--log-level debug"`.
+ARGS ?=
+
+# Of `make test` and `make test-debug`: flags for pytest, as in `make test TESTS="-k claim"`.
+TESTS ?=
+
+SOURCES := broker protocol clients/python
+# Tests that are run once more with asyncio's debug mode: those that drive an event loop.
+DEBUG_TESTS := tests/broker tests/client tests/store
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help venv lock serve demo test test-debug check bench format clean
+
+help: ## show this list
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+venv: $(STAMP) ## set up .venv (every other target does so by itself)
+
+$(STAMP): requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Packhorse needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1)." >&2; \
+		echo "Name another one: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+		echo "$(PYTHON) cannot make virtual environments (on Debian: apt install python3-venv)." >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+lock: $(STAMP) ## renew requirements/*.txt from pyproject.toml (UPGRADE=1: newest versions)
+	$(call compile,requirements/broker.txt,--extra broker)
+	$(call compile,requirements/dev.txt,--extra broker --group dev)
+
+# One lock for every platform and Python version, with hashes and without an index address.
+define compile
+$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-emit-package packhorse \
+	--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) \
+	pyproject.toml $(2) --output-file $(1)
+endef
+
+serve: $(STAMP) ## start a broker with its embedded store (ARGS: its flags)
+	$(BIN)/packhorse serve $(ARGS)
+
+demo: $(STAMP) ## checksum every file below DIR into OUT, losing a runner on the way
+	$(BIN)/python -m examples.checksum --dir "$(DIR)" --out "$(OUT)"
+
+test: $(STAMP) ## run all tests and show branch coverage
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest $(TESTS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+test-debug: $(STAMP) ## run the tests that use an event loop in asyncio's debug mode
+	PYTHONASYNCIODEBUG=1 $(BIN)/python -X dev -m pytest $(DEBUG_TESTS) $(TESTS)
+
+check: $(STAMP) ## run the linter, the format check, the types and the architecture test
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/python -m pytest --quiet tests/test_architecture.py
+
+bench: $(STAMP) ## measure lifecycles a second and the broker's CPU for each
+	$(BIN)/python benchmarks/lifecycle.py
+
+format: $(STAMP) ## lay out the code and mend what the linter can
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean: ## remove the environment, caches and reports
+	rm -rf $(VENV) .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	find $(SOURCES) -name '*.egg-info' -prune -exec rm -rf {} +
+	find $(SOURCES) tests -name __pycache__ -prune -exec rm -rf {} +

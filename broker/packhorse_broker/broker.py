@@ -1,0 +1,259 @@
+"""The whole broker, put together: every part is made here and handed what it needs.
+
+broker = Broker(config, store_url)
+await broker.start()      listens; raises StoreError, ListenError
+await broker.drain()      announces its going away and lets clients leave
+await broker.close()      commits what was asked, closes everything
+"""
+
+import asyncio
+import importlib.metadata
+import secrets
+import socket
+from collections.abc import Coroutine
+from typing import Any, Final
+
+import structlog
+
+from packhorse_broker.clock import StoreClock
+from packhorse_broker.config import Config
+from packhorse_broker.delivery import Delivery
+from packhorse_broker.dispatch import Dispatch
+from packhorse_broker.fanout import Fanout
+from packhorse_broker.feeder import Feeder
+from packhorse_broker.jobs.model import Rules
+from packhorse_broker.notices import Notices
+from packhorse_broker.operations import Operations
+from packhorse_broker.reception import Reception
+from packhorse_broker.server import Server
+from packhorse_broker.sessions import Sessions
+from packhorse_broker.store.committer import Committer
+from packhorse_broker.store.errors import StoreUnavailable
+from packhorse_broker.store.keys import ClientKeys, PartitionKeys
+from packhorse_broker.store.link import StoreAddress
+from packhorse_broker.store.reader import Reader
+from packhorse_broker.store.registry import Registry
+from packhorse_broker.store.schema import StoreIdentity, open_schema
+from packhorse_broker.store.subscription import Publisher
+from packhorse_broker.store.transaction import Lane
+from packhorse_broker.sweeper import Sweeper
+from packhorse_broker.watching import Watching
+from packhorse_protocol.messages import BrokerInfo, Drain
+
+_log = structlog.get_logger(__name__)
+
+LIBRARY: Final = f"packhorse {importlib.metadata.version('packhorse')}"
+
+STORE_RETRY_S: Final = (0.05, 2.0)
+"""First and longest pause between looks for a store that is not there at the start."""
+
+LEAVING_FLUSHES: Final = 3
+"""A client's removal ends after so many periods in which brokers compare notes with the store."""
+
+
+class Broker:
+    """One broker over one store. `draining` is set once it goes away."""
+
+    def __init__(self, config: Config, store_url: str) -> None:
+        self.config = config
+        self.id = config.broker_name or f"broker-{secrets.token_hex(4)}"
+        self.draining = False
+        self.sessions = Sessions()
+        self._started_ms = 0
+        self._identity: StoreIdentity | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._clock = StoreClock()
+        self._keys = PartitionKeys(config.prefix, 0)
+        self._client_keys = ClientKeys(config.prefix)
+        self._address = StoreAddress(
+            url=store_url, timeout_ms=config.store_timeout_ms, client_name=f"packhorse:{self.id}"
+        )
+        writer = secrets.token_hex(6)
+        self._registry = Registry(
+            Lane(self._address, self._client_keys.writer(writer)), self._client_keys
+        )
+        self._reader = Reader(self._lane(writer), self._keys)
+        self._publisher = Publisher(self._lane(writer), self._keys.events)
+        self._feeder = Feeder(self.sessions, lambda work: self._committer.submit(work))
+        self._delivery = Delivery(self.sessions, self._reader, self._spawn)
+        self._watching = Watching(self._reader)
+        self._fanout = Fanout(
+            self.sessions, self._feeder, self._delivery, self._watching, self._spawn
+        )
+        self._notices = Notices(
+            self.id,
+            self._address,
+            self._keys.events,
+            self._publisher,
+            heard=self._fanout.heard,
+            missed=self._fanout.missed,
+        )
+        self._committer = Committer(
+            self._lane(writer),
+            self._keys,
+            Rules(
+                failed_retention_ms=config.failed_retention_ms,
+                max_log_entries=config.max_log_entries,
+            ),
+            self._clock,
+            wait_ms=config.store_timeout_ms,
+            publish=self._notices.of_changes,
+            committed=self._fanout.committed,
+        )
+        self._operations = Operations(
+            self._committer,
+            self._reader,
+            self._registry,
+            self._clock,
+            broker=self.id,
+            leaving_ms=LEAVING_FLUSHES * config.last_response_flush_ms,
+            close_session=self._fanout.close_session,
+        )
+        self._sweeper = Sweeper(
+            self.sessions,
+            self._registry,
+            self._reader,
+            self._operations,
+            self._feeder,
+            self._notices,
+            self._clock,
+            sweep_ms=config.sweep_ms,
+            flush_ms=config.last_response_flush_ms,
+        )
+        self._server: Server | None = None
+
+    def _lane(self, writer: str) -> Lane:
+        return Lane(self._address, self._keys.writer(writer))
+
+    @property
+    def server(self) -> Server:
+        assert self._server is not None, "the broker has not been started"
+        return self._server
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where it listens."""
+        return self.server.addresses
+
+    # -- its life
+
+    async def start(self) -> None:
+        """Waits for the store, however long; then listens.
+
+        Raises SchemaRefused, ListenError.
+        """
+        await self._wait_for_store()
+        lane = Lane(self._address, self._client_keys.writer(secrets.token_hex(6)))
+        try:
+            self._identity = await open_schema(lane, self._client_keys, self._clock.now_ms())
+        finally:
+            await lane.close()
+        self._started_ms = self._clock.now_ms()
+        self._committer.start()
+        reception = Reception(
+            self.config,
+            self.sessions,
+            self._registry,
+            self._reader,
+            self._clock,
+            self._feeder,
+            self._delivery,
+            self._watching,
+            broker=self.id,
+            library=LIBRARY,
+            store=self._identity.id,
+            connected=self._say_connected,
+            spawn=self._spawn,
+        )
+        self._server = Server(self.config, reception)
+        reception.dispatch = Dispatch(
+            self.config,
+            self._operations,
+            self._reader,
+            self._feeder,
+            self._delivery,
+            self._watching,
+            self,
+            self._spawn,
+        )
+        self._tasks = [
+            asyncio.create_task(self._notices.run(), name="packhorse-notices"),
+            asyncio.create_task(self._sweeper.run(), name="packhorse-sweeper"),
+        ]
+        await self._server.start()
+        _log.info("broker.ready", broker=self.id, listen=self.addresses, store=self._identity.id)
+
+    async def _wait_for_store(self) -> None:
+        pause_s, longest_s = STORE_RETRY_S
+        while True:
+            try:
+                self._clock.set(await self._registry.time_ms())
+                return
+            except StoreUnavailable as error:
+                _log.warning("store.waiting", error=str(error), retry_in_s=pause_s)
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, longest_s)
+
+    async def drain(self) -> None:
+        """Takes in no work, tells every client, and waits a bounded time until they are gone."""
+        self.draining = True
+        self._feeder.paused = True
+        await self.server.stop_listening()
+        self.server.broadcast(Drain(grace_ms=self.config.drain_ms))
+        _log.info("broker.draining", connections=self.server.connections)
+        try:
+            async with asyncio.timeout(self.config.drain_ms / 1000):
+                await self.server.emptied()
+        except TimeoutError:
+            _log.warning("broker.drain_timeout", connections=self.server.connections)
+
+    async def close(self) -> None:
+        """Ends at once but for what was asked already: that is committed and answered."""
+        self.draining = True
+        self._feeder.paused = True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._committer.close()
+        if self._server is not None:
+            await self._server.close()
+        try:
+            await self._registry.withdraw_broker(self.id)
+        except StoreUnavailable as error:
+            _log.warning("store.unavailable", error=str(error))
+        await self._reader.close()
+        await self._publisher.close()
+        await self._registry.close()
+        _log.info("broker.closed", broker=self.id)
+
+    async def attach(self, connected: socket.socket) -> None:
+        """Serves a socket whose other end is a client in this process."""
+        await self.server.attach(connected)
+
+    # -- what the parts ask back
+
+    async def info(self) -> BrokerInfo:
+        assert self._identity is not None
+        return BrokerInfo(
+            broker=self.id,
+            library=LIBRARY,
+            store=self._identity.id,
+            schema=self._identity.schema,
+            started_ms=self._started_ms,
+            now_ms=self._clock.now_ms(),
+            connections=self.server.connections,
+            clients=await self._registry.count(),
+        )
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        self.server.spawn(work)
+
+    def _say_connected(self, client: str, connection: str) -> None:
+        if self._notices.peers:
+            self._spawn(self._tell_connected(client, connection))
+
+    async def _tell_connected(self, client: str, connection: str) -> None:
+        try:
+            await self._notices.say_connected(client, connection)
+        except StoreUnavailable as error:
+            _log.warning("notices.lost", error=str(error))

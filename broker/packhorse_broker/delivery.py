@@ -1,0 +1,104 @@
+"""Brings outcomes to their handlers, at least once, until each says `handled`.
+
+A connected handler gets an outcome when the job ends, within a window of outcomes that it has
+not answered. Past the window, and for everything that ended while it was away, the store knows
+what it is owed, and that is read once there is room again.
+"""
+
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final
+
+import structlog
+
+from packhorse_broker.jobs.model import Job
+from packhorse_broker.sessions import Session, Sessions
+from packhorse_broker.store.changes import Change
+from packhorse_broker.store.errors import StoreUnavailable
+from packhorse_broker.store.reader import Reader
+from packhorse_broker.store.records import CorruptRecord
+from packhorse_broker.views import outcome_view
+
+_log = structlog.get_logger(__name__)
+
+WINDOW: Final = 1_000
+"""Outcomes sent to one handler and not answered yet; more wait in the store."""
+
+PAGE: Final = 100
+"""Outcomes read from the store at once: each may be a megabyte."""
+
+Spawn = Callable[[Coroutine[Any, Any, None]], None]
+
+
+class Delivery:
+    """`changed` after each commit, `catch_up` after a resume, `handled` when a handler answers."""
+
+    def __init__(self, sessions: Sessions, reader: Reader, spawn: Spawn) -> None:
+        self._sessions = sessions
+        self._reader = reader
+        self._spawn = spawn
+        self._reading: set[Session] = set()
+
+    def changed(self, change: Change) -> None:
+        """A job ended, or a finished one got another handler."""
+        job = change.job
+        if change.removed or not job.state.finished:
+            return
+        known = () if change.finished or change.before is None else change.before.handlers
+        for handler in job.handlers:
+            session = self._sessions.get(handler)
+            if session is not None and handler not in known:
+                self._offer(session, job)
+
+    def handled(self, session: Session, jobs: Sequence[str]) -> None:
+        """These were dealt with: there is room for others."""
+        session.owed.difference_update(jobs)
+        if session.behind and len(session.owed) <= WINDOW // 2:
+            self.catch_up(session)
+
+    def owed(self, client: str) -> None:
+        """The store holds outcomes for a client, says another broker."""
+        session = self._sessions.get(client)
+        if session is not None:
+            self.catch_up(session)
+
+    def catch_up(self, session: Session) -> None:
+        """Reads what the client is owed and pushes it, as far as there is room."""
+        session.behind = True
+        if session not in self._reading:
+            self._reading.add(session)
+            self._spawn(self._catch_up(session))
+
+    def _offer(self, session: Session, job: Job) -> None:
+        if job.id in session.owed:
+            return
+        if job.outcome_apart or len(session.owed) >= WINDOW or not session.outlet.has_room():
+            self.catch_up(session)
+            return
+        session.owed.add(job.id)
+        session.push_outcome(outcome_view(job))
+
+    async def _catch_up(self, session: Session) -> None:
+        try:
+            while session.behind and not session.closed:
+                room = WINDOW - len(session.owed)
+                if room <= 0 or not session.outlet.has_room():
+                    return
+                session.behind = False
+                ids = await self._reader.owed_to(session.client, WINDOW)
+                new = [job_id for job_id in ids if job_id not in session.owed]
+                page = new[: min(room, PAGE)]
+                if len(new) > len(page) or len(ids) == WINDOW:
+                    session.behind = True
+                if not page:
+                    return
+                for job in await self._reader.jobs(page):
+                    if job is not None and job.id not in session.owed:
+                        session.owed.add(job.id)
+                        session.push_outcome(outcome_view(job))
+        except StoreUnavailable as error:
+            session.behind = True
+            _log.warning("delivery.waits", client=session.client, error=str(error))
+        except CorruptRecord as error:
+            _log.error("store.corrupt_record", client=session.client, error=str(error))
+        finally:
+            self._reading.discard(session)

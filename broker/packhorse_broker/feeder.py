@@ -1,0 +1,173 @@
+"""Pairs runners that have room with jobs that wait: claims by credit.
+
+For each type at most one draw is under way. It carries one claim for each free place, in turn
+over the runners, and what it brings is pushed. A queue is drawn from again while it may hold
+more, and whenever something says that it might.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from packhorse_broker.contents import pack_error
+from packhorse_broker.jobs.commands import Claim, Fail, Release
+from packhorse_broker.jobs.model import Applied
+from packhorse_broker.sessions import Session, Sessions
+from packhorse_broker.store.work import Draw, Result, Submission, Work
+from packhorse_broker.views import claim_view
+from packhorse_protocol.messages import Error
+
+_log = structlog.get_logger(__name__)
+
+MAX_DRAW: Final = 500
+"""Claims in one draw: half a batch, so that what runners report is never crowded out."""
+
+EMPTY_DRAWS: Final = 3
+"""Draws in a row that got nothing though the queue was not empty (other brokers were quicker),
+after which the type waits for the next sign of work."""
+
+NONCE_BYTES: Final = 8
+
+
+class Feeder:
+    """`offer` when a runner may have room, `queued` when a type may have jobs."""
+
+    def __init__(self, sessions: Sessions, submit: Callable[[Work], None]) -> None:
+        self._sessions = sessions
+        self._submit = submit
+        self._takers: dict[str, dict[Session, None]] = {}
+        self._may_wait: dict[str, int] = {}
+        """Types whose queue may hold jobs, and how many draws in a row brought none."""
+        self._drawing: set[str] = set()
+        self._pump_due = False
+        self.paused = False
+        """Set while the broker drains: no further claims."""
+
+    def take(self, session: Session, types: dict[str, int], credit: int) -> None:
+        """Replaces what the runner takes."""
+        self.leave(session)
+        session.takes = types
+        session.credit = credit
+        for job_type, most in types.items():
+            if most:
+                self._takers.setdefault(job_type, {})[session] = None
+        self.offer(session)
+
+    def leave(self, session: Session) -> None:
+        """The runner takes nothing more."""
+        for job_type in session.takes:
+            takers = self._takers.get(job_type, {})
+            takers.pop(session, None)
+            if not takers:
+                self._takers.pop(job_type, None)
+        session.takes = {}
+
+    def offer(self, session: Session) -> None:
+        """The runner may have room: jobs of any type that it takes may wait."""
+        for job_type, most in session.takes.items():
+            if most:
+                self.queued(job_type)
+
+    def queued(self, job_type: str) -> None:
+        """Jobs of this type may wait."""
+        if job_type in self._takers:
+            self._may_wait[job_type] = 0
+            self._pump_soon()
+
+    def queued_all(self) -> None:
+        """Jobs of any type may wait: something may have been missed."""
+        for job_type in self._takers:
+            self.queued(job_type)
+
+    def _pump_soon(self) -> None:
+        if not self._pump_due and not self.paused:
+            self._pump_due = True
+            asyncio.get_running_loop().call_soon(self._pump)
+
+    def _pump(self) -> None:
+        self._pump_due = False
+        if self.paused:
+            return
+        for job_type in [name for name in self._may_wait if name not in self._drawing]:
+            empty_draws = self._may_wait.pop(job_type)
+            places = self._places(job_type)
+            if places:
+                self._draw(job_type, places, empty_draws)
+
+    def _places(self, job_type: str) -> list[Session]:
+        """Free places for a type, reserved, in turn over its runners.
+
+        Without any the type is left alone: a runner that gets room offers it.
+        """
+        takers = self._takers.get(job_type, {})
+        room = {session: session.room_for(job_type) for session in takers}
+        places: list[Session] = []
+        while len(places) < MAX_DRAW and any(room.values()):
+            for session in [session for session, places_left in room.items() if places_left]:
+                room[session] -= 1
+                session.reserve(job_type)
+                places.append(session)
+        if places:
+            takers[places[0]] = takers.pop(places[0])
+        return places
+
+    def _draw(self, job_type: str, places: list[Session], empty_draws: int) -> None:
+        self._drawing.add(job_type)
+        nonces = os.urandom(NONCE_BYTES * len(places))
+        claims = [
+            Claim(session.client, nonces[NONCE_BYTES * i : NONCE_BYTES * (i + 1)])
+            for i, session in enumerate(places)
+        ]
+
+        def drawn(claimed: list[Applied], may_hold_more: bool) -> None:
+            self._drawing.discard(job_type)
+            for session in places:
+                session.unreserve(job_type)
+            for applied in claimed:
+                self.give(applied)
+            if may_hold_more and (claimed or empty_draws < EMPTY_DRAWS):
+                self._may_wait.setdefault(job_type, 0 if claimed else empty_draws + 1)
+            if self._may_wait:
+                self._pump_soon()
+
+        self._submit(Draw(job_type, claims, drawn))
+
+    def give(self, applied: Applied) -> None:
+        """Pushes a granted claim to its runner's newest connection.
+
+        Where there is none any more the claim goes back: nobody has seen it, so no attempt is
+        spent and no timeout need be waited for.
+        """
+        job = applied.job
+        assert job.runner is not None
+        assert job.token is not None
+        session = self._sessions.get(job.runner)
+        if session is None:
+            self._submit(Submission([(job.id, Release(job.runner, job.token))], _ignored))
+        elif session.hold(job.id, job.type, job.token):
+            if job.body is None:
+                self._give_up(session, applied)
+            else:
+                session.push_claim(claim_view(job))
+
+    def _give_up(self, session: Session, applied: Applied) -> None:
+        """A claimed job whose body is not in the store can't run: it fails and says so."""
+        job = applied.job
+        assert job.token is not None
+        _log.error("store.body_missing", job=job.id)
+        error = pack_error(Error(type="BodyMissing", message="the store has lost the payload"))
+
+        token = job.token
+
+        def failed(_: list[Result]) -> None:
+            session.let_go(job.id, token)
+
+        command = Fail(session.client, job.token, error, retry=False)
+        self._submit(Submission([(job.id, command)], failed))
+
+
+def _ignored(_: list[Result]) -> None:
+    """A claim that can't be given back ends with its client's timeout."""

@@ -1,0 +1,233 @@
+"""Who comes in and who goes: hello, resume, and the end of a session."""
+
+import hashlib
+import secrets
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+import structlog
+
+from packhorse_broker.clock import StoreClock
+from packhorse_broker.config import Config
+from packhorse_broker.delivery import Delivery
+from packhorse_broker.dispatch import Dispatch
+from packhorse_broker.feeder import Feeder
+from packhorse_broker.jobs.model import Job, State
+from packhorse_broker.operations import new_id
+from packhorse_broker.server import Connection
+from packhorse_broker.sessions import Session, Sessions
+from packhorse_broker.store.errors import StoreUnavailable
+from packhorse_broker.store.reader import Reader
+from packhorse_broker.store.records import ClientRecord, CorruptRecord
+from packhorse_broker.store.registry import Refused as NotRegistered
+from packhorse_broker.store.registry import Registry
+from packhorse_broker.views import UNAVAILABLE_RETRY_MS, claim_view
+from packhorse_broker.watching import Watching
+from packhorse_protocol import PROTOCOL_VERSION, RETRYABLE, Code
+from packhorse_protocol.messages import ROLES, Hello, Limits, Ok, Refused, Request, Role, Welcome
+
+_log = structlog.get_logger(__name__)
+
+SECRET_BYTES: Final = 32
+
+RESUME_PAGE: Final = 200
+"""Held claims that are read at once after a resume."""
+
+LEAVING_RETRY_MS: Final = 1_000
+"""When to try again while the client's former registration is still being removed."""
+
+HEARTBEATS: Final = 3
+"""At least so many heartbeats fit into a client's timeout: one lost or late is no death."""
+
+FEATURES: Final[tuple[str, ...]] = ()
+"""Optional parts of the protocol that this broker has: none are defined yet."""
+
+
+class Reception:
+    """The broker as a connection sees it."""
+
+    def __init__(
+        self,
+        config: Config,
+        sessions: Sessions,
+        registry: Registry,
+        reader: Reader,
+        clock: StoreClock,
+        feeder: Feeder,
+        delivery: Delivery,
+        watching: Watching,
+        *,
+        broker: str,
+        library: str,
+        store: str,
+        connected: Callable[[str, str], None],
+        spawn: Callable[[Coroutine[Any, Any, None]], None],
+    ) -> None:
+        self._config = config
+        self._sessions = sessions
+        self._registry = registry
+        self._reader = reader
+        self._clock = clock
+        self._feeder = feeder
+        self._delivery = delivery
+        self._watching = watching
+        self._broker = broker
+        self._library = library
+        self._store = store
+        self._connected = connected
+        self._spawn = spawn
+        self.dispatch: Dispatch | None = None
+
+    async def welcome(self, hello: Hello, connection: Connection) -> Session | Refused:
+        """Registers or resumes the client and sends its welcome."""
+        if PROTOCOL_VERSION not in hello.versions:
+            return _refused(
+                Code.VERSION_UNSUPPORTED,
+                f"this broker speaks version {PROTOCOL_VERSION}",
+                supported=str(PROTOCOL_VERSION),
+            )
+        secret = hello.secret or secrets.token_bytes(SECRET_BYTES)
+        roles: tuple[Role, ...] = hello.roles or ROLES
+        wanted = ClientRecord(
+            id=hello.client or new_id(),
+            secret_hash=hashlib.sha256(secret).digest(),
+            timeout_ms=self._timeout_ms(hello),
+            roles=roles,
+            library=hello.library,
+            registered_at=self._clock.now_ms(),
+            connection=connection.id,
+            broker=self._broker,
+        )
+        try:
+            answer = await self._registry.register(wanted, self._clock.now_ms())
+        except StoreUnavailable as error:
+            return _refused(
+                Code.UNAVAILABLE,
+                f"the store is unavailable: {error}",
+                retry_after_ms=UNAVAILABLE_RETRY_MS,
+            )
+        if isinstance(answer, NotRegistered):
+            return self._not_registered(answer, hello)
+        client = answer.client
+        session = Session(
+            client.id,
+            connection.id,
+            connection,
+            roles=frozenset(roles),
+            timeout_ms=client.timeout_ms,
+            heartbeat_ms=min(self._config.heartbeat_ms, client.timeout_ms // HEARTBEATS),
+        )
+        self._sessions.add(session)
+        self._connected(client.id, connection.id)
+        connection.send(self._welcome(client, session, secret, resumed=answer.resumed))
+        return session
+
+    def _timeout_ms(self, hello: Hello) -> int:
+        config = self._config
+        wanted: int = hello.timeout_ms if hello.timeout_ms is not None else config.client_timeout_ms
+        return max(config.min_client_timeout_ms, min(wanted, config.max_client_timeout_ms))
+
+    def _not_registered(self, answer: NotRegistered, hello: Hello) -> Refused:
+        if answer.because == "leaving":
+            return _refused(
+                Code.CLIENT_EXISTS,
+                "this client's former registration is being removed",
+                retry_after_ms=LEAVING_RETRY_MS,
+            )
+        if hello.secret is None:
+            return _refused(
+                Code.CLIENT_EXISTS,
+                "a client with this id is registered: resume it with its secret",
+                retry_after_ms=answer.client.timeout_ms,
+            )
+        return _refused(Code.SECRET_WRONG, "this is not the secret of the client with this id")
+
+    def _welcome(
+        self, client: ClientRecord, session: Session, secret: bytes, *, resumed: bool
+    ) -> Welcome:
+        config = self._config
+        return Welcome(
+            version=PROTOCOL_VERSION,
+            client=client.id,
+            secret=secret,
+            resumed=resumed,
+            roles=tuple(role for role in ROLES if role in session.roles),
+            heartbeat_ms=session.heartbeat_ms,
+            timeout_ms=client.timeout_ms,
+            limits=Limits(
+                frame_bytes=config.max_frame_bytes,
+                payload_bytes=config.max_payload_bytes,
+                result_bytes=config.max_result_bytes,
+                log_message_bytes=config.max_log_message_bytes,
+                batch=config.max_batch,
+                in_flight=config.max_in_flight,
+            ),
+            features=FEATURES,
+            broker=self._broker,
+            store=self._store,
+            now_ms=self._clock.now_ms(),
+            library=self._library,
+        )
+
+    # -- a session's life
+
+    def opened(self, session: Session) -> None:
+        """Pushes what the client held and is owed, then lets it take more."""
+        self._spawn(self._resume(session))
+
+    async def _resume(self, session: Session) -> None:
+        try:
+            held = await self._reader.held_by(session.client, self._config.max_batch * 100)
+            for start in range(0, len(held), RESUME_PAGE):
+                for job in await self._reader.jobs(held[start : start + RESUME_PAGE]):
+                    if job is not None:
+                        _push_again(session, job)
+        except StoreUnavailable as error:
+            session.outlet.close(Code.UNAVAILABLE, f"the store is unavailable: {error}")
+            return
+        except CorruptRecord as error:
+            _log.error("store.corrupt_record", client=session.client, error=str(error))
+        session.ready = True
+        self._feeder.offer(session)
+        self._delivery.catch_up(session)
+
+    def request(
+        self, session: Session, request: Request, reply: Callable[[Ok | Refused], None]
+    ) -> None:
+        assert self.dispatch is not None
+        self.dispatch.handle(session, request, reply)
+
+    def writable(self, session: Session) -> None:
+        """The client reads again: what was held back for it can go on."""
+        self._feeder.offer(session)
+        if session.behind:
+            self._delivery.catch_up(session)
+
+    def ended(self, session: Session) -> None:
+        """The connection is over. The client itself stays until its time is up."""
+        self._feeder.leave(session)
+        self._watching.leave(session)
+        self._sessions.discard(session)
+        _log.info("client.disconnected", client=session.client, connection=session.connection)
+
+
+def _push_again(session: Session, job: Job) -> None:
+    """A claim that the client still holds; it may have changed hands since it was looked up."""
+    if job.state is not State.STARTED or job.runner != session.client:
+        return
+    assert job.token is not None
+    if session.hold(job.id, job.type, job.token):
+        session.push_claim(claim_view(job))
+
+
+def _refused(
+    code: Code, message: str, *, retry_after_ms: int | None = None, **details: str
+) -> Refused:
+    return Refused(
+        code=code,
+        message=message,
+        retryable=code in RETRYABLE,
+        retry_after_ms=retry_after_ms,
+        details=details or None,
+        closing=True,
+    )

@@ -1,0 +1,429 @@
+"""The listener and its connections: bytes in, messages to the dispatch, bytes out.
+
+A connection parses nothing and decides nothing. It keeps the bounds: how many connections, how
+long a stranger may take to say hello, how many requests may be unanswered (past that it stops
+reading), how much may wait to be sent (past that the reader is too slow).
+"""
+
+import asyncio
+import secrets
+import socket
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, Protocol, cast
+
+import structlog
+
+from packhorse_broker.addresses import (
+    Address,
+    ListenError,
+    free_socket_path,
+    parse_address,
+    restrict_socket,
+)
+from packhorse_broker.clock import monotonic_ms
+from packhorse_broker.config import Config
+from packhorse_broker.sessions import Push, Session
+from packhorse_protocol import (
+    RETRYABLE,
+    BrokerConnection,
+    Code,
+    FrameTooLarge,
+    FramingError,
+    MalformedMessage,
+    fit,
+    split,
+)
+from packhorse_protocol.messages import (
+    BrokerBeat,
+    BrokerMessage,
+    ClientBeat,
+    ClientMessage,
+    Hello,
+    Ok,
+    Refused,
+    Request,
+)
+
+_log = structlog.get_logger(__name__)
+
+PULSE_MS: Final = 250
+"""How often connections are looked at: heartbeats and handshake deadlines are this exact."""
+
+CLOSE_S: Final = 5
+"""How long the last frames may take to leave before the connection is cut."""
+
+BACKLOG: Final = 1_024
+"""Connections that the kernel holds until they are accepted."""
+
+
+class Gate(Protocol):
+    """What a connection needs of the broker."""
+
+    async def welcome(self, hello: Hello, connection: "Connection") -> Session | Refused: ...
+    def opened(self, session: Session) -> None: ...
+    def request(
+        self, session: Session, request: Request, reply: Callable[[Ok | Refused], None]
+    ) -> None: ...
+    def writable(self, session: Session) -> None: ...
+    def ended(self, session: Session) -> None: ...
+
+
+class Connection(asyncio.Protocol):
+    """One client's connection; the session's outlet."""
+
+    def __init__(self, server: "Server") -> None:
+        self.id = secrets.token_hex(8)
+        self.session: Session | None = None
+        self.reading_paused = False
+        self._server = server
+        self._config = server.config
+        self._protocol = BrokerConnection(max_frame_bytes=server.config.max_frame_bytes)
+        self._transport: asyncio.Transport | None = None
+        self._peer = ""
+        self._out: list[bytes] = []
+        self._flush_due = False
+        self._has_room = True
+        self._in_flight = 0
+        self._closing = False
+        self._greeting = False
+        self._opened_ms = monotonic_ms()
+        self._sent_ms = self._opened_ms
+
+    # -- from the transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=self._config.max_outbox_bytes // 4)
+        self._peer = _peer_name(transport)
+        refused = self._server.admit(self)
+        if refused is not None:
+            self.send(refused)
+            self._close_after_flush()
+
+    def data_received(self, data: bytes) -> None:
+        if self._closing:
+            return
+        if self.session is not None:
+            self.session.last_response_ms = monotonic_ms()
+        for item in self._protocol.receive(data):
+            if isinstance(item, FramingError):
+                self.close(item.code, item.message)
+                return
+            if isinstance(item, MalformedMessage):
+                self._refuse(item)
+            else:
+                self._receive(item)
+            if self._transport is None or self._transport.is_closing():
+                return
+
+    def pause_writing(self) -> None:
+        self._has_room = False
+
+    def resume_writing(self) -> None:
+        self._has_room = True
+        if self.session is not None and not self.session.closed:
+            self.flush_soon()
+            self._server.gate.writable(self.session)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._closing = True
+        self.end_session()
+        self._server.forget(self)
+        if exc is not None:
+            _log.debug("connection.lost", connection=self.id, error=repr(exc))
+
+    # -- messages
+
+    def _receive(self, message: ClientMessage) -> None:
+        if isinstance(message, Hello):
+            self._hello(message)
+        elif isinstance(message, ClientBeat):
+            return
+        elif self.session is None or self.session.closed:
+            self.close(Code.HELLO_REQUIRED, "the session is over")
+        else:
+            self._in_flight += 1
+            if self._in_flight >= self._config.max_in_flight:
+                self._pause_reading()
+            self._server.gate.request(self.session, message, self._reply)
+
+    def _hello(self, hello: Hello) -> None:
+        if self._greeting:
+            self.close(Code.MALFORMED, "a connection says hello once")
+            return
+        self._greeting = True
+        self._pause_reading()
+        self._server.spawn(self._greet(hello))
+
+    async def _greet(self, hello: Hello) -> None:
+        try:
+            answer = await self._server.gate.welcome(hello, self)
+        except Exception:  # noqa: BLE001 - one failure costs one request
+            _log.exception("hello.failed", connection=self.id)
+            self.close(Code.INTERNAL, "the broker failed; its log says why")
+            return
+        if isinstance(answer, Refused):
+            self.send(answer)
+            self._close_after_flush()
+            return
+        self.session = answer
+        if self._closing:
+            self.end_session()
+            return
+        _log.info(
+            "client.connected",
+            client=answer.client,
+            connection=self.id,
+            peer=self._peer,
+            library=hello.library,
+        )
+        self._server.gate.opened(answer)
+        self._resume_reading()
+
+    def _refuse(self, malformed: MalformedMessage) -> None:
+        """One bad message: it is answered, and the connection goes on once it had its hello."""
+        self.send(
+            Refused(
+                id=malformed.request_id,
+                code=malformed.code,
+                message=str(malformed),
+                details={"path": malformed.path} if malformed.path else None,
+                closing=self.session is None,
+            )
+        )
+        if self.session is None:
+            self._close_after_flush()
+
+    def _reply(self, message: Ok | Refused) -> None:
+        self._in_flight -= 1
+        if self.reading_paused and self._in_flight < self._config.max_in_flight // 2:
+            self._resume_reading()
+        self.send(message)
+        if self.session is not None and self.session.closed and not self._in_flight:
+            self._close_after_flush()
+
+    # -- the session's outlet
+
+    def send(self, message: BrokerMessage) -> None:
+        if self._transport is None or self._transport.is_closing():
+            return
+        try:
+            frame = self._protocol.send(message)
+        except FrameTooLarge as error:
+            if not isinstance(message, Ok):
+                raise
+            _log.warning("reply.too_large", connection=self.id, error=str(error))
+            frame = self._protocol.send(fit(message, error.limit_bytes))
+        self._out.append(frame)
+        self.flush_soon()
+
+    def flush_soon(self) -> None:
+        if not self._flush_due:
+            self._flush_due = True
+            self._server.loop.call_soon(self._flush)
+
+    def has_room(self) -> bool:
+        return self._has_room
+
+    def close(self, code: Code, message: str) -> None:
+        if self._closing:
+            return
+        self.end_session()
+        _log.info("connection.closing", connection=self.id, peer=self._peer, code=code.value)
+        self.send(Refused(code=code, message=message, retryable=code in RETRYABLE, closing=True))
+        self._close_after_flush()
+
+    def end_session(self) -> None:
+        if self.session is not None and not self.session.closed:
+            self.session.closed = True
+            self._server.gate.ended(self.session)
+
+    # -- writing
+
+    def _flush(self) -> None:
+        """One write for all that was sent in this turn of the loop."""
+        self._flush_due = False
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            self._out.clear()
+            return
+        if self.session is not None and not self.session.closed:
+            for push in self.session.pending():
+                self._out += self._push_frames(push)
+        if not self._out:
+            return
+        transport.write(b"".join(self._out))
+        self._out.clear()
+        self._sent_ms = monotonic_ms()
+        if transport.get_write_buffer_size() > self._config.max_outbox_bytes:
+            _log.warning("connection.slow_reader", connection=self.id, peer=self._peer)
+            self.end_session()
+            self._closing = True
+            transport.abort()
+
+    def _push_frames(self, push: Push) -> list[bytes]:
+        """A push may hold more than a frame does."""
+        try:
+            return [self._protocol.send(push)]
+        except FrameTooLarge as error:
+            return [self._protocol.send(part) for part in split(push, error.limit_bytes)]
+
+    def _close_after_flush(self) -> None:
+        self._closing = True
+        self._flush()
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.close()
+            self._server.loop.call_later(CLOSE_S, self._transport.abort)
+
+    def finish(self) -> None:
+        """Ends the connection after what was sent; the client may come back elsewhere."""
+        self.end_session()
+        self._close_after_flush()
+
+    def _pause_reading(self) -> None:
+        if not self.reading_paused and self._transport is not None:
+            self.reading_paused = True
+            self._transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        if self.reading_paused and self._transport is not None:
+            self.reading_paused = False
+            if not self._transport.is_closing():
+                self._transport.resume_reading()
+
+    # -- time
+
+    def pulse(self, now_ms: float) -> None:
+        """Sends a heartbeat if due; ends a handshake that takes too long."""
+        if self._closing:
+            return
+        if self.session is None:
+            if now_ms - self._opened_ms > self._config.handshake_timeout_ms:
+                self.close(Code.HANDSHAKE_TIMEOUT, "no hello in time")
+        elif now_ms - self._sent_ms >= self.session.heartbeat_ms - PULSE_MS:
+            self.send(BrokerBeat())
+        if self.session is not None and self.reading_paused:
+            self.session.last_response_ms = now_ms
+
+
+class Server:
+    """Listens on every configured address. `start`, `stop_listening`, `close`."""
+
+    def __init__(self, config: Config, gate: Gate) -> None:
+        self.config = config
+        self.gate = gate
+        self.loop = asyncio.get_running_loop()
+        self.addresses: list[str] = []
+        """Where it listens, with the ports that the system chose."""
+        self._listeners: list[asyncio.Server] = []
+        self._connections: set[Connection] = set()
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._pulse: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Raises ListenError, which names the address and what to do."""
+        for address in map(parse_address, self.config.listen):
+            self._listeners.append(await self._listen(address))
+        self._pulse = asyncio.create_task(self._pulses(), name="packhorse-pulse")
+
+    async def _listen(self, address: Address) -> asyncio.Server:
+        try:
+            if address.path is not None:
+                free_socket_path(address.path)
+                listener = await self.loop.create_unix_server(
+                    lambda: Connection(self), path=address.path, backlog=BACKLOG
+                )
+                restrict_socket(address.path)
+                self.addresses.append(f"unix://{address.path}")
+                return listener
+            listener = await self.loop.create_server(
+                lambda: Connection(self), host=address.host, port=address.port, backlog=BACKLOG
+            )
+        except OSError as error:
+            raise ListenError(
+                f"can't listen on {address}: {error.strerror or error}; "
+                "is another broker running there? choose another with --listen"
+            ) from error
+        self.addresses += [_socket_name(bound) for bound in listener.sockets]
+        return listener
+
+    async def attach(self, connected: socket.socket) -> None:
+        """Serves a connected socket: a client within this process."""
+        await self.loop.connect_accepted_socket(lambda: Connection(self), connected)
+
+    def admit(self, connection: Connection) -> Refused | None:
+        """Counts the connection in, or says why there is no room for it."""
+        full = len(self._connections) >= self.config.max_connections
+        strangers = sum(1 for known in self._connections if known.session is None)
+        self._connections.add(connection)
+        self._empty.clear()
+        if full or strangers >= self.config.max_unauthenticated:
+            return Refused(
+                code=Code.TOO_MANY_CONNECTIONS,
+                message="this broker has no room for another connection right now",
+                retryable=True,
+                retry_after_ms=1_000,
+                closing=True,
+            )
+        return None
+
+    def forget(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        if not self._connections:
+            self._empty.set()
+
+    async def emptied(self) -> None:
+        """Until no connection is left."""
+        await self._empty.wait()
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Runs `work` beside everything else; `close` ends it."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    @property
+    def connections(self) -> int:
+        return len(self._connections)
+
+    def broadcast(self, message: BrokerMessage) -> None:
+        """To every client that said hello."""
+        for connection in list(self._connections):
+            if connection.session is not None and not connection.session.closed:
+                connection.send(message)
+
+    async def stop_listening(self) -> None:
+        """No further connections; those that are open go on."""
+        for listener in self._listeners:
+            listener.close()
+        self._listeners.clear()
+
+    async def close(self) -> None:
+        """Closes every connection, after what was sent has left."""
+        await self.stop_listening()
+        if self._pulse is not None:
+            self._pulse.cancel()
+        for connection in list(self._connections):
+            connection.finish()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _pulses(self) -> None:
+        while True:
+            await asyncio.sleep(PULSE_MS / 1000)
+            now_ms = monotonic_ms()
+            for connection in list(self._connections):
+                connection.pulse(now_ms)
+
+
+def _peer_name(transport: asyncio.BaseTransport) -> str:
+    peer = transport.get_extra_info("peername")
+    return f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else "local"
+
+
+def _socket_name(bound: socket.socket) -> str:
+    host, port = bound.getsockname()[:2]
+    return f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"

@@ -1,0 +1,387 @@
+"""Group commit: what many callers ask of one partition goes into one transaction.
+
+While a transaction is in flight the next batch collects. A batch watches the records of its
+jobs and nothing else, decides each command in the order of arrival (the second command for a job
+on the first one's result), and writes everything in one EXEC. If a record changed meanwhile the
+batch is read and decided again; one that keeps being disturbed is split in halves, so that one
+contended job can't hold up its neighbours. Nobody is answered before EXEC was.
+"""
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+import structlog
+from msgspec.structs import replace
+
+from packhorse_broker.jobs.commands import Claim, Command
+from packhorse_broker.jobs.machine import decide
+from packhorse_broker.jobs.model import Applied, Decision, Job, Now, Rules, State
+from packhorse_broker.store.changes import Change, Writes
+from packhorse_broker.store.errors import StoreError, StoreUnavailable
+from packhorse_broker.store.keys import PartitionKeys, job_of_member
+from packhorse_broker.store.link import pack
+from packhorse_broker.store.records import CorruptRecord, decode_job
+from packhorse_broker.store.transaction import Lane
+from packhorse_broker.store.work import Draw, Failed, Result, Submission, Work, halves
+
+_log = structlog.get_logger(__name__)
+
+MAX_BATCH: Final = 1_000
+"""Commands in one transaction: past it the gain per command is small and the wait grows."""
+
+MAX_WAITING: Final = 100_000
+"""Commands waiting for a batch; more are refused as unavailable, so that memory stays bounded."""
+
+MAX_DRAWN_BYTES: Final = 8 * 1024 * 1024
+"""Payloads kept apart that one batch of claims reads."""
+
+CONFLICTS_BEFORE_SPLIT: Final = 2
+"""A batch that was disturbed this often is split."""
+
+MAX_CONFLICTS: Final = 200
+"""A single command that was disturbed this often gives up as unavailable."""
+
+CONFLICT_PAUSE_MS: Final = 5
+"""Longest pause after a conflict, drawn at random so that brokers get out of step."""
+
+RETRY_PAUSE_S: Final = (0.01, 0.1)
+"""Bounds of the random pause before a store that was away is tried again."""
+
+
+class Clock(Protocol):
+    """The store's time, and places in the queue that only grow."""
+
+    def now_ms(self) -> int: ...
+    def next_order(self) -> int: ...
+
+
+Publish = Callable[[Sequence[Change]], bytes | None]
+"""What other brokers are told of changes, sent in the same transaction; None: nothing."""
+
+
+class _Round:
+    """One attempt at a batch: what was read, and what was decided on it."""
+
+    def __init__(self, records: dict[str, Job | None], broken: dict[str, CorruptRecord]) -> None:
+        self.records = records
+        self.broken = broken
+        self.changes: dict[str, Change] = {}
+        self.results: list[list[Result]] = []
+        self.drawn: list[tuple[list[Applied], bool]] = []
+
+
+class Committer:
+    """The one writer of a partition's jobs in this process. `start`, `submit`, `close`."""
+
+    def __init__(
+        self,
+        lane: Lane,
+        keys: PartitionKeys,
+        rules: Rules,
+        clock: Clock,
+        *,
+        wait_ms: int,
+        publish: Publish,
+        committed: Callable[[Sequence[Change]], None],
+    ) -> None:
+        self._lane = lane
+        self._keys = keys
+        self._rules = rules
+        self._clock = clock
+        self._wait_ms = wait_ms
+        self._publish = publish
+        self._committed = committed
+        self._waiting: deque[Work] = deque()
+        self._waiting_size = 0
+        self._arrived = asyncio.Event()
+        self._closing = False
+        self._task: asyncio.Task[None] | None = None
+        self._known_types: set[str] = set()
+        self.commits = 0
+        self.conflicts = 0
+        self.commands = 0
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name="packhorse-committer")
+
+    def submit(self, work: Work) -> None:
+        """Queues work for the next batch; its `done` is called once, after EXEC or a failure."""
+        if self._closing or self._waiting_size >= MAX_WAITING:
+            _fail([work], StoreUnavailable("the broker has no room for more work right now"))
+            return
+        work.since_s = asyncio.get_running_loop().time()
+        self._waiting.append(work)
+        self._waiting_size += work.size
+        self._arrived.set()
+
+    async def close(self) -> None:
+        """Commits what was submitted, then ends; later work is refused."""
+        self._closing = True
+        self._arrived.set()
+        if self._task is not None:
+            await asyncio.wait({self._task}, timeout=2 * self._wait_ms / 1000)
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self._lane.close()
+
+    async def _run(self) -> None:
+        while True:
+            await self._arrived.wait()
+            batch = self._next_batch()
+            if not batch:
+                if self._closing:
+                    return
+                self._arrived.clear()
+                continue
+            try:
+                await self._commit(batch)
+            except StoreError as error:
+                _fail(batch, error)
+            except Exception as error:  # noqa: BLE001 - one failure costs one request
+                _log.exception("committer.failed", commands=sum(work.size for work in batch))
+                _fail(batch, error)
+
+    def _next_batch(self) -> list[Work]:
+        batch: list[Work] = []
+        size = 0
+        while self._waiting and (not batch or size + self._waiting[0].size <= MAX_BATCH):
+            work = self._waiting.popleft()
+            size += work.size
+            batch.append(work)
+        self._waiting_size -= size
+        return batch
+
+    async def _commit(self, batch: list[Work]) -> None:
+        """Settles every member of the batch or raises StoreError, with none of it written."""
+        deadline = min(work.since_s for work in batch) + self._wait_ms / 1000
+        conflicts = 0
+        while True:
+            try:
+                round_ = await self._attempt(batch)
+            except StoreUnavailable:
+                if asyncio.get_running_loop().time() >= deadline:
+                    raise
+                await asyncio.sleep(random.uniform(*RETRY_PAUSE_S))
+                continue
+            if round_ is not None:
+                self._settle(batch, round_)
+                return
+            conflicts += 1
+            self.conflicts += 1
+            if conflicts >= CONFLICTS_BEFORE_SPLIT and sum(work.size for work in batch) > 1:
+                break
+            if conflicts >= MAX_CONFLICTS:
+                raise StoreUnavailable("the job keeps being changed by others")
+            await asyncio.sleep(random.uniform(0, CONFLICT_PAUSE_MS) / 1000)
+        for part in halves(batch):
+            try:
+                await self._commit(part)
+            except StoreError as error:
+                _fail(part, error)
+
+    async def _attempt(self, batch: list[Work]) -> _Round | None:
+        """Watch, read, decide, write, EXEC; None after a conflict."""
+        candidates = await self._candidates([work for work in batch if isinstance(work, Draw)])
+        ids = dict.fromkeys(
+            [
+                *(
+                    job_id
+                    for work in batch
+                    if isinstance(work, Submission)
+                    for job_id, _ in work.items
+                ),
+                *(job_id for found in candidates.values() for job_id in found),
+            ]
+        )
+        round_ = await self._read(list(ids))
+        self._decide(batch, candidates, round_)
+        changes = list(round_.changes.values())
+        if not changes:
+            if ids:
+                await self._lane.forget()
+            return round_
+        writes = Writes(self._keys, self._known_types)
+        for change in changes:
+            writes.add(change)
+        commands = writes.commands()
+        claims = _claims(batch, round_)
+        bodies = [claimed.job.id for _, _, claimed in claims if claimed.job.body is None]
+        if bodies:
+            commands.append(("MGET", *map(self._keys.body, bodies)))
+        message = self._publish(changes)
+        if message is not None:
+            commands.append(("SPUBLISH", self._keys.events, message))
+        replies = await self._lane.commit(commands)
+        if replies is None:
+            return None
+        self._known_types |= writes.new_types
+        if bodies:
+            at = next(i for i, command in enumerate(commands) if command[0] == "MGET")
+            found = replies[at] if replies else await self._read_bodies(bodies)
+            _put_bodies(claims, dict(zip(bodies, found, strict=True)))
+        self.commits += 1
+        return round_
+
+    async def _candidates(self, draws: list[Draw]) -> dict[str, deque[str]]:
+        """Heads of the queues that are drawn from. They are watched as records, never as a queue:
+        then a new job in a queue disturbs no claim."""
+        wanted: dict[str, int] = {}
+        for draw in draws:
+            wanted[draw.type] = wanted.get(draw.type, 0) + draw.size
+        if not wanted:
+            return {}
+        replies = await self._lane.ask(
+            *(
+                pack(("ZRANGE", self._keys.queue(job_type), 0, count - 1))
+                for job_type, count in wanted.items()
+            )
+        )
+        return {
+            job_type: deque(map(job_of_member, members))
+            for job_type, members in zip(wanted, replies, strict=True)
+        }
+
+    async def _read(self, ids: list[str]) -> _Round:
+        round_ = _Round({}, {})
+        if not ids:
+            return round_
+        values = await self._lane.watch([self._keys.record(job_id) for job_id in ids])
+        for job_id, value in zip(ids, values, strict=True):
+            try:
+                round_.records[job_id] = decode_job(value) if value is not None else None
+            except CorruptRecord as error:
+                _log.error("store.corrupt_record", job=job_id, error=str(error))
+                round_.broken[job_id] = error
+        return round_
+
+    # -- decide, in the order of arrival
+
+    def _decide(self, batch: list[Work], candidates: dict[str, deque[str]], round_: _Round) -> None:
+        now_ms = self._clock.now_ms()
+        for work in batch:
+            if isinstance(work, Submission):
+                round_.results.append(
+                    [self._apply(round_, job_id, command, now_ms) for job_id, command in work.items]
+                )
+            else:
+                round_.drawn.append(self._draw(round_, work, candidates[work.type], now_ms))
+
+    def _apply(self, round_: _Round, job_id: str, command: Command, now_ms: int) -> Result:
+        if job_id in round_.broken:
+            return Failed(round_.broken[job_id])
+        before = round_.records[job_id]
+        try:
+            decision: Decision = decide(
+                before, command, Now(now_ms, self._clock.next_order()), self._rules
+            )
+        except Exception as error:  # noqa: BLE001 - one failure costs one request
+            _log.exception("machine.failed", job=job_id, command=type(command).__name__)
+            return Failed(error)
+        if isinstance(decision, Applied) and decision.changed:
+            round_.records[job_id] = None if decision.removed else decision.job
+            self._merge(round_.changes, decision)
+        return decision
+
+    @staticmethod
+    def _merge(changes: dict[str, Change], decision: Applied) -> None:
+        job = decision.job
+        change = changes.get(job.id)
+        if change is None:
+            changes[job.id] = Change(decision.before, job, decision.removed, list(decision.entries))
+            return
+        change.job = job
+        change.removed = decision.removed
+        change.log.extend(decision.entries)
+
+    def _draw(
+        self, round_: _Round, draw: Draw, candidates: deque[str], now_ms: int
+    ) -> tuple[list[Applied], bool]:
+        """Pairs the draw's claims with candidates that are still QUEUED."""
+        full = len(candidates)
+        drawn: list[Applied] = []
+        drawn_bytes = 0
+        for claim in draw.claims:
+            while candidates:
+                job_id = candidates.popleft()
+                job = round_.records.get(job_id)
+                if job is None or job.state is not State.QUEUED or job.type != draw.type:
+                    continue
+                applied = self._apply(round_, job_id, claim, now_ms)
+                if isinstance(applied, Applied):
+                    drawn.append(applied)
+                    drawn_bytes += job.body_bytes
+                break
+            if not candidates or drawn_bytes >= MAX_DRAWN_BYTES:
+                break
+        return drawn, full >= draw.size
+
+    async def _read_bodies(self, ids: list[str]) -> list[bytes | None]:
+        """Bodies of jobs whose claim was applied but whose answer was lost. The claims stand, so
+        this waits for as long as the store is away."""
+        while True:
+            try:
+                [bodies] = await self._lane.ask(pack(("MGET", *map(self._keys.body, ids))))
+            except StoreUnavailable:
+                await asyncio.sleep(random.uniform(*RETRY_PAUSE_S))
+            else:
+                found: list[bytes | None] = bodies
+                return found
+
+    # -- answer
+
+    def _settle(self, batch: list[Work], round_: _Round) -> None:
+        results = iter(round_.results)
+        drawn = iter(round_.drawn)
+        for work in batch:
+            self.commands += work.size
+            if isinstance(work, Submission):
+                _call(work.done, next(results))
+            else:
+                _call(work.done, *next(drawn))
+        if round_.changes:
+            _call(self._committed, list(round_.changes.values()))
+
+
+def _call(callback: Callable[..., None], *args: object) -> None:
+    """What was committed stays so, whatever the one who is told makes of it."""
+    try:
+        callback(*args)
+    except Exception:  # noqa: BLE001 - one failure costs one request
+        _log.exception("committer.callback_failed")
+
+
+def _fail(batch: list[Work], error: Exception) -> None:
+    for work in batch:
+        if isinstance(work, Draw):
+            _call(work.done, [], True)
+        else:
+            _call(work.done, [Failed(error)] * work.size)
+
+
+def _claims(
+    batch: list[Work], round_: _Round
+) -> list[tuple[list[Applied] | list[Result], int, Applied]]:
+    """Every claim that was granted: the list of results it is in, its place there, itself."""
+    found: list[tuple[list[Applied] | list[Result], int, Applied]] = [
+        (drawn, place, applied) for drawn, _ in round_.drawn for place, applied in enumerate(drawn)
+    ]
+    submissions = (work for work in batch if isinstance(work, Submission))
+    for work, results in zip(submissions, round_.results, strict=True):
+        for place, ((_, command), result) in enumerate(zip(work.items, results, strict=True)):
+            if isinstance(command, Claim) and isinstance(result, Applied):
+                found.append((results, place, result))
+    return found
+
+
+def _put_bodies(
+    claims: list[tuple[list[Applied] | list[Result], int, Applied]],
+    bodies: dict[str, bytes | None],
+) -> None:
+    """Puts bodies that are kept apart into the records that runners are given."""
+    for results, place, claimed in claims:
+        if claimed.job.body is None:
+            job = replace(claimed.job, body=bodies[claimed.job.id])
+            results[place] = replace(claimed, job=job)

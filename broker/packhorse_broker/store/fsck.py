@@ -1,0 +1,274 @@
+"""Checks that records and indexes agree, and mends indexes that do not.
+
+Indexes follow from records (indexes.py), so a finding is an entry that no record asks for or one
+that is missing, a part of a job whose record is gone, or a record that can't be read. What is
+found while brokers work may have been a change under way: each finding is looked at again, the
+record watched, before it is reported.
+"""
+
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from packhorse_broker.jobs.model import Job
+from packhorse_broker.store.indexes import Entry, entries
+from packhorse_broker.store.keys import PartitionKeys, job_of_member
+from packhorse_broker.store.link import Argument, pack
+from packhorse_broker.store.records import CorruptRecord, decode_job
+from packhorse_broker.store.transaction import Lane
+
+PAGE: Final = 500
+"""Keys or members that one exchange looks at."""
+
+
+Place = tuple[bytes, bytes]
+"""An index's key, and a member of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something that is not as it should be."""
+
+    kind: str
+    """An index entry that is `missing`, `stale` or has a `wrong_score`; a body, outcome or log
+    that is `orphan` or `lost`; a record that is `corrupt`."""
+    job: str
+    key: str
+    mended: bool = False
+
+    def __str__(self) -> str:
+        done = " (mended)" if self.mended else ""
+        return f"{self.kind}: job {self.job} in {self.key}{done}"
+
+
+@dataclass(slots=True)
+class Report:
+    """What was looked at, and what was found."""
+
+    jobs: int
+    index_entries: int
+    findings: list[Finding]
+
+    @property
+    def clean(self) -> bool:
+        return not self.findings
+
+
+class Checker:
+    """`check` looks at everything of one partition; `mend` also rewrites indexes from records."""
+
+    def __init__(self, lane: Lane, keys: PartitionKeys) -> None:
+        self._lane = lane
+        self._keys = keys
+
+    async def check(self, *, mend: bool = False) -> Report:
+        """Raises StoreUnavailable."""
+        report = Report(0, 0, [])
+        suspects: dict[str, set[Place]] = {}
+        async for ids in self._job_ids():
+            report.jobs += len(ids)
+            for job_id in await self._disagreeing(ids):
+                suspects.setdefault(job_id, set())
+        async for key, members in self._index_members():
+            report.index_entries += len(members)
+            for job_id, member in await self._unfounded(key, members):
+                suspects.setdefault(job_id, set()).add((key, member))
+        async for ids in self._part_ids():
+            for job_id in await self._without_record(ids):
+                suspects.setdefault(job_id, set())
+        for job_id, places in sorted(suspects.items()):
+            report.findings += await self._examine(job_id, places, mend=mend)
+        return report
+
+    # -- looking everywhere
+
+    async def _scan(self, prefix: bytes) -> AsyncIterator[list[bytes]]:
+        cursor: bytes | int = 0
+        pattern = _escaped(prefix) + b"*"
+        while True:
+            [[cursor, found]] = await self._lane.ask(
+                pack(("SCAN", cursor, "MATCH", pattern, "COUNT", PAGE))
+            )
+            yield [key for key in found if key.startswith(prefix)]
+            if int(cursor) == 0:
+                return
+
+    async def _job_ids(self) -> AsyncIterator[list[str]]:
+        prefix = self._keys.record("")
+        async for found in self._scan(prefix):
+            yield [key[len(prefix) :].decode() for key in found]
+
+    async def _part_ids(self) -> AsyncIterator[list[str]]:
+        for prefix in (self._keys.body(""), self._keys.outcome(""), self._keys.log("")):
+            async for found in self._scan(prefix):
+                yield [key[len(prefix) :].decode() for key in found]
+
+    async def _index_members(self) -> AsyncIterator[tuple[bytes, list[bytes]]]:
+        async for found in self._index_keys():
+            for key in found:
+                start = 0
+                while True:
+                    [members] = await self._lane.ask(pack(("ZRANGE", key, start, start + PAGE - 1)))
+                    if not members:
+                        break
+                    yield key, members
+                    start += PAGE
+
+    async def _index_keys(self) -> AsyncIterator[list[bytes]]:
+        keys = self._keys
+        prefixes = (
+            keys.queue(""),
+            keys.started(""),
+            keys.complete(""),
+            keys.failed(""),
+            keys.claims(""),
+            keys.handlers(""),
+        )
+        for prefix in prefixes:
+            async for found in self._scan(prefix):
+                yield found
+        yield [keys.timers]
+
+    # -- first look: what might be wrong
+
+    async def _disagreeing(self, ids: list[str]) -> set[str]:
+        """Jobs whose record is unreadable or asks for entries that are not there."""
+        suspects: set[str] = set()
+        asked: list[tuple[str, Entry]] = []
+        for job_id, record in (await self._records(ids)).items():
+            if isinstance(record, CorruptRecord):
+                suspects.add(job_id)
+            elif record is not None:
+                asked += [(job_id, entry) for entry in entries(self._keys, record)]
+        for (job_id, entry), score in zip(
+            asked, await self._scores(entry for _, entry in asked), strict=True
+        ):
+            if score != entry[2]:
+                suspects.add(job_id)
+        return suspects
+
+    async def _unfounded(self, key: bytes, members: list[bytes]) -> list[tuple[str, bytes]]:
+        """Members of an index whose job's record does not ask for them."""
+        named = [(self._job_of(key, member), member) for member in members]
+        records = await self._records([job_id for job_id, _ in named])
+        return [
+            (job_id, member)
+            for job_id, member in named
+            if not _asks_for(self._keys, records[job_id], key, member)
+        ]
+
+    async def _without_record(self, ids: list[str]) -> set[str]:
+        records = await self._records(ids)
+        return {job_id for job_id, record in records.items() if record is None}
+
+    # -- second look, the record watched
+
+    async def _examine(self, job_id: str, places: set[Place], *, mend: bool) -> list[Finding]:
+        while True:
+            findings, repairs = await self._findings(job_id, places)
+            if not mend or not repairs:
+                await self._lane.forget()
+                return findings
+            if await self._lane.commit(repairs) is not None:
+                return [
+                    Finding(
+                        kind=finding.kind,
+                        job=finding.job,
+                        key=finding.key,
+                        mended=finding.kind not in ("corrupt", "lost"),
+                    )
+                    for finding in findings
+                ]
+
+    async def _findings(
+        self, job_id: str, places: set[Place]
+    ) -> tuple[list[Finding], list[Argument]]:
+        keys = self._keys
+        [data] = await self._lane.watch([keys.record(job_id)])
+        try:
+            job = decode_job(data) if data is not None else None
+        except CorruptRecord:
+            return [_finding("corrupt", job_id, keys.record(job_id))], []
+        findings: list[Finding] = []
+        repairs: list[Argument] = []
+        expected = entries(keys, job) if job is not None else []
+        for (key, member, score), found in zip(expected, await self._scores(expected), strict=True):
+            if found != score:
+                kind = "missing" if found is None else "wrong_score"
+                findings.append(_finding(kind, job_id, key))
+                repairs.append(("ZADD", key, score, member))
+        unasked = sorted(places - {entry[:2] for entry in expected})
+        scores = await self._scores((key, member, 0) for key, member in unasked)
+        for (key, member), found in zip(unasked, scores, strict=True):
+            if found is not None:
+                findings.append(_finding("stale", job_id, key))
+                repairs.append(("ZREM", key, member))
+        await self._check_parts(job_id, job, findings, repairs)
+        return findings, repairs
+
+    async def _check_parts(
+        self, job_id: str, job: Job | None, findings: list[Finding], repairs: list[Argument]
+    ) -> None:
+        """Body, outcome and log: there if the record says so, and only then."""
+        keys = self._keys
+        parts = (
+            (keys.body(job_id), job is not None and job.body is None),
+            (keys.outcome(job_id), job is not None and job.outcome_apart),
+            (keys.log(job_id), job is not None and job.log_end > job.log_first),
+        )
+        present = await self._lane.ask(*(pack(("EXISTS", key)) for key, _ in parts))
+        for (key, needed), found in zip(parts, present, strict=True):
+            if needed and not found:
+                findings.append(_finding("lost", job_id, key))
+            elif found and not needed:
+                findings.append(_finding("orphan", job_id, key))
+                repairs.append(("DEL", key))
+
+    # -- reading
+
+    async def _records(self, ids: list[str]) -> dict[str, Job | CorruptRecord | None]:
+        if not ids:
+            return {}
+        [values] = await self._lane.ask(pack(("MGET", *map(self._keys.record, ids))))
+        return {
+            job_id: _decoded(value) if value is not None else None
+            for job_id, value in zip(ids, values, strict=True)
+        }
+
+    async def _scores(self, wanted: Iterable[Entry]) -> list[int | None]:
+        commands = [pack(("ZSCORE", key, member)) for key, member, _ in wanted]
+        if not commands:
+            return []
+        scores = await self._lane.ask(*commands)
+        return [int(float(score)) if score is not None else None for score in scores]
+
+    def _job_of(self, key: bytes, member: bytes) -> str:
+        in_queue = key.startswith(self._keys.queue(""))
+        return job_of_member(member) if in_queue else member.decode()
+
+
+def _asks_for(
+    keys: PartitionKeys, record: Job | CorruptRecord | None, key: bytes, member: bytes
+) -> bool:
+    if not isinstance(record, Job):
+        return False
+    return any(entry[0] == key and entry[1] == member for entry in entries(keys, record))
+
+
+def _decoded(data: bytes) -> Job | CorruptRecord:
+    try:
+        return decode_job(data)
+    except CorruptRecord as error:
+        return error
+
+
+def _finding(kind: str, job_id: str, key: bytes) -> Finding:
+    return Finding(kind=kind, job=job_id, key=key.decode(errors="replace"))
+
+
+def _escaped(prefix: bytes) -> bytes:
+    """For SCAN's pattern: the braces and colons of keys are plain there, these are not."""
+    escaped = prefix
+    for special in (b"\\", b"*", b"?", b"["):
+        escaped = escaped.replace(special, b"\\" + special)
+    return escaped

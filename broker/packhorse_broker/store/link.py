@@ -1,0 +1,132 @@
+"""One connection to the store, made by redis-py and used by us command by command.
+
+redis-py owns sockets, TLS, credentials and the reply parser. Its retries and health checks are
+off: both reopen a connection behind the caller's back, and a WATCH is then gone (a later EXEC
+would overwrite somebody else's change). For the same reason a link that saw any error is
+dropped, never used again.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+import hiredis
+import redis.asyncio as redis
+from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as LostConnection
+from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import TimeoutError as StoreTimeout
+
+from packhorse_broker.store.errors import StoreUnavailable
+
+Arg = bytes | str | int | float
+Argument = Sequence[Arg]
+"""One command: its name and arguments."""
+
+pack: Final = cast("Callable[[Argument], bytes]", hiredis.pack_command)
+"""A command as the bytes that are sent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreAddress:
+    """Where the store is and how long one exchange with it may take."""
+
+    url: str
+    """`redis://`, `rediss://` or `unix://`, as redis-py reads it."""
+    timeout_ms: int
+    client_name: str
+    """Shown by the store's CLIENT LIST."""
+
+    def options(self) -> dict[str, Any]:
+        """Arguments for redis-py, the same for every connection."""
+        return {
+            "retry": Retry(NoBackoff(), 0),
+            "health_check_interval": 0,
+            "socket_timeout": self.timeout_ms / 1000,
+            "socket_connect_timeout": self.timeout_ms / 1000,
+            "protocol": 2,
+            "client_name": self.client_name,
+        }
+
+
+class Link:
+    """A live connection: `await Link.open(address)`, then `ask`, then `close`."""
+
+    def __init__(self, connection: AbstractConnection, timeout_ms: int) -> None:
+        self._connection = connection
+        self._timeout_s = timeout_ms / 1000
+        self.connection_id = 0
+        """The store's CLIENT ID of this connection."""
+        self.run_id = ""
+        """Names the store's process: connection ids mean nothing in another one."""
+
+    @classmethod
+    async def open(cls, address: StoreAddress) -> "Link":
+        """Raises StoreUnavailable."""
+        pool = redis.ConnectionPool.from_url(address.url, **address.options())
+        connection: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call]
+        link = cls(connection, address.timeout_ms)
+        try:
+            async with asyncio.timeout(link._timeout_s):
+                await connection.connect()  # type: ignore[no-untyped-call]
+            [connection_id, info] = await link.ask(pack(("CLIENT", "ID")), pack(("INFO", "server")))
+        except (RedisError, OSError, TimeoutError) as error:
+            await link.drop()
+            raise StoreUnavailable(describe(error)) from error
+        link.connection_id = connection_id
+        link.run_id = _info_field(info, "run_id")
+        return link
+
+    async def ask(self, *commands: bytes) -> list[Any]:
+        """Sends packed commands in one write and reads a reply to each.
+
+        Any error reply ends the exchange and is raised as redis-py's exception, as are lost
+        connections and timeouts; the link has to be dropped then.
+        """
+        await self.send(b"".join(commands))
+        return await self.receive(len(commands))
+
+    async def send(self, data: bytes) -> None:
+        """One write. Raises redis-py's ConnectionError; it is not known then what was sent."""
+        if not self._connection.is_connected:
+            raise LostConnection("the connection to the store is closed")
+        await self._connection.send_packed_command([data], check_health=False)
+
+    async def receive(self, count: int) -> list[Any]:
+        """The next replies, under one timeout."""
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return [await self.next_reply() for _ in range(count)]
+        except TimeoutError:
+            raise StoreTimeout("the store did not answer in time") from None
+
+    async def next_reply(self) -> Any:
+        """The next reply, however long it takes."""
+        return await self._connection.read_response(disable_decoding=True, timeout=_NO_TIMEOUT)
+
+    async def drop(self) -> None:
+        """Closes the connection at once."""
+        try:
+            await self._connection.disconnect(nowait=True)
+        except (RedisError, OSError):
+            return
+
+
+_NO_TIMEOUT: Final = float("inf")
+
+
+def _info_field(info: bytes, name: str) -> str:
+    for line in info.decode().splitlines():
+        key, _, value = line.partition(":")
+        if key == name:
+            return value.strip()
+    raise ResponseError(f"the store's INFO lacks {name}")
+
+
+def describe(error: BaseException) -> str:
+    """A line about a store error for people."""
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:300]

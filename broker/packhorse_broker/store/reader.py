@@ -1,0 +1,156 @@
+"""Reading without changing: jobs, logs, counts, and what the indexes say.
+
+What is read here may be older than the next commit; whoever acts on it decides again from the
+watched record.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Final
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from packhorse_broker.jobs.model import Job, LogEntry, State
+from packhorse_broker.store.keys import PartitionKeys
+from packhorse_broker.store.link import pack
+from packhorse_broker.store.records import decode_entry, decode_job
+from packhorse_broker.store.transaction import Lane
+
+LOG_READS: Final = 4
+"""How often a log page is read again because entries were dropped meanwhile."""
+
+
+class LogPage(Struct, frozen=True):
+    """Entries from an offset on; `first` is the oldest kept, `end` the next to come."""
+
+    entries: tuple[LogEntry, ...]
+    first: int
+    end: int
+
+
+class Reader:
+    """Reads over a connection of its own, one exchange at a time. All raise StoreUnavailable."""
+
+    def __init__(self, lane: Lane, keys: PartitionKeys) -> None:
+        self._lane = lane
+        self._keys = keys
+        self._turn = asyncio.Lock()
+
+    async def _ask(self, *commands: bytes) -> list[Any]:
+        async with self._turn:
+            return await self._lane.ask(*commands)
+
+    async def records(self, ids: Sequence[str]) -> list[Job | None]:
+        """Records alone; bodies and outcomes that live apart are None. Raises CorruptRecord."""
+        if not ids:
+            return []
+        [values] = await self._ask(pack(("MGET", *map(self._keys.record, ids))))
+        return [decode_job(value) if value is not None else None for value in values]
+
+    async def jobs(self, ids: Sequence[str]) -> list[Job | None]:
+        """Records with their bodies and outcomes. Raises CorruptRecord."""
+        jobs = await self.records(ids)
+        bodies = [job.id for job in jobs if job is not None and job.body is None]
+        outcomes = [job.id for job in jobs if job is not None and job.outcome_apart]
+        if not bodies and not outcomes:
+            return jobs
+        names = [*map(self._keys.body, bodies), *map(self._keys.outcome, outcomes)]
+        [values] = await self._ask(pack(("MGET", *names)))
+        body_of = dict(zip(bodies, values[: len(bodies)], strict=True))
+        outcome_of = dict(zip(outcomes, values[len(bodies) :], strict=True))
+        return [_completed(job, body_of, outcome_of) for job in jobs]
+
+    async def log(self, job_id: str, offset: int, limit: int) -> LogPage | None:
+        """At most `limit` entries from `offset` on that are still kept; None: no such job."""
+        [job] = await self.records([job_id])
+        page: LogPage | None = None
+        for _ in range(LOG_READS):
+            if job is None:
+                return None
+            start = max(offset - job.log_first, 0)
+            record, values = await self._ask(
+                pack(("GET", self._keys.record(job_id))),
+                pack(("LRANGE", self._keys.log(job_id), start, start + limit - 1)),
+            )
+            job = decode_job(record) if record is not None else None
+            if job is None:
+                return None
+            entries = tuple(entry for entry in map(decode_entry, values) if entry.offset >= offset)
+            page = LogPage(entries, job.log_first, max(job.log_end, _end(entries)))
+            if not entries or entries[0].offset <= max(offset, job.log_first):
+                break
+        return page
+
+    async def counts(self, types: Sequence[str]) -> dict[str, dict[State, int]]:
+        """Exact numbers of jobs at one moment, by type and state."""
+        if not types:
+            return {}
+        keys = self._keys
+        [*_, replies] = await self._ask(
+            pack(("MULTI",)),
+            *(
+                pack(("ZCARD", key(job_type)))
+                for job_type in types
+                for key in (keys.queue, keys.started, keys.complete, keys.failed)
+            ),
+            pack(("EXEC",)),
+        )
+        states = (State.QUEUED, State.STARTED, State.COMPLETE, State.FAILED)
+        return {
+            job_type: dict(zip(states, replies[4 * place : 4 * place + 4], strict=True))
+            for place, job_type in enumerate(types)
+        }
+
+    async def types(self) -> list[str]:
+        """Every type that was ever seen, sorted."""
+        [members] = await self._ask(pack(("SMEMBERS", self._keys.types)))
+        return sorted(member.decode() for member in members)
+
+    async def held_by(self, client: str, limit: int) -> list[str]:
+        """Jobs that the client holds as their runner, longest held first."""
+        return await self._members(self._keys.claims(client), limit)
+
+    async def handled_by(self, client: str, limit: int) -> list[str]:
+        """Jobs that the client handles, finished or not."""
+        return await self._members(self._keys.handlers(client), limit)
+
+    async def owed_to(self, client: str, limit: int) -> list[str]:
+        """Finished jobs whose outcome the client has not handled, first finished first."""
+        [members] = await self._ask(
+            pack(
+                ("ZRANGE", self._keys.handlers(client), "(0", "+inf", "BYSCORE", "LIMIT", 0, limit)
+            )
+        )
+        return [member.decode() for member in members]
+
+    async def due(self, now_ms: int, limit: int) -> list[str]:
+        """Jobs for which something is due, longest overdue first."""
+        [members] = await self._ask(
+            pack(("ZRANGE", self._keys.timers, "-inf", now_ms, "BYSCORE", "LIMIT", 0, limit))
+        )
+        return [member.decode() for member in members]
+
+    async def _members(self, key: bytes, limit: int) -> list[str]:
+        [members] = await self._ask(pack(("ZRANGE", key, 0, limit - 1)))
+        return [member.decode() for member in members]
+
+    async def close(self) -> None:
+        await self._lane.close(forget_mark=False)
+
+
+def _completed(
+    job: Job | None, bodies: dict[str, bytes | None], outcomes: dict[str, bytes | None]
+) -> Job | None:
+    """The record with what lives apart; None if the job was removed between the two reads."""
+    if job is None:
+        return None
+    if job.id in bodies:
+        job = replace(job, body=bodies[job.id])
+    if job.id in outcomes:
+        job = replace(job, outcome=outcomes[job.id])
+    return None if job.body is None or job.outcome_apart else job
+
+
+def _end(entries: tuple[LogEntry, ...]) -> int:
+    return entries[-1].offset + 1 if entries else 0

@@ -1,0 +1,148 @@
+"""Records of the store and their bytes: msgpack arrays in the order of the record's fields.
+
+A record may be shorter than today's (fields added since have their defaults) but never longer:
+a longer one was written by a newer broker, and the schema version keeps us away from those.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgpack
+from msgspec.structs import astuple
+
+from packhorse_broker.jobs.model import End, Job, LogEntry, Progress, Reason, State
+
+INLINE_BYTES: Final = 512
+"""A body or outcome up to this size lives in the record: one key and one read less for each job;
+a larger one lives apart, so that a change of state never rewrites it."""
+
+_STATES: Final = {int(state): state for state in State}
+_REASONS: Final = {int(reason): reason for reason in Reason}
+_ENDS: Final = {int(end): end for end in End}
+
+_FIELDS: Final = Job.__struct_fields__
+_STATE = _FIELDS.index("state")
+_END = _FIELDS.index("end")
+_HANDLERS = _FIELDS.index("handlers")
+_PROGRESS = _FIELDS.index("progress")
+_REASON = _FIELDS.index("reason")
+_BODY = _FIELDS.index("body")
+_BODY_BYTES = _FIELDS.index("body_bytes")
+_OUTCOME = _FIELDS.index("outcome")
+
+_packer = msgpack.Packer(use_bin_type=True, autoreset=True)
+
+
+class CorruptRecord(Exception):
+    """Bytes in the store that are no record: somebody else wrote there, or the disk is broken."""
+
+
+def encode_job(job: Job) -> bytes:
+    """The record's bytes; a body or outcome that lives apart is left out (see `apart`)."""
+    values: list[Any] = list(astuple(job))
+    if job.progress is not None:
+        values[_PROGRESS] = (job.progress.percent, job.progress.text)
+    body, outcome = job.body, job.outcome
+    if body is not None and len(body) > INLINE_BYTES:
+        values[_BODY] = None
+        values[_BODY_BYTES] = len(body)
+    if outcome is not None and len(outcome) > INLINE_BYTES:
+        values[_OUTCOME] = None
+    packed: bytes = _packer.pack(values)
+    return packed
+
+
+def decode_job(data: bytes) -> Job:
+    """Raises CorruptRecord."""
+    try:
+        values = msgpack.unpackb(data, raw=False)
+        values[_STATE] = _STATES[values[_STATE]]
+        values[_END] = _ENDS[values[_END]]
+        values[_HANDLERS] = tuple(values[_HANDLERS])
+        if values[_PROGRESS] is not None:
+            values[_PROGRESS] = Progress(*values[_PROGRESS])
+        if values[_REASON] is not None:
+            values[_REASON] = _REASONS[values[_REASON]]
+        return Job(*values)
+    except (ValueError, TypeError, KeyError, IndexError, msgpack.UnpackException) as error:
+        raise CorruptRecord(f"{len(data)} bytes are no job record: {error!r}") from error
+
+
+def apart(value: bytes | None) -> bool:
+    """Whether a body or outcome is too large for the record."""
+    return value is not None and len(value) > INLINE_BYTES
+
+
+def encode_entry(entry: LogEntry) -> bytes:
+    packed: bytes = _packer.pack(astuple(entry))
+    return packed
+
+
+def decode_entry(data: bytes) -> LogEntry:
+    """Raises CorruptRecord."""
+    try:
+        return LogEntry(*msgpack.unpackb(data, raw=False))
+    except (ValueError, TypeError, msgpack.UnpackException) as error:
+        raise CorruptRecord(f"{len(data)} bytes are no log entry: {error!r}") from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientRecord:
+    """A client's registration. `leaving`: it has been given up, its jobs are being seen to."""
+
+    id: str
+    secret_hash: bytes
+    timeout_ms: int
+    roles: tuple[str, ...]
+    library: str
+    registered_at: int
+    connection: str
+    broker: str
+    leaving: bool = False
+
+
+def encode_client(client: ClientRecord) -> bytes:
+    packed: bytes = _packer.pack(
+        (
+            client.id,
+            client.secret_hash,
+            client.timeout_ms,
+            client.roles,
+            client.library,
+            client.registered_at,
+            client.connection,
+            client.broker,
+            client.leaving,
+        )
+    )
+    return packed
+
+
+def decode_client(data: bytes) -> ClientRecord:
+    """Raises CorruptRecord."""
+    try:
+        fields = msgpack.unpackb(data, raw=False)
+        (
+            client_id,
+            secret_hash,
+            timeout_ms,
+            roles,
+            library,
+            registered_at,
+            connection,
+            broker,
+            leaving,
+        ) = fields
+        return ClientRecord(
+            id=client_id,
+            secret_hash=secret_hash,
+            timeout_ms=timeout_ms,
+            roles=tuple(roles),
+            library=library,
+            registered_at=registered_at,
+            connection=connection,
+            broker=broker,
+            leaving=leaving,
+        )
+    except (ValueError, TypeError, msgpack.UnpackException) as error:
+        raise CorruptRecord(f"{len(data)} bytes are no client record: {error!r}") from error

@@ -1,0 +1,222 @@
+"""Clients in the store: registration, resume, liveness, and the way out.
+
+A client is removed in three steps, so that a broker that dies in between leaves nothing behind
+that another would not find: `mark_leaving` (no connection can resume it any more), then whoever
+sweeps ends its claims and handler entries, then `forget`.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from packhorse_broker.store.keys import ClientKeys
+from packhorse_broker.store.link import Argument, pack
+from packhorse_broker.store.records import ClientRecord, decode_client, encode_client
+from packhorse_broker.store.transaction import Lane
+
+BROKER_TTL_MS: Final = 5_000
+"""A broker that did not say for this long that it runs is no longer counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Why a hello was not accepted. `client`: the registration that is in the way."""
+
+    client: ClientRecord
+    because: str
+    """`exists`, `secret` or `leaving`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    client: ClientRecord
+    resumed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Liveness:
+    """Of connected clients: the newest connection of each, None if the client is gone."""
+
+    connections: Mapping[str, str | None]
+
+
+class Registry:
+    """Transactions on client records, one at a time. All methods raise StoreUnavailable."""
+
+    def __init__(self, lane: Lane, keys: ClientKeys) -> None:
+        self._lane = lane
+        self._keys = keys
+        self._turn = asyncio.Lock()
+
+    async def register(self, wanted: ClientRecord, now_ms: int) -> Registered | Refused:
+        """Registers a new client, or resumes the one of that id if the secret's hash is the same.
+
+        A resumed client keeps when it was registered; its roles, timeout, library, connection and
+        broker are the new ones.
+        """
+        key = self._keys.client(wanted.id)
+        async with self._turn:
+            while True:
+                [found] = await self._lane.watch([key])
+                known = decode_client(found) if found is not None else None
+                refused = _refusal(known, wanted)
+                if refused is not None:
+                    await self._lane.forget()
+                    return refused
+                client = wanted
+                if known is not None:
+                    client = replace(wanted, registered_at=known.registered_at)
+                if await self._lane.commit(self._present(client, now_ms)) is not None:
+                    return Registered(client, resumed=known is not None)
+
+    def _present(self, client: ClientRecord, now_ms: int) -> list[Argument]:
+        return [
+            ("SET", self._keys.client(client.id), encode_client(client)),
+            ("ZADD", self._keys.alive, now_ms + client.timeout_ms, client.id),
+            ("HSET", self._keys.at, client.id, client.connection),
+        ]
+
+    async def mark_leaving(
+        self, client_id: str, now_ms: int, *, if_silent_at: int | None = None
+    ) -> ClientRecord | None:
+        """Begins a removal; None if there is no such client.
+
+        With `if_silent_at` only where its time was up by then: it may have come back meanwhile.
+        """
+        key = self._keys.client(client_id)
+        async with self._turn:
+            while True:
+                [found] = await self._lane.watch([key])
+                if found is None:
+                    await self._lane.ask(
+                        pack(("UNWATCH",)), pack(("ZREM", self._keys.alive, client_id))
+                    )
+                    return None
+                client = decode_client(found)
+                if client.leaving:
+                    await self._lane.forget()
+                    return client
+                if if_silent_at is not None:
+                    [until] = await self._lane.ask(pack(("ZSCORE", self._keys.alive, client_id)))
+                    if until is None or float(until) > if_silent_at:
+                        await self._lane.forget()
+                        return None
+                leaving = replace(client, leaving=True)
+                commands: list[Argument] = [
+                    ("SET", key, encode_client(leaving)),
+                    ("ZREM", self._keys.alive, client_id),
+                    ("HDEL", self._keys.at, client_id),
+                    ("ZADD", self._keys.leaving, now_ms, client_id),
+                ]
+                if await self._lane.commit(commands) is not None:
+                    return leaving
+
+    async def forget(self, client_id: str) -> None:
+        """Ends a removal: nothing of the client is left."""
+        key = self._keys.client(client_id)
+        async with self._turn:
+            while True:
+                [found] = await self._lane.watch([key])
+                if found is not None and not decode_client(found).leaving:
+                    await self._lane.forget()
+                    return
+                commands: list[Argument] = [
+                    ("DEL", key),
+                    ("ZREM", self._keys.leaving, client_id),
+                ]
+                if await self._lane.commit(commands) is not None:
+                    return
+
+    async def renew(self, until_ms: Mapping[str, int]) -> Liveness:
+        """Writes when each of the connected clients times out, all in one command.
+
+        Clients that are gone are not brought back; the answer tells which those are.
+        """
+        if not until_ms:
+            return Liveness({})
+        scores: list[str | int] = []
+        for client_id, until in until_ms.items():
+            scores += (until, client_id)
+        clients = list(until_ms)
+        async with self._turn:
+            _, at = await self._lane.ask(
+                pack(("ZADD", self._keys.alive, "XX", *scores)),
+                pack(("HMGET", self._keys.at, *clients)),
+            )
+        return Liveness(
+            {
+                client_id: connection.decode() if connection is not None else None
+                for client_id, connection in zip(clients, at, strict=True)
+            }
+        )
+
+    async def silent(self, now_ms: int, limit: int) -> list[ClientRecord]:
+        """Clients whose time was up at `now_ms`, longest silent first."""
+        [ids] = await self._ask(
+            pack(("ZRANGE", self._keys.alive, "-inf", now_ms, "BYSCORE", "LIMIT", 0, limit))
+        )
+        return await self._clients(ids)
+
+    async def leaving(self, limit: int) -> dict[str, int]:
+        """Clients whose removal has begun, and when."""
+        [members] = await self._ask(
+            pack(("ZRANGE", self._keys.leaving, 0, limit - 1, "WITHSCORES"))
+        )
+        return {
+            member.decode(): int(float(score))
+            for member, score in zip(members[::2], members[1::2], strict=True)
+        }
+
+    async def get(self, client_id: str) -> ClientRecord | None:
+        [found] = await self._ask(pack(("GET", self._keys.client(client_id))))
+        return decode_client(found) if found is not None else None
+
+    async def count(self) -> int:
+        """How many clients are registered."""
+        [count] = await self._ask(pack(("ZCARD", self._keys.alive)))
+        found: int = count
+        return found
+
+    async def announce_broker(self, broker: str, now_ms: int) -> int:
+        """Says that this broker runs; how many brokers do."""
+        _, _, count = await self._ask(
+            pack(("ZADD", self._keys.brokers, now_ms + BROKER_TTL_MS, broker)),
+            pack(("ZREMRANGEBYSCORE", self._keys.brokers, "-inf", now_ms)),
+            pack(("ZCARD", self._keys.brokers)),
+        )
+        brokers: int = count
+        return brokers
+
+    async def withdraw_broker(self, broker: str) -> None:
+        await self._ask(pack(("ZREM", self._keys.brokers, broker)))
+
+    async def time_ms(self) -> int:
+        """The store's clock."""
+        [[seconds, micros]] = await self._ask(pack(("TIME",)))
+        return int(seconds) * 1000 + int(micros) // 1000
+
+    async def _ask(self, *commands: bytes) -> list[Any]:
+        async with self._turn:
+            return await self._lane.ask(*commands)
+
+    async def _clients(self, ids: Sequence[bytes]) -> list[ClientRecord]:
+        if not ids:
+            return []
+        [values] = await self._ask(
+            pack(("MGET", *(self._keys.client(client_id.decode()) for client_id in ids)))
+        )
+        return [decode_client(value) for value in values if value is not None]
+
+    async def close(self) -> None:
+        await self._lane.close()
+
+
+def _refusal(known: ClientRecord | None, wanted: ClientRecord) -> Refused | None:
+    if known is None:
+        return None
+    if known.leaving:
+        return Refused(known, "leaving")
+    if known.secret_hash != wanted.secret_hash:
+        return Refused(known, "secret")
+    return None

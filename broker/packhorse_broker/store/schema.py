@@ -1,0 +1,62 @@
+"""Whose store this is: an identity and the version of what is kept in it."""
+
+import secrets
+from dataclasses import dataclass
+from typing import Final
+
+import msgpack
+
+from packhorse_broker.store.errors import SchemaRefused
+from packhorse_broker.store.keys import ClientKeys
+from packhorse_broker.store.transaction import Lane
+
+SCHEMA_VERSION: Final = 1
+"""Version of the keys (keys.py), indexes (indexes.py) and records (records.py) of this release."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreIdentity:
+    """Written at first use, never changed but by a migration."""
+
+    id: str
+    schema: int
+    partitions: int
+    created_at: int
+
+
+async def open_schema(lane: Lane, keys: ClientKeys, now_ms: int) -> StoreIdentity:
+    """The store's identity, written now if it has none.
+
+    Raises SchemaRefused for a newer or unreadable one (nothing is touched), StoreUnavailable.
+    """
+    while True:
+        [found] = await lane.watch([keys.store])
+        if found is not None:
+            await lane.forget()
+            return _read(found)
+        fresh = StoreIdentity(
+            id=secrets.token_hex(8), schema=SCHEMA_VERSION, partitions=1, created_at=now_ms
+        )
+        data = msgpack.packb([fresh.schema, fresh.id, fresh.partitions, fresh.created_at])
+        if await lane.commit([("SET", keys.store, data)]) is not None:
+            return fresh
+
+
+def _read(data: bytes) -> StoreIdentity:
+    try:
+        fields = msgpack.unpackb(data, raw=False)
+        schema = fields[0]
+        if not isinstance(schema, int):
+            raise TypeError("the version is no number")
+    except (ValueError, TypeError, IndexError, msgpack.UnpackException) as error:
+        raise SchemaRefused(
+            f"the store holds a schema record that is none of Packhorse's: {error!r}; "
+            "choose another --prefix or another database"
+        ) from error
+    if schema > SCHEMA_VERSION:
+        raise SchemaRefused(
+            f"the store has schema version {schema}, this broker knows up to {SCHEMA_VERSION}: "
+            "run a newer packhorse, or use another store"
+        )
+    _, identity, partitions, created_at = fields
+    return StoreIdentity(id=identity, schema=schema, partitions=partitions, created_at=created_at)

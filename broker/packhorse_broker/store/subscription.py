@@ -1,0 +1,66 @@
+"""A channel of the store: saying something on it, and listening on a connection of its own."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Final
+
+from redis.exceptions import RedisError
+
+from packhorse_broker.store.errors import StoreUnavailable
+from packhorse_broker.store.link import Link, StoreAddress, describe, pack
+from packhorse_broker.store.transaction import Lane
+
+SILENCE_S: Final = 15
+"""Brokers say every second that they run; this long without a message means a dead connection."""
+
+
+class Publisher:
+    """Says things on a channel, outside of any transaction. Raises StoreUnavailable."""
+
+    def __init__(self, lane: Lane, channel: bytes) -> None:
+        self._lane = lane
+        self._channel = channel
+        self._turn = asyncio.Lock()
+
+    async def publish(self, data: bytes) -> None:
+        async with self._turn:
+            await self._lane.ask(pack(("SPUBLISH", self._channel, data)))
+
+    async def close(self) -> None:
+        await self._lane.close(forget_mark=False)
+
+
+class Subscription:
+    """`async with Subscription(...) as messages: async for data in messages`.
+
+    Raises StoreUnavailable when the connection can't be made or is lost; make a new one then.
+    """
+
+    def __init__(self, address: StoreAddress, channel: bytes) -> None:
+        self._address = address
+        self._channel = channel
+        self._link: Link | None = None
+
+    async def __aenter__(self) -> AsyncIterator[bytes]:
+        self._link = await Link.open(self._address)
+        try:
+            await self._link.send(pack(("SSUBSCRIBE", self._channel)))
+            await self._link.receive(1)
+        except (RedisError, OSError, TimeoutError) as error:
+            await self._link.drop()
+            raise StoreUnavailable(describe(error)) from error
+        return self._messages(self._link)
+
+    async def _messages(self, link: Link) -> AsyncIterator[bytes]:
+        while True:
+            try:
+                async with asyncio.timeout(SILENCE_S):
+                    [kind, _, data] = await link.next_reply()
+            except (RedisError, OSError, TimeoutError) as error:
+                raise StoreUnavailable(describe(error)) from error
+            if kind == b"smessage":
+                yield data
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._link is not None:
+            await self._link.drop()

@@ -1,0 +1,95 @@
+"""What is submitted for commit, and what comes back.
+
+A member of a batch is a caller's commands for named jobs, or claims from the head of a queue.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from packhorse_broker.jobs.commands import Claim, Command
+from packhorse_broker.jobs.model import Applied, Refusal
+
+
+class Failed(Struct, frozen=True):
+    """A command that was not decided, or whose transaction was not applied."""
+
+    error: Exception
+
+
+Result: TypeAlias = Applied | Refusal | Failed
+
+
+class Submission(Struct):
+    """Commands of one caller, each for one job. `done` gets a result for each, in order."""
+
+    items: Sequence[tuple[str, Command]]
+    done: Callable[[list[Result]], None]
+    since_s: float = 0.0
+    """When it was submitted, by the loop's clock."""
+
+    @property
+    def size(self) -> int:
+        return len(self.items)
+
+
+class Draw(Struct):
+    """Claims from the head of a type's queue, one job for each as far as there are any.
+
+    `done` gets a result for each claim that got a job.
+    """
+
+    type: str
+    claims: Sequence[Claim]
+    done: Callable[[list[Applied], bool], None]
+    """The second argument tells whether the queue may hold more."""
+    since_s: float = 0.0
+
+    @property
+    def size(self) -> int:
+        return len(self.claims)
+
+
+Work: TypeAlias = Submission | Draw
+
+
+def halves(batch: list[Work]) -> list[list[Work]]:
+    """Two smaller batches; a lone member is itself divided."""
+    if len(batch) > 1:
+        middle = len(batch) // 2
+        return [batch[:middle], batch[middle:]]
+    [work] = batch
+    middle = work.size // 2
+    if isinstance(work, Draw):
+        return [[part] for part in _halved_draw(work, middle)]
+    return [[part] for part in _halved_submission(work, middle)]
+
+
+def _halved_draw(draw: Draw, middle: int) -> list[Draw]:
+    parts: list[tuple[list[Applied], bool]] = []
+
+    def done(drawn: list[Applied], more: bool) -> None:
+        parts.append((drawn, more))
+        if len(parts) == 2:
+            draw.done([*parts[0][0], *parts[1][0]], parts[0][1] or parts[1][1])
+
+    return [
+        Draw(draw.type, draw.claims[:middle], done, draw.since_s),
+        Draw(draw.type, draw.claims[middle:], done, draw.since_s),
+    ]
+
+
+def _halved_submission(submission: Submission, middle: int) -> list[Submission]:
+    """The halves are committed one after the other, so their results come in order."""
+    parts: list[list[Result]] = []
+
+    def done(results: list[Result]) -> None:
+        parts.append(results)
+        if len(parts) == 2:
+            submission.done([*parts[0], *parts[1]])
+
+    return [
+        Submission(submission.items[:middle], done, submission.since_s),
+        Submission(submission.items[middle:], done, submission.since_s),
+    ]

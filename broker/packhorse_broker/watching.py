@@ -1,0 +1,138 @@
+"""Brings what happens to a job to those who watch it.
+
+Changes made here are told as they are committed. Of changes made by other brokers only the ids
+are heard; what changed is then read, logs from the offset that was told last.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import structlog
+
+from packhorse_broker.jobs.model import Job, LogEntry
+from packhorse_broker.sessions import Session
+from packhorse_broker.store.changes import Change
+from packhorse_broker.store.errors import StoreUnavailable
+from packhorse_broker.store.reader import Reader
+from packhorse_broker.store.records import CorruptRecord
+from packhorse_broker.views import entry_view, progress_of, state_name
+from packhorse_protocol.messages import Event
+
+_log = structlog.get_logger(__name__)
+
+MAX_LOG_READ: Final = 100
+"""Log entries told at once of what another broker wrote; the rest is read by offset."""
+
+
+class _Watched:
+    """A job that somebody watches here, and what was told of it last."""
+
+    def __init__(self) -> None:
+        self.sessions: dict[Session, None] = {}
+        self.version = 0
+        self.log_end = 0
+
+
+class Watching:
+    """`watch` and `unwatch` for sessions, `changed` after a commit, `look` for others' changes."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._watched: dict[str, _Watched] = {}
+        self._jobs_of: dict[Session, set[str]] = {}
+
+    async def watch(self, session: Session, jobs: Sequence[str]) -> list[Job | None]:
+        """Registers first and reads then, so that no change falls in between."""
+        for job_id in jobs:
+            self._watched.setdefault(job_id, _Watched()).sessions[session] = None
+            self._jobs_of.setdefault(session, set()).add(job_id)
+        found = await self._reader.records(jobs)
+        for job_id, job in zip(jobs, found, strict=True):
+            if job is None:
+                self.unwatch(session, [job_id])
+            elif (watched := self._watched.get(job_id)) is not None:
+                watched.version = max(watched.version, job.version)
+                watched.log_end = max(watched.log_end, job.log_end)
+        return found
+
+    def unwatch(self, session: Session, jobs: Sequence[str]) -> None:
+        mine = self._jobs_of.get(session, set())
+        for job_id in jobs:
+            mine.discard(job_id)
+            session.drop_events(job_id)
+            watched = self._watched.get(job_id)
+            if watched is not None:
+                watched.sessions.pop(session, None)
+                if not watched.sessions:
+                    del self._watched[job_id]
+        if not mine:
+            self._jobs_of.pop(session, None)
+
+    def leave(self, session: Session) -> None:
+        self.unwatch(session, list(self._jobs_of.get(session, ())))
+
+    def count(self, session: Session) -> int:
+        """How many jobs the session watches."""
+        return len(self._jobs_of.get(session, ()))
+
+    def changed(self, change: Change) -> None:
+        """A change that this broker committed."""
+        watched = self._watched.get(change.job.id)
+        if watched is not None:
+            self._tell(watched, change.job, change.log, removed=change.removed)
+
+    async def look(self, jobs: Sequence[str]) -> None:
+        """These jobs changed elsewhere, or may have."""
+        ids = [job_id for job_id in jobs if job_id in self._watched]
+        try:
+            for job_id, job in zip(ids, await self._reader.records(ids), strict=True):
+                await self._look_at(job_id, job)
+        except StoreUnavailable as error:
+            _log.warning("watching.waits", error=str(error))
+        except CorruptRecord as error:
+            _log.error("store.corrupt_record", error=str(error))
+
+    async def look_at_all(self) -> None:
+        """Something may have been missed."""
+        await self.look(list(self._watched))
+
+    async def _look_at(self, job_id: str, job: Job | None) -> None:
+        watched = self._watched.get(job_id)
+        if watched is None:
+            return
+        if job is None:
+            self._forget(job_id, Event(job=job_id, version=watched.version + 1, removed=True))
+            return
+        if job.version <= watched.version:
+            return
+        entries: tuple[LogEntry, ...] = ()
+        if job.log_end > watched.log_end:
+            page = await self._reader.log(job_id, watched.log_end, MAX_LOG_READ)
+            entries = page.entries if page is not None else ()
+        if job_id in self._watched:
+            self._tell(watched, job, entries, removed=False)
+
+    def _tell(
+        self, watched: _Watched, job: Job, entries: Sequence[LogEntry], *, removed: bool
+    ) -> None:
+        watched.version = max(watched.version, job.version)
+        watched.log_end = max(watched.log_end, job.log_end)
+        event = Event(
+            job=job.id,
+            version=job.version,
+            state=state_name(job.state),
+            progress=progress_of(job),
+            log=tuple(map(entry_view, entries)),
+            removed=removed,
+        )
+        if removed:
+            self._forget(job.id, event)
+        else:
+            for session in watched.sessions:
+                session.push_event(event)
+
+    def _forget(self, job_id: str, last: Event) -> None:
+        for session in self._watched.pop(job_id).sessions:
+            session.push_event(last)
+            mine = self._jobs_of.get(session, set())
+            mine.discard(job_id)

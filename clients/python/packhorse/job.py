@@ -1,0 +1,156 @@
+"""A handle on one job."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+from packhorse.durations import Duration, seconds
+from packhorse.errors import NotFound, NotHandler, OutcomeTimeout
+from packhorse.outcome import Outcome
+from packhorse.requests import quietly
+from packhorse.session import Session
+from packhorse.watching import over
+from packhorse_protocol.messages import JobView, LogEntry, Progress
+
+LOG_PAGE_ENTRIES: Final = 500
+"""Log entries read at once: half of what the protocol allows."""
+
+
+class Job:
+    """A job, by its id: made by `client.create` and `client.job`, valid while the client is open.
+
+    `outcome()` or `result()` to wait for it, `progress()` and `logs()` to look on, `get()` to
+    read it.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        job_id: str,
+        *,
+        job_type: str | None = None,
+        handling: bool = False,
+        fleeting: bool = False,
+    ) -> None:
+        self._session = session
+        self._ticket = session.outcomes.ticket(job_id, handling=handling)
+        self._fleeting = fleeting
+        self.id: Final = job_id
+        self.type: Final = job_type
+        """None where only the id is known."""
+
+    def __repr__(self) -> str:
+        return f"<Job {self.id} {self.type or ''}>".replace(" >", ">")
+
+    async def outcome(
+        self,
+        *,
+        timeout: Duration | None = None,  # noqa: ASYNC109 - takes durations as people write them
+        handled: bool = True,
+    ) -> Outcome:
+        """Waits for the job to end, and returns how it did, COMPLETE or FAILED.
+
+        With `handled` the broker is told that the outcome has been dealt with as soon as it is
+        returned. Without, call `await outcome.handled()` when you are done; until then it comes
+        again after a reconnect.
+
+        This client has to be a handler of the job: create it with `handle=True`. For a job that
+        was created elsewhere it becomes one first, which comes too late for a job that is gone.
+
+        Raises `OutcomeTimeout` (the job goes on), `NotFound` if the job is not there or was
+        removed, `NotHandler` if it was created here without `handle=True`.
+        """
+        if self._fleeting and not self._ticket.handling:
+            raise NotHandler(
+                "it was created without handle=True, so its outcome is kept for nobody",
+                subject=self.id,
+            )
+        try:
+            async with asyncio.timeout(None if timeout is None else seconds(timeout, "timeout")):
+                outcome = await self._session.outcomes.wait(self._ticket)
+        except TimeoutError:
+            raise OutcomeTimeout(f"job {self.id} has not ended within {timeout}") from None
+        if handled:
+            quietly(outcome.acknowledge())
+        return outcome
+
+    async def result(
+        self,
+        *,
+        timeout: Duration | None = None,  # noqa: ASYNC109 - as in `outcome`
+    ) -> Any:
+        """Waits for the job to end, and returns the value that its function returned.
+
+        Raises `JobFailed` if it did not complete, `PayloadError` for a result that can't be
+        unpacked, and what `outcome` raises.
+        """
+        return (await self.outcome(timeout=timeout)).result()
+
+    async def handle(self) -> None:
+        """Becomes a handler: the outcome is kept until this client has handled it.
+
+        Raises `NotFound` if the job is not there (any more).
+        """
+        await self._session.outcomes.handle(self._ticket)
+
+    async def get(self) -> JobView:
+        """The job as it is now. Raises `NotFound`."""
+        return await self._session.requests.get.submit(self.id)
+
+    async def remove(self) -> None:
+        """Removes the job in whatever state; a runner that holds it is told. Raises `NotFound`."""
+        await self._session.requests.remove.submit(self.id)
+
+    async def progress(self) -> AsyncIterator[Progress]:
+        """The newest progress and each one after it, until the job ends.
+
+        A reader who is slower than the runner gets the newest, not each. Raises `NotFound`.
+        """
+        newest: Progress | None = None
+        async with self._session.watches.subscribed((self.id,)) as events:
+            while True:
+                event = await events.next()
+                if event.progress is not None and event.progress != newest:
+                    newest = event.progress
+                    yield newest
+                if over(event):
+                    return
+
+    async def logs(self, *, offset: int = 0, follow: bool = False) -> AsyncIterator[LogEntry]:
+        """The log from an offset on, each entry once and in order.
+
+        With `follow` it goes on until the job ends, across reconnects. Offsets that are missing
+        were dropped by the broker's bound on a job's log. Progress has entries too (`type`).
+        Raises `NotFound`.
+        """
+        if not follow:
+            async for entry in self._read_log(offset):
+                yield entry
+            return
+        async with self._session.watches.subscribed((self.id,)) as events:
+            while True:
+                event = await events.next()
+                for entry in event.log:
+                    if entry.offset == offset:
+                        yield entry
+                        offset += 1
+                if events.log_end(self.id) > offset or over(event):
+                    try:
+                        async for entry in self._read_log(offset):
+                            yield entry
+                            offset = entry.offset + 1
+                    except NotFound:
+                        # It ended and is gone; all that was pushed before has been yielded.
+                        return
+                if over(event):
+                    return
+
+    async def _read_log(self, offset: int) -> AsyncIterator[LogEntry]:
+        while True:
+            wanted = (self.id, offset, LOG_PAGE_ENTRIES)
+            page = await self._session.requests.read_log.submit(wanted)
+            for entry in page.entries:
+                yield entry
+                offset = entry.offset + 1
+            if not page.entries or offset >= page.end:
+                return

@@ -1,0 +1,161 @@
+"""One lane per kind of request: what is asked for in a turn of the loop leaves in one frame.
+
+    caller -> Lane.submit(item) -> future
+    Requests -> Lane.take(limits) -> entries of one frame -> settle, put back or fail each
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+from packhorse.errors import Refused
+from packhorse_protocol.errors import Code
+from packhorse_protocol.messages import Limits, Request
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+ITEM_OVERHEAD_BYTES: Final = 160
+"""Keys, a token and numbers of one item; the encoded frame is measured before it leaves."""
+
+FRAME_OVERHEAD_BYTES: Final = 64
+"""Tag and request id of a frame."""
+
+MAX_BATCH_ELEMENTS: Final = 100_000
+"""Array and map entries in one frame: half of the protocol's ceiling, as they are estimated."""
+
+ITEM_ELEMENTS: Final = 16
+"""Array and map entries of one item without its headers or messages, generously."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gone(Generic[Result]):
+    """Refusals that say: it is so already. `only_repeated`: not if it was asked for once."""
+
+    result: Result
+    codes: frozenset[Code] = frozenset({Code.NOT_FOUND})
+    only_repeated: bool = True
+
+
+def _no_subject(_: object) -> str | None:
+    return None
+
+
+def _no_cost(_: object) -> int:
+    return 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind(Generic[Item, Result]):
+    """What a lane's requests are.
+
+    `build` makes the message from a request id and the items; `subject` names an item's job;
+    `data_bytes` and `elements` measure an item beyond its overhead. `alone`: one item a frame.
+    `patient`: waits out any outage, because what it reports stays true.
+    """
+
+    build: Callable[[int, tuple[Item, ...]], Request]
+    subject: Callable[[Item], str | None] = _no_subject
+    data_bytes: Callable[[Item], int] = _no_cost
+    elements: Callable[[Item], int] = _no_cost
+    alone: bool = False
+    patient: bool = False
+    gone: Gone[Result] | None = None
+
+
+class Entry(Generic[Item, Result]):
+    """An item on its way, and who waits for its answer."""
+
+    __slots__ = ("alone", "future", "item", "retry_until", "sends", "tries")
+
+    def __init__(self, item: Item, future: "asyncio.Future[Result]", *, alone: bool) -> None:
+        self.item = item
+        self.future = future
+        self.alone = alone
+        self.sends = 0
+        """How often it left; above 1 an earlier answer may have been lost."""
+        self.tries = 0
+        """How often the broker asked to try again later."""
+        self.retry_until = 0.0
+        """The loop's time at which trying again ends, set at the first such answer."""
+
+
+class Lane(Generic[Item, Result]):
+    """Items that wait to be sent, in order. `waiting_changed` is called when one is added."""
+
+    def __init__(self, kind: Kind[Item, Result], waiting_changed: Callable[[], None]) -> None:
+        self.kind = kind
+        self._waiting: deque[Entry[Item, Result]] = deque()
+        self._waiting_changed = waiting_changed
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def submit(self, item: Item) -> "asyncio.Future[Result]":
+        """Asks for it at the end of this turn. The future raises the item's own refusal.
+
+        Cancelling the future before the item left takes it back; afterwards it only ends the
+        waiting.
+        """
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting.append(Entry(item, future, alone=self.kind.alone))
+        self._waiting_changed()
+        return future
+
+    def take(self, limits: Limits) -> list[Entry[Item, Result]]:
+        """Takes out the entries of the next frame, within the broker's limits."""
+        taken: list[Entry[Item, Result]] = []
+        room_bytes = limits.frame_bytes - FRAME_OVERHEAD_BYTES
+        room_elements = MAX_BATCH_ELEMENTS
+        while self._waiting and len(taken) < limits.batch:
+            entry = self._waiting[0]
+            if entry.future.done():
+                self._waiting.popleft()
+                continue
+            room_bytes -= ITEM_OVERHEAD_BYTES + self.kind.data_bytes(entry.item)
+            room_elements -= ITEM_ELEMENTS + self.kind.elements(entry.item)
+            if taken and (room_bytes < 0 or room_elements < 0 or entry.alone):
+                break
+            taken.append(self._waiting.popleft())
+            if entry.alone:
+                break
+        return taken
+
+    def put_back(self, entries: list[Entry[Item, Result]]) -> None:
+        """They wait again, before those that came later."""
+        self._waiting.extendleft(reversed([e for e in entries if not e.future.done()]))
+        self._waiting_changed()
+
+    def settle(self, entry: Entry[Item, Result], result: Result) -> None:
+        """The broker carried it out."""
+        if not entry.future.done():
+            entry.future.set_result(result)
+
+    def refuse(self, entry: Entry[Item, Result], refusal: Refused) -> None:
+        """The broker refused it, which for some is as good as done."""
+        gone = self.kind.gone
+        repeated = entry.sends > 1
+        if gone and refusal.code in gone.codes and (repeated or not gone.only_repeated):
+            self.settle(entry, gone.result)
+        else:
+            self.fail(entry, refusal)
+
+    def fail(self, entry: Entry[Item, Result], error: Exception) -> None:
+        """It will not be carried out, or nobody will know."""
+        if not entry.future.done():
+            entry.future.set_exception(error)
+
+    def fail_waiting(self, error: Callable[[], Exception]) -> None:
+        """None of those that wait will leave. Each gets an exception of its own."""
+        waiting, self._waiting = self._waiting, deque()
+        for entry in waiting:
+            self.fail(entry, error())
+
+
+def headers_bytes(headers: Mapping[str, str] | None) -> int:
+    """Most bytes that headers may take in a frame: UTF-8 has up to 4 for a code point."""
+    if not headers:
+        return 0
+    return sum(4 * (len(name) + len(value)) + 8 for name, value in headers.items())

@@ -1,0 +1,103 @@
+"""The outcome of a job, as its handlers get it."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from packhorse.errors import JobFailed
+from packhorse.payload import unpack_result
+from packhorse_protocol.messages import Done, Error, JobView, Reason
+from packhorse_protocol.messages import Outcome as OutcomeMessage
+
+Acknowledge: TypeAlias = Callable[[], "asyncio.Future[Done]"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, weakref_slot=True, eq=False)
+class Outcome:
+    """How a job ended: `result()` for its value, `handled()` once it has been dealt with.
+
+    Until `handled()` is called (most ways of getting an outcome do it themselves) the broker
+    keeps the job and pushes the outcome again after a reconnect. Times are milliseconds since
+    the epoch, by the store's clock; 0: it has not happened.
+    """
+
+    job: str
+    type: str
+    state: Literal["COMPLETE", "FAILED"]
+    reason: Reason | None
+    """Why it is FAILED: the runner said so, or went away."""
+    error: Error | None
+    """The runner's own words: type, message, traceback."""
+    data: bytes
+    """The result as the runner sent it."""
+    key: str | None
+    attempt: int
+    """The attempt that ended the job, from 1."""
+    created_at: int
+    started_at: int
+    finished_at: int
+    acknowledge: Acknowledge = field(repr=False)
+    """Sends `handled` unless that was done; who does not wait for the answer calls this."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the job is COMPLETE."""
+        return self.state == "COMPLETE"
+
+    def result(self) -> Any:
+        """The value that the job function returned.
+
+        Raises `JobFailed` for a FAILED job, `PayloadError` for a result that no Python client
+        packed: read `data` then.
+        """
+        if not self.ok:
+            raise JobFailed(self)
+        return unpack_result(self.data)
+
+    async def handled(self) -> None:
+        """Tells the broker that this outcome has been dealt with; it is not pushed again.
+
+        Can be repeated. Raises `ConnectionLost` if the client closes before the broker answers.
+        """
+        # Shielded: whoever else waits for the same answer still gets it.
+        await asyncio.shield(self.acknowledge())
+
+
+def from_message(message: OutcomeMessage, acknowledge: Acknowledge) -> Outcome:
+    """An outcome as it is pushed."""
+    return Outcome(
+        job=message.job,
+        type=message.type,
+        state=message.state,
+        reason=message.reason,
+        error=message.error,
+        data=message.result or b"",
+        key=message.key,
+        attempt=message.attempt,
+        created_at=message.created_at,
+        started_at=message.started_at,
+        finished_at=message.finished_at,
+        acknowledge=acknowledge,
+    )
+
+
+def from_view(view: JobView, acknowledge: Acknowledge) -> Outcome | None:
+    """The same from a job that was read, None if it has not ended."""
+    if view.state not in ("COMPLETE", "FAILED"):
+        return None
+    message = OutcomeMessage(
+        job=view.id,
+        type=view.type,
+        state=view.state,
+        version=view.version,
+        reason=view.reason,
+        result=view.result,
+        error=view.error,
+        key=view.key,
+        attempt=view.current_attempt,
+        created_at=view.created_at,
+        started_at=view.started_at,
+        finished_at=view.finished_at,
+    )
+    return from_message(message, acknowledge)

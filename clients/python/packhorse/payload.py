@@ -1,0 +1,82 @@
+"""The bundled client's convention for payloads and results; the broker never looks into them.
+
+msgpack. A payload that is a map holds keyword arguments, anything else is one positional
+argument, no bytes at all is no argument. A result is any value; no bytes at all is None.
+"""
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any, Final, TypeAlias, cast
+
+import msgpack
+
+from packhorse.errors import PayloadError
+
+
+class Nothing(Enum):
+    """The type of `NOTHING`, for annotations."""
+
+    NOTHING = "nothing"
+
+
+NOTHING: Final = Nothing.NOTHING
+"""No argument at all, which is not the same as the argument None."""
+
+Arguments: TypeAlias = tuple[tuple[Any, ...], dict[str, Any]]
+"""What a job function is called with: positional and keyword arguments."""
+
+
+def pack_arguments(value: object) -> bytes:
+    """`NOTHING` -> no bytes; a mapping with text keys -> keyword arguments; else one argument.
+
+    Raises `PayloadError` for what msgpack can't hold.
+    """
+    if value is NOTHING:
+        return b""
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                raise PayloadError(
+                    f"payload: the key {key!r} is no text; a map is passed as keyword arguments"
+                )
+        value = dict(value)
+    return _pack(value, "payload")
+
+
+def unpack_arguments(payload: bytes) -> Arguments:
+    """The arguments packed in a payload. Raises `PayloadError` if they can't be read."""
+    if not payload:
+        return (), {}
+    value = _unpack(payload, "payload")
+    if not isinstance(value, dict):
+        return (value,), {}
+    for key in value:
+        if not isinstance(key, str):
+            raise PayloadError(f"payload: the key {key!r} is no text, so no keyword argument")
+    return (), cast("dict[str, Any]", value)
+
+
+def pack_result(value: object) -> bytes:
+    """None -> no bytes. Raises `PayloadError` for what msgpack can't hold."""
+    return b"" if value is None else _pack(value, "result")
+
+
+def unpack_result(result: bytes | None) -> Any:
+    """The value packed in a result. Raises `PayloadError` if it can't be read."""
+    return _unpack(result, "result") if result else None
+
+
+def _pack(value: object, what: str) -> bytes:
+    try:
+        return cast("bytes", msgpack.packb(value, use_bin_type=True))
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise PayloadError(f"{what}: can't be packed with msgpack: {error}") from error
+
+
+def _unpack(data: bytes, what: str) -> Any:
+    try:
+        return msgpack.unpackb(data, raw=False, strict_map_key=False)
+    except (ValueError, TypeError, RecursionError) as error:
+        # msgpack's own errors are ValueErrors; a list as a map's key is a TypeError.
+        said = str(error) or type(error).__name__
+        raise PayloadError(f"{what}: can't be unpacked with msgpack: {said}") from error

@@ -1,0 +1,307 @@
+"""What was asked of the broker and is not answered yet, across connections.
+
+A request that was unanswered when its connection ended goes back into its lane and leaves again
+after the resume. All kinds bear it: an id chosen here makes a create repeatable, a token makes
+what a runner reports repeatable, and the rest only reads or says how things should be.
+"""
+
+import asyncio
+from collections.abc import Callable
+from itertools import count
+from typing import Any, Final, TypeVar
+
+from packhorse import backoff, kinds
+from packhorse.errors import REFUSALS, ConnectionLost, InvalidValue, Refused, TooLarge
+from packhorse.lanes import Entry, Kind, Lane
+from packhorse.transport import Wire
+from packhorse_protocol.errors import Code, MalformedMessage
+from packhorse_protocol.messages import Limits, Ok, Problem
+from packhorse_protocol.messages import Refused as RefusedMessage
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+MAX_WAITING_ITEMS: Final = 100_000
+"""Items not sent yet at which `room` makes callers wait: ten of the largest batches."""
+
+MAX_WRITE_REQUESTS: Final = 16
+"""Requests in one write: above it the transport is asked again whether it keeps up."""
+
+
+class _Flight:
+    """A request that left and is not answered yet."""
+
+    __slots__ = ("entries", "lane")
+
+    def __init__(self, lane: Lane[Any, Any], entries: list[Entry[Any, Any]]) -> None:
+        self.lane = lane
+        self.entries = entries
+
+
+class Requests:
+    """All lanes, and the unanswered requests of the connection there is at the moment.
+
+    The link calls `connected`, `pause`, `disconnected`, `answer` and `give_up`; everybody else
+    submits to a lane.
+    """
+
+    def __init__(self, *, retry_s: float) -> None:
+        self.progress = self._lane(kinds.PROGRESS)
+        self.log = self._lane(kinds.LOG)
+        self.complete = self._lane(kinds.COMPLETE)
+        self.fail = self._lane(kinds.FAIL)
+        self.release = self._lane(kinds.RELEASE)
+        self.take = self._lane(kinds.TAKE)
+        self.handled = self._lane(kinds.HANDLED)
+        self.create = self._lane(kinds.CREATE)
+        self.create_and_handle = self._lane(kinds.CREATE_AND_HANDLE)
+        self.handle = self._lane(kinds.HANDLE)
+        self.claim = self._lane(kinds.CLAIM)
+        self.unwatch = self._lane(kinds.UNWATCH)
+        self.watch = self._lane(kinds.WATCH)
+        self.get = self._lane(kinds.GET)
+        self.remove = self._lane(kinds.REMOVE)
+        self.read_log = self._lane(kinds.READ_LOG)
+        self.counts = self._lane(kinds.COUNTS)
+        self.info = self._lane(kinds.INFO)
+        self.bye = self._lane(kinds.BYE)
+        # The order in which they are sent: what ends claims first, because it is bounded by
+        # credit and makes room; `bye` after everything else.
+        self._lanes: Final[tuple[Lane[Any, Any], ...]] = tuple(
+            lane for lane in vars(self).values() if isinstance(lane, Lane)
+        )
+        self._retry_s = retry_s
+        self._ids = count(1)
+        self._unanswered: dict[int, _Flight] = {}
+        self._later: dict[asyncio.TimerHandle, _Flight] = {}
+        self._outlet: Wire | None = None
+        self._limits: Limits | None = None
+        self._pump_due = False
+        self._emptied = asyncio.Event()
+        self._has_room = asyncio.Event()
+        self._unreachable: Callable[[], Exception] | None = None
+        self._end: Callable[[], Exception] | None = None
+
+    def _lane(self, kind: Kind[Item, Result]) -> Lane[Item, Result]:
+        return Lane(kind, self._changed)
+
+    @property
+    def waiting(self) -> int:
+        """Items that have not left."""
+        return sum(map(len, self._lanes))
+
+    @property
+    def unanswered(self) -> int:
+        """Requests that left and have no answer."""
+        return len(self._unanswered)
+
+    async def room(self) -> None:
+        """Returns when fewer than `MAX_WAITING_ITEMS` wait: called before adding many."""
+        while self.waiting >= MAX_WAITING_ITEMS and self._end is None:
+            self._has_room.clear()
+            await self._has_room.wait()
+
+    async def answered(self) -> None:
+        """Returns when nothing is unanswered, for a connection that is about to be left."""
+        while self._unanswered:
+            self._emptied.clear()
+            await self._emptied.wait()
+
+    # -- the link's side ---------------------------------------------------------------------
+
+    def connected(self, outlet: Wire, limits: Limits) -> None:
+        """From now on requests leave."""
+        self._outlet, self._limits = outlet, limits
+        self._unreachable = None
+        self.pump_soon()
+
+    def pause(self) -> None:
+        """Nothing new leaves; answers still come."""
+        self._outlet = None
+
+    def disconnected(self) -> None:
+        """What was unanswered waits again, in the order in which it had left."""
+        self._outlet = None
+        flights, self._unanswered = self._unanswered, {}
+        for flight in reversed(flights.values()):
+            flight.lane.put_back(flight.entries)
+        self._emptied.set()
+
+    def give_up(self, error: Callable[[], Exception]) -> None:
+        """The outage lasts: what can't wait it out fails, and so does what is asked meanwhile."""
+        self._unreachable = error
+        self._fail_impatient(error)
+        self._has_room.set()
+
+    def _fail_impatient(self, error: Callable[[], Exception]) -> None:
+        for lane in self._lanes:
+            if not lane.kind.patient:
+                lane.fail_waiting(error)
+
+    def end(self, error: Callable[[], Exception]) -> None:
+        """The session is over: everything fails, now and from now on."""
+        self._end = error
+        self.disconnected()
+        for timer, flight in self._later.items():
+            timer.cancel()
+            flight.lane.put_back(flight.entries)
+        self._later.clear()
+        for lane in self._lanes:
+            lane.fail_waiting(error)
+        self._has_room.set()
+
+    def answer(self, message: Ok | RefusedMessage) -> None:
+        """Gives each item of the answered request its own result."""
+        flight = self._unanswered.pop(message.id or 0, None)
+        if flight is None:
+            return
+        if isinstance(message, RefusedMessage):
+            self._refuse_whole(flight, message)
+        elif len(message.results) != len(flight.entries):
+            for entry in flight.entries:
+                flight.lane.fail(entry, ConnectionLost("the broker's answer has missing items"))
+        else:
+            for entry, result in zip(flight.entries, message.results, strict=True):
+                if isinstance(result, Problem):
+                    self._refuse_item(flight, entry, result)
+                else:
+                    flight.lane.settle(entry, result)
+        if not self._unanswered:
+            self._emptied.set()
+        self.pump_soon()
+
+    def unreadable(self, message: MalformedMessage) -> None:
+        """What arrived instead of an answer could not be read."""
+        flight = self._unanswered.pop(message.request_id or 0, None)
+        if flight is not None:
+            for entry in flight.entries:
+                cause = ConnectionLost(f"the broker's answer can't be read: {message}")
+                flight.lane.fail(entry, cause)
+
+    # -- refusals ----------------------------------------------------------------------------
+
+    def _refuse_item(self, flight: _Flight, entry: Entry[Any, Any], problem: Problem) -> None:
+        if problem.code == Code.TOO_LARGE and len(flight.entries) > 1:
+            # It may have been its neighbours in the reply that left no room: again, alone.
+            entry.alone = True
+            flight.lane.put_back([entry])
+        else:
+            self._refuse(flight.lane, entry, problem)
+
+    def _refuse_whole(self, flight: _Flight, message: RefusedMessage) -> None:
+        if message.code == Code.MALFORMED and len(flight.entries) > 1:
+            self._apart(flight)
+            return
+        for entry in flight.entries:
+            self._refuse(flight.lane, entry, message)
+
+    def _apart(self, flight: _Flight) -> None:
+        """One item spoilt its frame: each goes alone, so that only that one is refused."""
+        for entry in flight.entries:
+            entry.alone = True
+        flight.lane.put_back(flight.entries)
+
+    def _refuse(
+        self, lane: Lane[Any, Any], entry: Entry[Any, Any], problem: Problem | RefusedMessage
+    ) -> None:
+        if problem.retryable and self._retry(lane, entry, problem.retry_after_ms):
+            return
+        lane.refuse(entry, refusal(problem, lane.kind.subject(entry.item)))
+
+    def _retry(
+        self, lane: Lane[Any, Any], entry: Entry[Any, Any], retry_after_ms: int | None
+    ) -> bool:
+        loop = asyncio.get_running_loop()
+        if not entry.tries:
+            entry.retry_until = loop.time() + self._retry_s
+        if entry.future.done():
+            return True
+        if not lane.kind.patient and loop.time() >= entry.retry_until:
+            return False
+        wait_s = max(backoff.wait_s(entry.tries), (retry_after_ms or 0) / 1_000)
+        entry.tries += 1
+        flight = _Flight(lane, [entry])
+
+        def again() -> None:
+            del self._later[timer]
+            lane.put_back(flight.entries)
+
+        timer = loop.call_later(wait_s, again)
+        self._later[timer] = flight
+        return True
+
+    # -- sending -----------------------------------------------------------------------------
+
+    def _changed(self) -> None:
+        if self._end is not None:
+            for lane in self._lanes:
+                lane.fail_waiting(self._end)
+        elif self._unreachable is not None:
+            self._fail_impatient(self._unreachable)
+        else:
+            self.pump_soon()
+
+    def pump_soon(self) -> None:
+        """Sends what waits at the end of this turn of the loop, as far as there is room."""
+        if not self._pump_due and self._outlet is not None:
+            self._pump_due = True
+            asyncio.get_running_loop().call_soon(self._pump)
+
+    def _pump(self) -> None:
+        self._pump_due = False
+        while self._outlet is not None and self._outlet.writable:
+            flights = self._next_flights()
+            if not flights:
+                break
+            for request_id, flight in flights.items():
+                self._dispatch(self._outlet, request_id, flight)
+            self._outlet.flush()
+        if self.waiting < MAX_WAITING_ITEMS:
+            self._has_room.set()
+
+    def _next_flights(self) -> dict[int, _Flight]:
+        assert self._limits is not None
+        flights: dict[int, _Flight] = {}
+        room = min(MAX_WRITE_REQUESTS, self._limits.in_flight - len(self._unanswered))
+        for lane in self._lanes:
+            while len(lane) and len(flights) < room:
+                entries = lane.take(self._limits)
+                if entries:
+                    flights[next(self._ids)] = _Flight(lane, entries)
+        return flights
+
+    def _dispatch(self, outlet: Wire, request_id: int, flight: _Flight) -> None:
+        lane, entries = flight.lane, flight.entries
+        try:
+            outlet.send(lane.kind.build(request_id, tuple(entry.item for entry in entries)))
+        except (InvalidValue, TooLarge) as error:
+            if len(entries) > 1:
+                self._apart(flight)
+            else:
+                lane.fail(entries[0], error)
+            return
+        self._unanswered[request_id] = flight
+        for entry in entries:
+            entry.sends += 1
+
+
+def refusal(problem: Problem | RefusedMessage, subject: str | None = None) -> Refused:
+    """The exception for a refused request or item."""
+    return REFUSALS.get(problem.code, Refused)(
+        problem.message,
+        code=problem.code,
+        retryable=problem.retryable,
+        retry_after_ms=problem.retry_after_ms,
+        details=problem.details,
+        subject=subject,
+    )
+
+
+def quietly(future: "asyncio.Future[Any]") -> None:
+    """For what nobody waits for: its failure is no news to anybody."""
+    future.add_done_callback(_retrieve)
+
+
+def _retrieve(future: "asyncio.Future[Any]") -> None:
+    if not future.cancelled():
+        future.exception()

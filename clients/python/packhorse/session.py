@@ -1,0 +1,110 @@
+"""Everything one client has with its broker: the link, the requests, and where pushes go."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from packhorse.dialing import Endpoint
+from packhorse.errors import ClientClosed
+from packhorse.link import Identity, Link, MakeError, Patience, Push
+from packhorse.outcomes import OutcomeBook
+from packhorse.requests import Requests
+from packhorse.watching import Watches
+from packhorse_protocol.messages import (
+    Claim,
+    Claims,
+    Events,
+    Limits,
+    Outcomes,
+    Revocation,
+    Revoke,
+    Welcome,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunnerHooks:
+    """What a session tells the runner that lives in it, if one does."""
+
+    connected: Callable[[bool], None]
+    """A connection began; true: the broker had forgotten this client and its claims."""
+    claimed: Callable[[Sequence[Claim]], None]
+    revoked: Callable[[Sequence[Revocation]], None]
+    ended: Callable[[MakeError], None]
+
+
+class Session:
+    """Made by `connect` and `Worker`; `open` it once, then use its three parts."""
+
+    def __init__(
+        self,
+        endpoints: Sequence[Endpoint],
+        identity: Identity,
+        patience: Patience,
+        *,
+        runner: RunnerHooks | None = None,
+    ) -> None:
+        self.requests = Requests(retry_s=patience.outage_s)
+        self.outcomes = OutcomeBook(self.requests)
+        self.watches = Watches(self.requests)
+        self._runner = runner
+        self._link = Link(
+            endpoints,
+            identity,
+            patience,
+            self.requests,
+            started=self._started,
+            pushed=self._pushed,
+            ended=self._ended,
+        )
+
+    @property
+    def welcome(self) -> Welcome:
+        """What the broker said last: this client's id and secret, limits, intervals."""
+        if self._link.welcome is None:
+            raise ClientClosed("the client has not been opened")
+        return self._link.welcome
+
+    @property
+    def limits(self) -> Limits:
+        return self.welcome.limits
+
+    @property
+    def connected(self) -> bool:
+        return self._link.connected
+
+    async def open(self) -> None:
+        """Connects. Raises `BrokerUnavailable`, or `Refused` if a broker wants no such client."""
+        await self._link.open()
+
+    async def close(self, *, bye: bool) -> None:
+        """Waits for what was handled to be known, then leaves. Never raises."""
+        if self.connected:
+            await self.outcomes.settled()
+        await self._link.close(bye=bye)
+
+    def _started(self, lost: bool) -> None:
+        if lost:
+            self.outcomes.registration_lost()
+        self.watches.connected_again()
+        if self._runner is not None:
+            self._runner.connected(lost)
+
+    def _pushed(self, push: Push) -> None:
+        match push:
+            case Outcomes():
+                self.outcomes.pushed(push.outcomes)
+            case Events():
+                self.watches.pushed(push.events)
+            case Claims():
+                if self._runner is not None:
+                    self._runner.claimed(push.claims)
+            case Revoke():
+                if self._runner is not None:
+                    self._runner.revoked(push.claims)
+
+    def _ended(self, error: MakeError) -> None:
+        self.requests.end(error)
+        self.outcomes.end(error)
+        self.watches.end(error)
+        if self._runner is not None:
+            self._runner.ended(error)

@@ -1,0 +1,266 @@
+"""Messages to and from frame bodies: strict msgpack maps, bounded in depth, size and elements."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Final
+
+import msgpack
+
+from packhorse_protocol import limits
+from packhorse_protocol.compiler import (
+    Decoder,
+    Encoder,
+    Refusal,
+    decoder_of,
+    encoder_of,
+    missing_or_wrong,
+    wrong,
+)
+from packhorse_protocol.errors import Code, LocalProtocolError, MalformedMessage
+from packhorse_protocol.messages import (
+    BROKER_MESSAGES,
+    CLIENT_MESSAGES,
+    RESULTS,
+    BrokerMessage,
+    ClientMessage,
+    Ok,
+    Problem,
+)
+
+_TAG: Final = "t"
+_OK: Final = "ok"
+_PROBLEM: Final = "problem"
+"""Key of a refused item's entry in an `ok`: no result record may have a field of this name."""
+
+_MAX_REQUEST_ID: Final = 2**63 - 1
+
+_REASON_CHARS: Final = 200
+"""How much of msgpack's own words goes into an error: they may quote the input."""
+
+_SHOWN_TAG_CHARS: Final = 40
+"""How much of an unknown tag an error shows."""
+
+_UTF8_BYTES: Final = 4
+"""The most bytes that one code point takes."""
+
+_unpackb: Final = partial(
+    msgpack.unpackb,
+    raw=False,
+    use_list=False,
+    strict_map_key=True,
+    max_str_len=limits.MAX_TRACEBACK_CHARS * _UTF8_BYTES,
+    max_bin_len=limits.MAX_FRAME_BYTES,
+    max_array_len=limits.MAX_ARRAY_ITEMS,
+    max_map_len=limits.MAX_MAP_ITEMS,
+    # The type byte counts, so this refuses every extension, timestamps too.
+    max_ext_len=0,
+)
+# `default` packs other mappings than dicts; the encoders let nothing else through.
+_packb: Final[Callable[[object], bytes]] = partial(msgpack.packb, default=dict)
+
+_UNPACK_ERRORS: Final = (
+    ValueError,
+    TypeError,
+    OverflowError,
+    RecursionError,
+    msgpack.exceptions.UnpackException,
+)
+"""What msgpack raises for input that is none, is too deep, too large or has odd map keys."""
+
+_ENCODERS: Final[dict[type, Encoder]] = {
+    record: encoder_of(record, tag)
+    for messages in (CLIENT_MESSAGES, BROKER_MESSAGES)
+    for tag, record in messages.items()
+    if record is not Ok
+}
+_RESULT_ENCODERS: Final[dict[type, Encoder]] = {
+    record: encoder_of(record) for record in RESULTS.values()
+}
+_CLIENT_DECODERS: Final[dict[str, Decoder]] = {
+    tag: decoder_of(record) for tag, record in CLIENT_MESSAGES.items()
+}
+_BROKER_DECODERS: Final[dict[str, Decoder]] = {
+    tag: decoder_of(record) for tag, record in BROKER_MESSAGES.items() if record is not Ok
+}
+_encode_problem: Final = encoder_of(Problem)
+_decode_problem: Final = decoder_of(Problem)
+
+
+def encode(message: ClientMessage | BrokerMessage) -> bytes:
+    """The body of the frame for a message. Fields that have their default are left out.
+
+    Raises `LocalProtocolError` naming the field where a value is not what the wire allows.
+    """
+    try:
+        if type(message) is Ok:
+            return _packb(_ok_fields(message))
+        encoder = _ENCODERS.get(type(message))
+        if encoder is None:
+            raise LocalProtocolError(f"{type(message).__name__} is no message")
+        return _packb(encoder(message))
+    except (Refusal, UnicodeEncodeError) as error:
+        raise _unsendable(message, error) from None
+
+
+def part_bytes(part: Any) -> int:
+    """How many bytes a part of a message (a claim, an outcome, a result) takes in a frame.
+
+    Raises `LocalProtocolError` as `encode` does.
+    """
+    record: type = type(part)
+    try:
+        return len(_packb(encoder_of(record)(part)))
+    except (Refusal, UnicodeEncodeError) as error:
+        raise _unsendable(part, error) from None
+
+
+def _unsendable(message: object, error: Refusal | UnicodeEncodeError) -> LocalProtocolError:
+    name = type(message).__name__
+    if isinstance(error, Refusal):
+        return LocalProtocolError(f"{name}.{error.path}: {error.message}")
+    return LocalProtocolError(f"{name} holds a text that UTF-8 can't express: {error.reason}")
+
+
+def decode_client_message(body: bytes) -> ClientMessage:
+    """The message that a client sent.
+
+    Raises `MalformedMessage`, and nothing else, whatever the bytes are.
+    """
+    fields = _unpack(body)
+    message: ClientMessage = _decode(fields, _known(_CLIENT_DECODERS, fields))
+    return message
+
+
+def decode_broker_message(body: bytes, results_of: Callable[[int], type | None]) -> BrokerMessage:
+    """The message that a broker sent.
+
+    `results_of` names the result record of a pending request by its id, None where no such
+    request is pending: the entries of an `ok` are read as that record.
+
+    Raises `MalformedMessage`, and nothing else, whatever the bytes are.
+    """
+    fields = _unpack(body)
+    if fields.get(_TAG) == _OK:
+        return _decode_ok(fields, results_of)
+    message: BrokerMessage = _decode(fields, _known(_BROKER_DECODERS, fields))
+    return message
+
+
+# -- msgpack --------------------------------------------------------------------------------
+
+
+class _TooManyElements(ValueError):
+    """A frame holds more array and map entries than `limits.MAX_ELEMENTS`."""
+
+
+def _unpack(body: bytes) -> dict[str, object]:
+    # An entry takes a byte at least: a frame no longer than the limit can't have too many.
+    count = _entry_counter() if len(body) > limits.MAX_ELEMENTS else None
+    try:
+        fields = _unpackb(body, object_hook=count, list_hook=count)
+    except _UNPACK_ERRORS as error:
+        reason = str(error)[:_REASON_CHARS] or type(error).__name__
+        raise MalformedMessage(f"not one value of the msgpack subset: {reason}") from None
+    if type(fields) is not dict:
+        raise _malformed(wrong("a map", fields))
+    return fields
+
+
+def _entry_counter() -> Callable[[Any], Any]:
+    """A hook that refuses a frame while it is being read, once it has too many entries.
+
+    It runs as each container ends; an empty one counts as one entry.
+    """
+    left = limits.MAX_ELEMENTS
+
+    def count(container: Any) -> Any:
+        nonlocal left
+        left -= len(container) or 1
+        if left < 0:
+            raise _TooManyElements(f"more than {limits.MAX_ELEMENTS} elements in one frame")
+        return container
+
+    return count
+
+
+# -- maps to messages -----------------------------------------------------------------------
+
+
+def _known(decoders: Mapping[str, Decoder], fields: Mapping[str, object]) -> Decoder:
+    tag = fields.get(_TAG)
+    if type(tag) is not str:
+        problem = wrong("text", tag) if _TAG in fields else Refusal("is missing: must be text")
+        raise _malformed(problem.under(_TAG), fields)
+    decoder = decoders.get(tag)
+    if decoder is None:
+        raise MalformedMessage(
+            f"no message {tag[:_SHOWN_TAG_CHARS]!r} is known here",
+            code=Code.UNSUPPORTED,
+            path=_TAG,
+            request_id=_request_id(fields),
+        )
+    return decoder
+
+
+def _decode(fields: dict[str, object], decoder: Decoder) -> Any:
+    try:
+        return decoder(fields)
+    except Refusal as refusal:
+        raise _malformed(refusal, fields) from None
+
+
+def _malformed(refusal: Refusal, fields: Mapping[str, object] | None = None) -> MalformedMessage:
+    return MalformedMessage(
+        refusal.message,
+        path=refusal.path,
+        request_id=None if fields is None else _request_id(fields),
+    )
+
+
+def _request_id(fields: Mapping[str, object]) -> int | None:
+    found = fields.get("id")
+    return found if type(found) is int and 1 <= found <= _MAX_REQUEST_ID else None
+
+
+# -- replies --------------------------------------------------------------------------------
+
+
+def _ok_fields(message: Ok) -> dict[str, object]:
+    if _request_id({"id": message.id}) is None:
+        raise wrong("a request's id", message.id).under("id")
+    results: list[dict[str, object]] = []
+    try:
+        for entry in message.results:
+            record = type(entry)
+            if record is Problem:
+                results.append({_PROBLEM: _encode_problem(entry)})
+            elif record in _RESULT_ENCODERS:
+                results.append(_RESULT_ENCODERS[record](entry))
+            else:
+                raise Refusal(f"{record.__name__} is no result of a request")
+    except Refusal as refusal:
+        raise refusal.under(len(results)).under("results") from None
+    return {_TAG: _OK, "id": message.id, "results": results}
+
+
+def _decode_ok(fields: dict[str, object], results_of: Callable[[int], type | None]) -> Ok:
+    request_id = _request_id(fields)
+    if request_id is None:
+        raise MalformedMessage("must be a request's id", path="id")
+    record = results_of(request_id)
+    if record is None:
+        raise MalformedMessage("answers no pending request", path="id", request_id=request_id)
+    entries = fields.get("results")
+    if type(entries) is not tuple:
+        raise _malformed(missing_or_wrong("results", "an array", fields), fields)
+    decode = decoder_of(record)
+    results: list[object] = []
+    try:
+        for entry in entries:
+            if type(entry) is dict and _PROBLEM in entry:
+                results.append(_decode_problem(entry[_PROBLEM]))
+            else:
+                results.append(decode(entry))
+    except Refusal as refusal:
+        raise _malformed(refusal.under(len(results)).under("results"), fields) from None
+    return Ok(id=request_id, results=tuple(results))
