@@ -6,8 +6,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-# Of `make demo`: the folder to read and the manifest to write.
-DIR ?= .
+# Of `make demo`: the folder to read (without it this repository) and the manifest to write.
+DIR ?=
 OUT ?= checksums.sha256
 
 # Of `make serve`: flags for the daemon, as in `make serve ARGS="--log-level debug"`.
@@ -56,7 +56,7 @@ serve: $(STAMP) ## start a broker with its embedded store (ARGS: its flags)
 	$(BIN)/packhorse serve $(ARGS)
 
 demo: $(STAMP) ## checksum every file below DIR into OUT, losing a runner on the way
-	$(BIN)/python -m examples.checksum --dir "$(DIR)" --out "$(OUT)"
+	$(BIN)/python -m examples.checksum $(if $(DIR),--dir "$(DIR)") --out "$(OUT)"
 
 test: $(STAMP) ## run all tests and show branch coverage
 	$(BIN)/coverage erase

@@ -25,7 +25,7 @@ class StoreEnded(Exception):
 async def serve(config: Config, ready: Callable[[Broker], None]) -> None:
     """Runs until a signal ends it; `ready` is called once it listens.
 
-    Raises ListenError, SchemaRefused, StoreMissing, StoreHeld, StoreEnded.
+    Raises ListenError, StoreEnded, StoreError.
     """
     signals = _Signals()
     if config.store is not None:

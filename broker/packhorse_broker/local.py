@@ -35,7 +35,7 @@ class LocalBroker:
         async with contextlib.AsyncExitStack() as stack:
             url = self._store_url
             if url is None:
-                store = EmbeddedStore(None, ephemeral=True)
+                store = EmbeddedStore(ephemeral=True)
                 await store.start()
                 stack.push_async_callback(store.stop)
                 url = store.url
@@ -66,6 +66,6 @@ class LocalBroker:
         await self.broker.attach(ours)
         return theirs
 
-    def connect(self, **options: Any) -> "packhorse.Connecting":
+    def connect(self, **options: Any) -> packhorse.Client:
         """A client of this broker; options as of `packhorse.connect`."""
         return packhorse.connect(dial=self.dial, **options)

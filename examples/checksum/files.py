@@ -9,23 +9,24 @@ from pathlib import Path
 
 def below(folder: Path, *, without: Path) -> list[bytes]:
     """Regular files below `folder`, by name relative to it; links are not followed."""
-    left_out = os.fsencode(without.resolve())
-    root = os.fsencode(folder.resolve())
-    return sorted(name for name in _walk(root, b"") if os.path.join(root, name) != left_out)
+    root = folder.resolve()
+    left_out = without.resolve()
+    return sorted(os.fsencode(file.relative_to(root)) for file in _walk(root) if file != left_out)
 
 
-def _walk(root: bytes, at: bytes) -> Iterator[bytes]:
+def _walk(folder: Path) -> Iterator[Path]:
+    """A folder that can't be listed stands for what is in it: reading it will fail."""
     try:
-        entries = sorted(os.scandir(os.path.join(root, at)), key=lambda entry: entry.name)
+        entries = list(folder.iterdir())
     except PermissionError:
-        yield at
+        yield folder
         return
     for entry in entries:
-        name = os.path.join(at, entry.name)
-        if entry.is_dir(follow_symlinks=False):
-            yield from _walk(root, name)
-        elif stat.S_ISREG(entry.stat(follow_symlinks=False).st_mode):
-            yield name
+        mode = entry.lstat().st_mode
+        if stat.S_ISDIR(mode):
+            yield from _walk(entry)
+        elif stat.S_ISREG(mode):
+            yield entry
 
 
 def of_repository(folder: Path) -> list[bytes]:

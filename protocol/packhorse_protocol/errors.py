@@ -8,6 +8,7 @@ PackhorseProtocolError
 """
 
 from enum import StrEnum
+from typing import Final
 
 
 class Code(StrEnum):
@@ -42,6 +43,41 @@ class Code(StrEnum):
     WRONG_STATE = "wrong_state"
     NOT_HANDLER = "not_handler"
 
+
+CODE_SCOPES: Final[dict[str, tuple[Code, ...]]] = {
+    "connection": (
+        Code.FRAME_TOO_LARGE,
+        Code.FRAME_MALFORMED,
+        Code.HELLO_REQUIRED,
+        Code.HANDSHAKE_TIMEOUT,
+        Code.VERSION_UNSUPPORTED,
+        Code.CLIENT_EXISTS,
+        Code.SECRET_WRONG,
+        Code.SUPERSEDED,
+        Code.SILENT,
+        Code.CLIENT_GONE,
+        Code.SLOW_READER,
+        Code.TOO_MANY_CONNECTIONS,
+        Code.DRAINING,
+    ),
+    "request": (
+        Code.MALFORMED,
+        Code.UNSUPPORTED,
+        Code.FORBIDDEN,
+        Code.TOO_MANY,
+        Code.UNAVAILABLE,
+        Code.INTERNAL,
+    ),
+    "item": (
+        Code.TOO_LARGE,
+        Code.NOT_FOUND,
+        Code.CONFLICT,
+        Code.STALE_CLAIM,
+        Code.WRONG_STATE,
+        Code.NOT_HANDLER,
+    ),
+}
+"""What a code speaks of; those of the connection end it (`draining` may refuse a request too)."""
 
 RETRYABLE = frozenset(
     {

@@ -16,9 +16,16 @@ from typing import Any, Final, TypeAlias
 
 from packhorse import backoff
 from packhorse.dialing import Endpoint
-from packhorse.errors import BrokerUnavailable, ClientClosed, ConnectionLost, Refused
+from packhorse.errors import (
+    BrokerUnavailable,
+    ClientClosed,
+    ConnectionLost,
+    Refused,
+    VersionUnsupported,
+)
 from packhorse.requests import Requests, quietly, refusal
 from packhorse.transport import Wire
+from packhorse_protocol.batching import Push
 from packhorse_protocol.errors import Code, MalformedMessage
 from packhorse_protocol.limits import PROTOCOL_VERSION
 from packhorse_protocol.messages import (
@@ -46,8 +53,6 @@ BYE_S: Final = 5.0
 
 MakeError: TypeAlias = Callable[[], Exception]
 """Everybody who waits gets an exception of their own: a shared one gathers all tracebacks."""
-
-Push: TypeAlias = Claims | Outcomes | Revoke | Events
 
 _log = logging.getLogger("packhorse")
 
@@ -287,8 +292,7 @@ class Link:
                     leaving = self._leave(self._wire, message.grace_ms / 1_000)
                     self._leaving = asyncio.create_task(leaving, name="packhorse-leave")
             case MalformedMessage():
-                _log.error("the broker sent what can't be read: %s", message)
-                self._requests.unreadable(message)
+                self._unreadable(message)
 
     def _refused(self, message: RefusedMessage) -> None:
         if message.id is not None:
@@ -303,6 +307,18 @@ class Link:
                 self._wire.close(error)
         else:
             _log.error("the broker could not read a frame of ours: %s", error)
+
+    def _unreadable(self, message: MalformedMessage) -> None:
+        if self._greeting is not None and not self._greeting.done():
+            # The two sides can't speak with each other, now or later.
+            self._greeting.set_exception(
+                VersionUnsupported(f"the broker's welcome can't be read: {message}")
+            )
+        elif message.code == Code.UNSUPPORTED:
+            _log.debug("ignored a message of a later version: %s", message)
+        else:
+            _log.error("the broker sent what can't be read: %s", message)
+            self._requests.unreadable(message)
 
     async def _leave(self, wire: Wire, grace_s: float) -> None:
         """The broker is going away: nothing new is asked of it, and its answers are awaited."""

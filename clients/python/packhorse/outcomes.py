@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from copy import copy
 from functools import partial
+from itertools import islice
 from typing import Final
 from weakref import WeakValueDictionary
 
@@ -20,8 +21,17 @@ MAX_KEPT_OUTCOMES: Final = 10_000
 far fewer before it wants the first of them handled."""
 
 LOOK_EVERY_S: Final = 15.0
-"""Seconds after which a job that somebody waits for is looked at: it may have been removed by
-hand, or its outcome may be stuck behind many that nobody takes."""
+"""Seconds after which a job that somebody waits for is looked at: it may have been removed."""
+
+CROWD_OUTCOMES: Final = 200
+"""Kept outcomes from which on the broker may hold back others: it sends a bounded number before
+it wants some handled. Who waits for one of those would wait for ever, so they are fetched."""
+
+FETCH_JOBS: Final = 200
+"""Jobs looked at in one go in a crowd: those that are waited for, then the next in their order."""
+
+FIRST_FETCH_S: Final = 0.02
+"""Seconds between two looks in a crowd; doubled, up to `LOOK_EVERY_S`, while they find nothing."""
 
 _log = logging.getLogger("packhorse")
 
@@ -30,8 +40,7 @@ class Ticket:
     """The right to a job's outcome. All who hold the job share it; without holder it goes."""
 
     __slots__ = (
-        "__weakref__", "arrived", "error", "handling", "job", "outcome", "seen_ended", "taken",
-        "waiting",
+        "__weakref__", "arrived", "error", "handling", "job", "outcome", "taken", "waiting",
     )  # fmt: skip
 
     def __init__(self, job: str) -> None:
@@ -47,8 +56,6 @@ class Ticket:
         """How many coroutines wait now."""
         self.taken = False
         """Whether one of them got the outcome."""
-        self.seen_ended = False
-        """Whether the broker said that the job ended, before its outcome came."""
 
     def fail(self, error: PackhorseError) -> None:
         if self.outcome is None:
@@ -63,12 +70,15 @@ class OutcomeBook:
         self._requests = requests
         self._look_every_s = look_every_s
         self._tickets: WeakValueDictionary[str, Ticket] = WeakValueDictionary()
+        self._open: WeakValueDictionary[str, Ticket] = WeakValueDictionary()
+        """Tickets whose outcome has not come, in the order in which they were made."""
         self._given: WeakValueDictionary[str, Outcome] = WeakValueDictionary()
         self._kept: OrderedDict[str, Outcome] = OrderedDict()
         self._kept_changed = asyncio.Event()
         self._acknowledging: dict[str, asyncio.Future[Done]] = {}
         self._looking: asyncio.Task[None] | None = None
-        self._awaited: set[Ticket] = set()
+        self._awaited: dict[Ticket, None] = {}
+        self._crowded = asyncio.Event()
         self._end: Callable[[], Exception] | None = None
 
     def ticket(self, job: str, *, handling: bool = False) -> Ticket:
@@ -80,6 +90,8 @@ class OutcomeBook:
             if known is not None:
                 ticket.outcome = known
                 ticket.arrived.set()
+            else:
+                self._open[job] = ticket
         ticket.handling = ticket.handling or handling or ticket.outcome is not None
         return ticket
 
@@ -92,7 +104,7 @@ class OutcomeBook:
     async def wait(self, ticket: Ticket) -> Outcome:
         """The job's outcome, not yet handled. Raises `NotFound` if the job went without one."""
         await self.handle(ticket)
-        self._awaited.add(ticket)
+        self._awaited[ticket] = None
         ticket.waiting += 1
         self._look_soon()
         try:
@@ -103,12 +115,12 @@ class OutcomeBook:
                 assert ticket.error is not None
                 raise copy(ticket.error)
             ticket.taken = True
-            self._kept.pop(ticket.job, None)
+            self._take(ticket.job)
             return ticket.outcome
         finally:
             ticket.waiting -= 1
             if not ticket.waiting:
-                self._awaited.discard(ticket)
+                self._awaited.pop(ticket, None)
                 if ticket.outcome is not None and not ticket.taken:
                     # Cancelled in the moment of its arrival: it is still for somebody.
                     self._keep(ticket.outcome)
@@ -120,7 +132,8 @@ class OutcomeBook:
                 raise self._end()
             self._kept_changed.clear()
             await self._kept_changed.wait()
-        _, outcome = self._kept.popitem(last=False)
+        outcome = self._take(next(iter(self._kept)))
+        assert outcome is not None
         return outcome
 
     def pushed(self, messages: Sequence[OutcomeMessage]) -> None:
@@ -133,8 +146,8 @@ class OutcomeBook:
 
     def registration_lost(self) -> None:
         """The broker forgot this client: it becomes a handler again of what it still waits for."""
-        for ticket in list(self._tickets.values()):
-            if ticket.handling and not ticket.arrived.is_set():
+        for ticket in list(self._open.values()):
+            if ticket.handling:
                 again = self._requests.handle.submit(ticket.job)
                 again.add_done_callback(partial(_judge, ticket))
 
@@ -166,10 +179,19 @@ class OutcomeBook:
             ticket.outcome = outcome
             ticket.error = None
             ticket.arrived.set()
+            self._open.pop(outcome.job, None)
 
     def _keep(self, outcome: Outcome) -> None:
         self._kept[outcome.job] = outcome
         self._kept_changed.set()
+        if len(self._kept) >= CROWD_OUTCOMES:
+            self._crowded.set()
+
+    def _take(self, job: str) -> Outcome | None:
+        outcome = self._kept.pop(job, None)
+        if len(self._kept) < CROWD_OUTCOMES:
+            self._crowded.clear()
+        return outcome
 
     def _acknowledge_later(self, job: str) -> Acknowledge:
         answer: asyncio.Future[Done] | None = None
@@ -192,27 +214,53 @@ class OutcomeBook:
             self._looking = asyncio.create_task(self._look(), name="packhorse-look")
 
     async def _look(self) -> None:
+        fetch_s = FIRST_FETCH_S
         while self._awaited:
-            known = set(self._awaited)
-            await asyncio.sleep(self._look_every_s)
-            overdue = [ticket for ticket in known & self._awaited if not ticket.arrived.is_set()]
-            if overdue:
-                await asyncio.gather(*map(self._look_at, overdue))
+            known = list(self._awaited)
+            if self._crowded.is_set():
+                await asyncio.sleep(fetch_s)
+                found = await self._fetch()
+                fetch_s = FIRST_FETCH_S if found else min(2 * fetch_s, self._look_every_s)
+            elif not await self._crowds_within(self._look_every_s):
+                overdue = [ticket for ticket in known if ticket in self._awaited]
+                await asyncio.gather(*map(self._has_ended, overdue))
 
-    async def _look_at(self, ticket: Ticket) -> None:
+    async def _crowds_within(self, wait_s: float) -> bool:
         try:
-            if ticket.seen_ended:
-                view = await self._requests.get.submit(ticket.job)
-                outcome = from_view(view, self._acknowledge_later(ticket.job))
-                if outcome is not None and ticket.outcome is None:
-                    self._arrived(outcome)
-            else:
-                ended = await self._requests.handle.submit(ticket.job)
-                ticket.seen_ended = ended.state in ("COMPLETE", "FAILED")
+            async with asyncio.timeout(wait_s):
+                await self._crowded.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def _fetch(self) -> bool:
+        """Gets outcomes that the broker holds back; whether there were any."""
+        wanted = dict.fromkeys((*self._awaited, *islice(self._open.values(), FETCH_JOBS)))
+        tickets = [ticket for ticket in islice(wanted, FETCH_JOBS) if not ticket.arrived.is_set()]
+        ended = await asyncio.gather(*map(self._has_ended, tickets))
+        found = [ticket for ticket, has_ended in zip(tickets, ended, strict=True) if has_ended]
+        await asyncio.gather(*map(self._get, found))
+        return bool(found)
+
+    async def _has_ended(self, ticket: Ticket) -> bool:
+        """Asks how the job stands; that it is gone ends the waiting."""
+        try:
+            return (await self._requests.handle.submit(ticket.job)).state in ("COMPLETE", "FAILED")
         except NotFound as error:
             ticket.fail(error)
         except PackhorseError as error:
             _log.debug("looked at job %s in vain: %s", ticket.job, error)
+        return False
+
+    async def _get(self, ticket: Ticket) -> None:
+        try:
+            view = await self._requests.get.submit(ticket.job)
+        except PackhorseError as error:
+            _log.debug("could not get the outcome of job %s: %s", ticket.job, error)
+            return
+        outcome = from_view(view, self._acknowledge_later(ticket.job))
+        if outcome is not None and ticket.outcome is None:
+            self._arrived(outcome)
 
 
 def _judge(ticket: Ticket, done: "asyncio.Future[Ended]") -> None:

@@ -68,9 +68,10 @@ def unpack_result(result: bytes | None) -> Any:
 
 def _pack(value: object, what: str) -> bytes:
     try:
-        return cast("bytes", msgpack.packb(value, use_bin_type=True))
+        packed: bytes = msgpack.packb(value)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise PayloadError(f"{what}: can't be packed with msgpack: {error}") from error
+    return packed
 
 
 def _unpack(data: bytes, what: str) -> Any:

@@ -157,9 +157,6 @@ class Requests:
             return
         if isinstance(message, RefusedMessage):
             self._refuse_whole(flight, message)
-        elif len(message.results) != len(flight.entries):
-            for entry in flight.entries:
-                flight.lane.fail(entry, ConnectionLost("the broker's answer has missing items"))
         else:
             for entry, result in zip(flight.entries, message.results, strict=True):
                 if isinstance(result, Problem):

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 from packhorse.dialing import Endpoint
 from packhorse.errors import ClientClosed
-from packhorse.link import Identity, Link, MakeError, Patience, Push
+from packhorse.link import Identity, Link, MakeError, Patience
 from packhorse.outcomes import OutcomeBook
 from packhorse.requests import Requests
 from packhorse.watching import Watches
+from packhorse_protocol.batching import Push
 from packhorse_protocol.messages import (
     Claim,
     Claims,
@@ -40,13 +41,11 @@ class Session:
         endpoints: Sequence[Endpoint],
         identity: Identity,
         patience: Patience,
-        *,
-        runner: RunnerHooks | None = None,
     ) -> None:
         self.requests = Requests(retry_s=patience.outage_s)
         self.outcomes = OutcomeBook(self.requests)
         self.watches = Watches(self.requests)
-        self._runner = runner
+        self._runner: RunnerHooks | None = None
         self._link = Link(
             endpoints,
             identity,
@@ -71,6 +70,10 @@ class Session:
     @property
     def connected(self) -> bool:
         return self._link.connected
+
+    def attach(self, runner: RunnerHooks) -> None:
+        """Before `open`: the runner that gets claims."""
+        self._runner = runner
 
     async def open(self) -> None:
         """Connects. Raises `BrokerUnavailable`, or `Refused` if a broker wants no such client."""

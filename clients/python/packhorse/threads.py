@@ -3,10 +3,10 @@
 import asyncio
 import threading
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from queue import SimpleQueue
-from typing import Any, Final
-
-KEEP_IDLE_THREADS: Final = "as many as ever ran at once"
+from typing import Any
 
 
 class DaemonThreads:
@@ -29,11 +29,13 @@ class DaemonThreads:
         future: asyncio.Future[Any] = loop.create_future()
 
         def work() -> None:
+            settle: Callable[[], None]
             try:
-                settle = (_set_result, future, function())
+                settle = partial(_set_result, future, function())
             except BaseException as error:  # noqa: BLE001 - belongs to whoever awaits the future
-                settle = (_set_exception, future, error)
-            loop.call_soon_threadsafe(self._done, *settle)
+                settle = partial(_set_exception, future, error)
+            with suppress(RuntimeError):  # the loop has closed: nobody awaits it any more
+                loop.call_soon_threadsafe(self._done, settle)
 
         self._busy += 1
         if self._busy > self._threads:
@@ -52,15 +54,21 @@ class DaemonThreads:
         while (work := self._work.get()) is not None:
             work()
 
-    def _done(self, settle: Callable[..., None], future: "asyncio.Future[Any]", value: Any) -> None:
+    def _done(self, settle: Callable[[], None]) -> None:
         self._busy -= 1
-        if not future.done():
-            settle(future, value)
+        settle()
 
 
 def _set_result(future: "asyncio.Future[Any]", value: Any) -> None:
-    future.set_result(value)
+    if not future.done():
+        future.set_result(value)
 
 
 def _set_exception(future: "asyncio.Future[Any]", error: BaseException) -> None:
-    future.set_exception(error)
+    if isinstance(error, StopIteration):
+        # A future can't carry it: an awaiting coroutine would seem to end.
+        replacement = RuntimeError("the function raised StopIteration")
+        replacement.__cause__ = error
+        error = replacement
+    if not future.done():
+        future.set_exception(error)

@@ -1,0 +1,181 @@
+"""The broker's commands: `serve`, `fsck` and `config`, loaded by the `packhorse` command.
+
+What can go wrong for a reason that the caller can mend is one line on standard error and exit
+status 1; a setting or argument that can't be is exit status 2.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+import uvloop
+
+from packhorse_broker.addresses import ListenError
+from packhorse_broker.broker import LIBRARY, Broker
+from packhorse_broker.config import SETTINGS, Config
+from packhorse_broker.daemon import StoreEnded
+from packhorse_broker.daemon import serve as serve_daemon
+from packhorse_broker.logs import set_up as set_up_logs
+from packhorse_broker.settings import ConfigError
+from packhorse_broker.sources import Loaded, load
+from packhorse_broker.store.embedded import EmbeddedStore
+from packhorse_broker.store.errors import StoreError
+from packhorse_broker.store.fsck import Checker, Report
+from packhorse_broker.store.keys import PartitionKeys
+from packhorse_broker.store.link import StoreAddress
+from packhorse_broker.store.transaction import Lane
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+USAGE: Final = 2
+"""Exit status of a wrong argument or setting."""
+
+_EXPECTED: Final = (ListenError, StoreError, StoreEnded)
+
+
+def _setting_flags(command: Decorated) -> Decorated:
+    """A flag for each setting, and `--config` for the file."""
+    for setting in reversed(list(SETTINGS.values())):
+        command = click.option(
+            setting.flag, setting.name, metavar=setting.kind.upper(), help=setting.about
+        )(command)
+    return click.option(
+        "--config",
+        "file",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="TOML file with settings (also: PACKHORSE_CONFIG).",
+    )(command)
+
+
+def _load(file: Path | None, flags: Mapping[str, object]) -> Loaded:
+    try:
+        return load(file=file, environ=os.environ, flags=flags)
+    except ConfigError as error:
+        raise _WrongSetting(str(error)) from error
+
+
+class _WrongSetting(click.ClickException):
+    """As for a wrong argument: the caller has to change what it asks."""
+
+    exit_code = USAGE
+
+
+def _run(work: Awaitable[Any]) -> Any:
+    async def main() -> Any:
+        return await work
+
+    try:
+        return uvloop.run(main())
+    except _EXPECTED as error:
+        raise click.ClickException(str(error)) from error
+
+
+@click.command()
+@_setting_flags
+def serve(file: Path | None, **flags: str | None) -> None:
+    """Run the broker until SIGTERM or Ctrl-C.
+
+    \b
+    packhorse serve
+    packhorse serve --listen tcp://127.0.0.1:7225 --store redis://127.0.0.1:6379/0
+    """
+    config = _load(file, flags).config
+    set_up_logs(level=config.log_level, log_format=config.log_format)
+
+    def ready(broker: Broker) -> None:
+        store = config.store and SETTINGS["store"].shown(config.store)
+        click.echo(f"{LIBRARY}   broker {' '.join(broker.addresses)}")
+        click.echo(f"store  {store or f'embedded, in {config.data_dir}'}")
+        click.echo("ready  stop it with Ctrl-C or SIGTERM; `packhorse info` looks at it")
+
+    _run(serve_daemon(config, ready))
+
+
+@click.command()
+@_setting_flags
+@click.option("--mend", is_flag=True, help="Rewrite wrong index entries from the records.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object for each finding.")
+def fsck(file: Path | None, mend: bool, as_json: bool, **flags: str | None) -> None:
+    """Check that the records and the indexes in the store agree.
+
+    With --store that store is checked, brokers may be at work; without it the embedded one in
+    the data folder, whose broker must be stopped.
+
+    \b
+    packhorse fsck --store redis://127.0.0.1:6379/0
+    packhorse fsck --data-dir /var/lib/packhorse --mend
+    """
+    config = _load(file, flags).config
+    set_up_logs(level="warning", log_format=config.log_format)
+    report = _run(_check(config, mend=mend))
+    for finding in report.findings:
+        click.echo(json.dumps(_as_object(finding)) if as_json else str(finding))
+    left = [finding for finding in report.findings if not finding.mended]
+    click.echo(
+        f"{report.jobs} jobs, {report.index_entries} index entries, "
+        f"{len(report.findings)} findings, {len(left)} not mended",
+        err=as_json,
+    )
+    sys.exit(1 if left else 0)
+
+
+async def _check(config: Config, *, mend: bool) -> Report:
+    if config.store is not None:
+        return await _check_store(config, config.store, mend=mend)
+    embedded = EmbeddedStore(config.data_dir)
+    await embedded.start()
+    try:
+        return await _check_store(config, embedded.url, mend=mend)
+    finally:
+        await embedded.stop()
+
+
+async def _check_store(config: Config, url: str, *, mend: bool) -> Report:
+    address = StoreAddress(
+        url=url, timeout_ms=config.store_timeout_ms, client_name="packhorse:fsck"
+    )
+    keys = PartitionKeys(config.prefix, 0)
+    lane = Lane(address, keys.writer(f"fsck-{os.getpid()}"))
+    try:
+        return await Checker(lane, keys).check(mend=mend)
+    finally:
+        await lane.close()
+
+
+def _as_object(finding: Any) -> dict[str, object]:
+    return {
+        "kind": finding.kind,
+        "job": finding.job,
+        "key": finding.key,
+        "mended": finding.mended,
+    }
+
+
+@click.group()
+def config() -> None:
+    """Look at the broker's settings."""
+
+
+@config.command()
+@_setting_flags
+@click.option("--origin", is_flag=True, help="Also say where each value comes from.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object for each setting.")
+def show(file: Path | None, origin: bool, as_json: bool, **flags: str | None) -> None:
+    """Show every setting as `serve` would use it.
+
+    \b
+    packhorse config show --origin
+    packhorse config show --config broker.toml
+    """
+    loaded = _load(file, flags)
+    for name, value in loaded.config.shown().items():
+        if as_json:
+            told = {"name": name, "value": value, "origin": loaded.origins[name]}
+            click.echo(json.dumps(told))
+        else:
+            suffix = f"   # {loaded.origins[name]}" if origin else ""
+            click.echo(f"{name} = {value}{suffix}")
