@@ -74,7 +74,7 @@ check: $(STAMP) ## run the linter, the format check, the types and the architect
 	$(BIN)/python -m pytest --quiet tests/test_architecture.py
 
 bench: $(STAMP) ## measure lifecycles a second and the broker's CPU for each
-	$(BIN)/python benchmarks/lifecycle.py
+	$(BIN)/python -m benchmarks.lifecycle
 
 format: $(STAMP) ## lay out the code and mend what the linter can
 	$(BIN)/ruff check --fix

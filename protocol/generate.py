@@ -46,6 +46,8 @@ _TABLE: Final = re.compile(
 )
 _UNITS: Final = {"_ms": "ms", "_at": "ms since the epoch", "_bytes": "bytes", "percent": "%"}
 _MAX_INT: Final = 2**63 - 1
+_SCHEMA_LINE_CHARS: Final = 120
+_FLAT_MAP: Final = re.compile(r"\{[^{}]*\}")
 _HEX_COLUMNS: Final = 32
 """Bytes on a line of the session's dump."""
 
@@ -65,6 +67,8 @@ def unwritten(text: str) -> list[str]:
 
 def _table(found: re.Match[str]) -> str:
     kind, _, argument = found["name"].partition(" ")
+    header: tuple[str, ...]
+    rows: list[tuple[str, ...]]
     match kind:
         case "fields":
             header = ("Key", "Type", "Default", "Since", "Meaning")
@@ -224,7 +228,7 @@ def records() -> dict[str, type]:
     return {
         name: value
         for name, value in vars(messages).items()
-        if isinstance(value, type) and hasattr(value, "__dataclass_fields__") and value is not Ok
+        if isinstance(value, type) and value.__module__ == messages.__name__ and value is not Ok
     }
 
 
@@ -235,8 +239,8 @@ def _tags(sent: Mapping[str, type], allowed: frozenset[type]) -> list[str]:
 def _field_schema(field: Field) -> dict[str, object]:
     told: dict[str, object] = {"name": field.name, "required": field.required}
     if not field.required:
-        default = field.default
-        told["default"] = default.hex() if isinstance(default, bytes) else default
+        # Binary defaults are all empty: an empty text stands for them.
+        told["default"] = "" if field.default == b"" else field.default
     return told | _shape_schema(field.shape)
 
 
@@ -246,23 +250,33 @@ def _shape_schema(shape: Shape) -> dict[str, object]:
             return {"type": "boolean"}
         case Scalar(type=kind, bounds=Bounds(low=low, high=high, printable=printable)):
             words = {int: "integer", str: "text", bytes: "binary"}
-            name = {"printable": True} if printable else {}
-            return {"type": words[kind], "min": low, "max": high} | name
+            return {"type": "name" if printable else words[kind], "min": low, "max": high}
         case Choice(values=values):
             return {"type": "choice", "values": list(values)}
         case Listing(item=item, bounds=Bounds(low=low, high=high)):
             return {"type": "array", "min": low, "max": high, "items": _shape_schema(item)}
         case Mapped(key=key, value=value, bounds=bounds):
             size = {"min": bounds.low, "max": bounds.high} if bounds else {}
-            parts = {"keys": _shape_schema(key), "values": _shape_schema(value)}
-            return {"type": "map"} | size | parts
+            return {
+                "type": "map",
+                **size,
+                "keys": _shape_schema(key),
+                "values": _shape_schema(value),
+            }
         case Nested(record=record):
             return {"type": "record", "record": record.__name__}
     raise TypeError(f"no schema for {shape!r}")
 
 
 def schema_text() -> str:
-    return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
+    """The schema as JSON, each short map that holds no other one on a line of its own."""
+    text = json.dumps(schema(), indent=2, ensure_ascii=False)
+    return _FLAT_MAP.sub(_on_one_line, text) + "\n"
+
+
+def _on_one_line(found: re.Match[str]) -> str:
+    line = " ".join(found[0].split())
+    return line if len(line) <= _SCHEMA_LINE_CHARS else found[0]
 
 
 # -- the command ----------------------------------------------------------------------------

@@ -311,11 +311,10 @@ def test_wrong_layers_are_found() -> None:
         packhorse_broker__jobs__machine="import packhorse_broker.clock",
         packhorse_broker__newcomer="",
     )
+    above = "which stands above it"
     assert list(wrong_layers(sources)) == [
-        "packhorse_broker.store.keys may not import packhorse_broker.operations, "
-        "which stands above it",
-        "packhorse_broker.jobs.machine may not import packhorse_broker.clock, "
-        "which stands above it",
+        f"packhorse_broker.store.keys may not import packhorse_broker.operations, {above}",
+        f"packhorse_broker.jobs.machine may not import packhorse_broker.clock, {above}",
         "packhorse_broker.newcomer has no place in BROKER_LAYERS",
     ]
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import structlog
 
+from packhorse_broker.changing import Changing
 from packhorse_broker.clock import StoreClock
 from packhorse_broker.config import Config
 from packhorse_broker.delivery import Delivery
@@ -22,6 +23,7 @@ from packhorse_broker.dispatch import Dispatch
 from packhorse_broker.fanout import Fanout
 from packhorse_broker.feeder import Feeder
 from packhorse_broker.jobs.model import Rules
+from packhorse_broker.looking import Looking
 from packhorse_broker.notices import Notices
 from packhorse_broker.operations import Operations
 from packhorse_broker.reception import Reception
@@ -115,6 +117,7 @@ class Broker:
             self._reader,
             self._operations,
             self._feeder,
+            self._fanout,
             self._notices,
             self._clock,
             sweep_ms=config.sweep_ms,
@@ -169,10 +172,8 @@ class Broker:
         reception.dispatch = Dispatch(
             self.config,
             self._operations,
-            self._reader,
-            self._feeder,
-            self._delivery,
-            self._watching,
+            Changing(self.config, self._operations, self._feeder, self._delivery),
+            Looking(self.config, self._reader, self._watching, self),
             self,
             self._spawn,
         )

@@ -51,7 +51,8 @@ class Delivery:
 
     def handled(self, session: Session, jobs: Sequence[str]) -> None:
         """These were dealt with: there is room for others."""
-        session.owed.difference_update(jobs)
+        for job_id in jobs:
+            session.owed.pop(job_id, None)
         if session.behind and len(session.owed) <= WINDOW // 2:
             self.catch_up(session)
 
@@ -69,12 +70,16 @@ class Delivery:
             self._spawn(self._catch_up(session))
 
     def _offer(self, session: Session, job: Job) -> None:
-        if job.id in session.owed:
+        if session.owed.get(job.id) == job.finished_at:
             return
         if job.outcome_apart or len(session.owed) >= WINDOW or not session.outlet.has_room():
             self.catch_up(session)
             return
-        session.owed.add(job.id)
+        self._push(session, job)
+
+    @staticmethod
+    def _push(session: Session, job: Job) -> None:
+        session.owed[job.id] = job.finished_at
         session.push_outcome(outcome_view(job))
 
     async def _catch_up(self, session: Session) -> None:
@@ -84,17 +89,16 @@ class Delivery:
                 if room <= 0 or not session.outlet.has_room():
                     return
                 session.behind = False
-                ids = await self._reader.owed_to(session.client, WINDOW)
-                new = [job_id for job_id in ids if job_id not in session.owed]
+                owed = await self._reader.owed_to(session.client, WINDOW)
+                new = [job_id for job_id, at in owed.items() if session.owed.get(job_id) != at]
                 page = new[: min(room, PAGE)]
-                if len(new) > len(page) or len(ids) == WINDOW:
+                if len(new) > len(page) or len(owed) == WINDOW:
                     session.behind = True
                 if not page:
                     return
                 for job in await self._reader.jobs(page):
-                    if job is not None and job.id not in session.owed:
-                        session.owed.add(job.id)
-                        session.push_outcome(outcome_view(job))
+                    if job is not None and session.owed.get(job.id) != job.finished_at:
+                        self._push(session, job)
         except StoreUnavailable as error:
             session.behind = True
             _log.warning("delivery.waits", client=session.client, error=str(error))

@@ -10,8 +10,8 @@ _TEXT: Final = re.compile(
 )
 _MILLISECONDS: Final = re.compile(r"\d+", re.ASCII)
 
-MAX_DIGITS: Final = 15
-"""Longer text is refused unread: 10^15 ms are 30,000 years, and parsing digits costs time."""
+MAX_CHARS: Final = 32
+"""Longer text is refused unread: no duration of use needs it, and parsing digits costs time."""
 
 
 def parse_ms(value: int | str) -> int:
@@ -26,8 +26,8 @@ def parse_ms(value: int | str) -> int:
             raise ValueError(f"{value} is no duration: it is negative")
         return value
     text = value.strip()
-    if len(text) > MAX_DIGITS:
-        raise ValueError(f"{text[:MAX_DIGITS]!r}... is no duration: it is too long")
+    if len(text) > MAX_CHARS:
+        raise ValueError(f"{text[:MAX_CHARS]!r}... is no duration: it is too long")
     if _MILLISECONDS.fullmatch(text):
         return int(text)
     found = _TEXT.fullmatch(text)

@@ -167,6 +167,7 @@ class Connection(asyncio.Protocol):
             self._close_after_flush()
             return
         self.session = answer
+        self._server.known(self)
         if self._closing:
             self.end_session()
             return
@@ -317,6 +318,8 @@ class Server:
         """Where it listens, with the ports that the system chose."""
         self._listeners: list[asyncio.Server] = []
         self._connections: set[Connection] = set()
+        self._strangers: set[Connection] = set()
+        """Connections without a session: they have a bound of their own."""
         self._empty = asyncio.Event()
         self._empty.set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -355,11 +358,14 @@ class Server:
 
     def admit(self, connection: Connection) -> Refused | None:
         """Counts the connection in, or says why there is no room for it."""
-        full = len(self._connections) >= self.config.max_connections
-        strangers = sum(1 for known in self._connections if known.session is None)
+        full = (
+            len(self._connections) >= self.config.max_connections
+            or len(self._strangers) >= self.config.max_unauthenticated
+        )
         self._connections.add(connection)
+        self._strangers.add(connection)
         self._empty.clear()
-        if full or strangers >= self.config.max_unauthenticated:
+        if full:
             return Refused(
                 code=Code.TOO_MANY_CONNECTIONS,
                 message="this broker has no room for another connection right now",
@@ -369,8 +375,13 @@ class Server:
             )
         return None
 
+    def known(self, connection: Connection) -> None:
+        """The connection has said who it is."""
+        self._strangers.discard(connection)
+
     def forget(self, connection: Connection) -> None:
         self._connections.discard(connection)
+        self._strangers.discard(connection)
         if not self._connections:
             self._empty.set()
 

@@ -80,8 +80,9 @@ class Session:
         self._held_of: dict[str, int] = {}
         self._reserved = 0
         self._reserved_of: dict[str, int] = {}
-        self.owed: set[str] = set()
-        """Jobs whose outcome was sent on this connection and is not handled yet."""
+        self.owed: dict[str, int] = {}
+        """Jobs whose outcome was sent on this connection and is not handled yet, and when each
+        finished: an id may be used again for another job."""
         self.behind = False
         """Whether the store holds outcomes for this client that were not sent."""
         self._claims: list[Claim] = []
@@ -114,8 +115,9 @@ class Session:
         held = self._held.get(job)
         if held == (job_type, token):
             return False
-        if held is None:
-            self._held_of[job_type] = self._held_of.get(job_type, 0) + 1
+        if held is not None:
+            self._held_of[held[0]] -= 1
+        self._held_of[job_type] = self._held_of.get(job_type, 0) + 1
         self._held[job] = (job_type, token)
         return True
 

@@ -14,7 +14,7 @@ def check_store_url(url: str) -> None:
     """Raises ValueError unless it is redis://, rediss:// or unix://, complete enough to try."""
     parts = urlsplit(url)
     if parts.scheme == "unix":
-        if not parts.path.startswith("/") or parts.path == "/":
+        if parts.hostname or parts.path in ("", "/"):
             raise ValueError("unix:// needs the absolute path of a socket")
         return
     if parts.scheme not in ("redis", "rediss") or not parts.hostname:

@@ -6,12 +6,13 @@ broker or the store was away: whoever is to be removed must have had a full time
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import structlog
 
 from packhorse_broker.clock import MAX_DRIFT_MS, StoreClock, monotonic_ms
-from packhorse_broker.fanout import CLIENT_GONE, SUPERSEDED
+from packhorse_broker.fanout import CLIENT_GONE, SUPERSEDED, Fanout
 from packhorse_broker.feeder import Feeder
 from packhorse_broker.notices import Notices
 from packhorse_broker.operations import Operations
@@ -25,6 +26,9 @@ _log = structlog.get_logger(__name__)
 
 PAGE: Final = 1_000
 """Clients or jobs that one sweep sees to."""
+
+LOOK_SWEEPS: Final = 10
+"""With other brokers on the store, what a lost notice was about is found so many sweeps later."""
 
 GAP_FACTOR: Final = 5
 """Sweeps further apart than so many periods mean that this process was stopped meanwhile."""
@@ -40,6 +44,7 @@ class Sweeper:
         reader: Reader,
         operations: Operations,
         feeder: Feeder,
+        fanout: Fanout,
         notices: Notices,
         clock: StoreClock,
         *,
@@ -51,6 +56,7 @@ class Sweeper:
         self._reader = reader
         self._operations = operations
         self._feeder = feeder
+        self._fanout = fanout
         self._notices = notices
         self._clock = clock
         self._sweep_ms = sweep_ms
@@ -58,6 +64,7 @@ class Sweeper:
         self._watchful_since_ms = monotonic_ms()
         """Since when this broker has been up and in touch with the store without a break."""
         self._swept_ms = monotonic_ms()
+        self._looked_ms = monotonic_ms()
 
     async def run(self) -> None:
         period_s = min(self._sweep_ms, self._flush_ms) / 1000
@@ -68,24 +75,23 @@ class Sweeper:
             except StoreUnavailable as error:
                 self._watchful_since_ms = monotonic_ms()
                 _log.warning("sweep.store_unavailable", error=str(error))
-            except (StoreError, CorruptRecord) as error:
-                _log.error("sweep.failed", error=str(error))
-            except Exception:  # noqa: BLE001 - the next sweep tries again
-                _log.exception("sweep.failed")
 
     async def sweep(self) -> None:
-        """One round. Raises StoreError; what was not done is done by the next."""
+        """One round. Raises StoreUnavailable; what was not done is done by the next."""
         now_ms = monotonic_ms()
         if now_ms - self._swept_ms > GAP_FACTOR * self._sweep_ms:
             self._watchful_since_ms = now_ms
         self._swept_ms = now_ms
-        await self._set_clock()
-        await self._announce()
-        await self._renew()
-        await self._remove_silent()
-        await self._finish_removals()
-        await self._expire()
-        self._feeder.queued_all()
+        for step in (
+            self._set_clock,
+            self._announce,
+            self._renew,
+            self._remove_silent,
+            self._finish_removals,
+            self._expire,
+            self._look_again,
+        ):
+            await _guarded(step)
 
     async def _set_clock(self) -> None:
         drift_ms = self._clock.set(await self._registry.time_ms())
@@ -151,3 +157,23 @@ class Sweeper:
         due = await self._reader.due(self._clock.now_ms(), PAGE)
         if due:
             await self._operations.expire(due)
+
+    async def _look_again(self) -> None:
+        """Finds what no notice told: at once for queues, which is cheap, else now and then."""
+        self._feeder.queued_all()
+        now_ms = monotonic_ms()
+        if self._notices.peers and now_ms - self._looked_ms >= LOOK_SWEEPS * self._sweep_ms:
+            self._looked_ms = now_ms
+            self._fanout.missed()
+
+
+async def _guarded(step: Callable[[], Awaitable[None]]) -> None:
+    """What is wrong with one thing must not keep the others from being done."""
+    try:
+        await step()
+    except StoreUnavailable:
+        raise
+    except (StoreError, CorruptRecord) as error:
+        _log.error("sweep.failed", step=step.__name__, error=str(error))
+    except Exception:  # noqa: BLE001 - the next sweep tries again
+        _log.exception("sweep.failed", step=step.__name__)

@@ -115,14 +115,17 @@ class Reader:
         """Jobs that the client handles, finished or not."""
         return await self._members(self._keys.handlers(client), limit)
 
-    async def owed_to(self, client: str, limit: int) -> list[str]:
-        """Finished jobs whose outcome the client has not handled, first finished first."""
+    async def owed_to(self, client: str, limit: int) -> dict[str, int]:
+        """Finished jobs whose outcome the client has not handled, with when each finished, first
+        finished first."""
+        key = self._keys.handlers(client)
         [members] = await self._ask(
-            pack(
-                ("ZRANGE", self._keys.handlers(client), "(0", "+inf", "BYSCORE", "LIMIT", 0, limit)
-            )
+            pack(("ZRANGE", key, "(0", "+inf", "BYSCORE", "LIMIT", 0, limit, "WITHSCORES"))
         )
-        return [member.decode() for member in members]
+        return {
+            member.decode(): int(float(score))
+            for member, score in zip(members[::2], members[1::2], strict=True)
+        }
 
     async def due(self, now_ms: int, limit: int) -> list[str]:
         """Jobs for which something is due, longest overdue first."""

@@ -63,9 +63,7 @@ class ThreadContext(_RunningJob):
     `StaleClaim` once the claim is no longer ours, which ends a function that reports.
     """
 
-    def __init__(
-        self, claim: Claim, reporter: Reporter, loop: asyncio.AbstractEventLoop
-    ) -> None:
+    def __init__(self, claim: Claim, reporter: Reporter, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(claim, reporter)
         self._loop = loop
         self.revoked: Final = threading.Event()

@@ -1,20 +1,20 @@
 """What the client raises.
 
-    PackhorseError
-    +-- InvalidValue          an argument that can't be: nothing was sent (also a ValueError)
-    |   +-- PayloadError      a payload or result that can't be packed or unpacked
-    +-- OutcomeTimeout        no end in the time given; the job goes on (also a TimeoutError)
-    +-- ClientClosed          the client was closed, or not opened yet
-    +-- ConnectionLost        no answer came: whether the request was carried out is not known
-    |   +-- BrokerUnavailable no broker could be reached: nothing was sent
-    +-- Refused               the broker said no: `code`, `retryable`, `retry_after_ms`, `details`
-    |   +-- TooLarge  NotFound  Conflict  StaleClaim  WrongState  NotHandler       (one item)
-    |   +-- Malformed  Unsupported  Forbidden  TooMany  Unavailable  Internal      (a request)
-    |   +-- VersionUnsupported  ClientExists  SecretWrong  Superseded              (the session)
-    |   +-- TooManyConnections  Draining  ClientGone
-    +-- SomeRefused           some items of a batch were refused: `results` has each item's own
-    +-- JobFailed             the job ended as FAILED: `outcome` says why
-    +-- Fail                  raised by a job function that wants to fail its attempt
+PackhorseError
++-- InvalidValue          an argument that can't be: nothing was sent (also a ValueError)
+|   +-- PayloadError      a payload or result that can't be packed or unpacked
++-- OutcomeTimeout        no end in the time given; the job goes on (also a TimeoutError)
++-- ClientClosed          the client was closed, or not opened yet
++-- ConnectionLost        no answer came: whether the request was carried out is not known
+|   +-- BrokerUnavailable no broker could be reached: nothing was sent
++-- Refused               the broker said no: `code`, `retryable`, `retry_after_ms`, `details`
+|   +-- TooLarge  NotFound  Conflict  StaleClaim  WrongState  NotHandler       (one item)
+|   +-- Malformed  Unsupported  Forbidden  TooMany  Unavailable  Internal      (a request)
+|   +-- VersionUnsupported  ClientExists  SecretWrong  Superseded              (the session)
+|   +-- TooManyConnections  Draining  ClientGone
++-- SomeRefused           some items of a batch were refused: `results` has each item's own
++-- JobFailed             the job ended as FAILED: `outcome` says why
++-- Fail                  raised by a job function that wants to fail its attempt
 """
 
 from collections.abc import Mapping, Sequence

@@ -175,6 +175,4 @@ COUNTS: Final[Kind[tuple[str, ...], Counts]] = Kind(
 INFO: Final[Kind[None, BrokerInfo]] = Kind(
     build=lambda request_id, _: Info(id=request_id), alone=True
 )
-BYE: Final[Kind[None, Done]] = Kind(
-    build=lambda request_id, _: Bye(id=request_id), alone=True
-)
+BYE: Final[Kind[None, Done]] = Kind(build=lambda request_id, _: Bye(id=request_id), alone=True)

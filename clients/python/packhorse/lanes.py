@@ -1,7 +1,7 @@
 """One lane per kind of request: what is asked for in a turn of the loop leaves in one frame.
 
-    caller -> Lane.submit(item) -> future
-    Requests -> Lane.take(limits) -> entries of one frame -> settle, put back or fail each
+caller -> Lane.submit(item) -> future
+Requests -> Lane.take(limits) -> entries of one frame -> settle, put back or fail each
 """
 
 import asyncio

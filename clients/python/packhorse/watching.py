@@ -146,7 +146,5 @@ def over(event: Event) -> bool:
 
 def _begin(subscription: Subscription, job: str, watched: Watched) -> None:
     """How the job stands when its watch begins."""
-    event = Event(
-        job=job, version=watched.version, state=watched.state, progress=watched.progress
-    )
+    event = Event(job=job, version=watched.version, state=watched.state, progress=watched.progress)
     subscription.add(event, log_end=watched.log_end)

@@ -1,0 +1,88 @@
+"""The processes that are measured, and the CPU time that they have used."""
+
+import asyncio
+import json
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Final
+
+_READY: Final = re.compile(rb"broker (tcp://\S+)")
+_TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
+
+
+def cpu_us(pid: int) -> float:
+    """User and system time of a process so far, as Linux tells it."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S * 1e6
+
+
+class Broker:
+    """`packhorse serve` with its embedded store, append-only file written out once a second."""
+
+    def __init__(self, process: asyncio.subprocess.Process, url: str, store_pid: int) -> None:
+        self._process = process
+        self.url = url
+        self.pid = process.pid
+        self.store_pid = store_pid
+
+    @classmethod
+    async def start(cls, data_dir: Path) -> "Broker":
+        process = await asyncio.create_subprocess_exec(
+            Path(sys.executable).with_name("packhorse"),
+            "serve",
+            *("--listen", "tcp://127.0.0.1:0", "--data-dir", data_dir, "--log-level", "warning"),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert process.stdout is not None
+        async for line in process.stdout:
+            if found := _READY.search(line):
+                store = json.loads((data_dir / "store.lock").read_text())
+                return cls(process, found.group(1).decode(), store["pid"])
+        raise RuntimeError("the broker did not start; its log is above")
+
+    async def stop(self) -> None:
+        self._process.terminate()
+        await self._process.wait()
+
+
+class Runner:
+    """The runner process."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self.pid = process.pid
+
+    @classmethod
+    async def start(cls, url: str) -> "Runner":
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "benchmarks.runner", "--url", url),
+            cwd=Path(__file__).parents[1],
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        runner = cls(process)
+        await runner._said(b"ready")
+        return runner
+
+    async def expect(self, jobs: int) -> None:
+        """It will say `done` after so many more."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(b"%d\n" % jobs)
+        await self._said(b"counting")
+
+    async def done(self) -> None:
+        await self._said(b"done")
+
+    async def stop(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        await self._process.wait()
+
+    async def _said(self, word: bytes) -> None:
+        assert self._process.stdout is not None
+        line = await self._process.stdout.readline()
+        if line.strip() != word:
+            raise RuntimeError(f"the runner said {line!r} instead of {word!r}")

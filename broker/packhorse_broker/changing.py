@@ -1,0 +1,262 @@
+"""Requests that change jobs: each is answered after the transaction that did it.
+
+What only the session knows (room, limits) is checked here and the commands are named; what they
+make of a job is the state machine's.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Final, TypeAlias
+
+from packhorse_broker import views
+from packhorse_broker.config import Config
+from packhorse_broker.contents import pack_error, pack_result
+from packhorse_broker.delivery import Delivery
+from packhorse_broker.feeder import NONCE_BYTES, Feeder
+from packhorse_broker.jobs import commands
+from packhorse_broker.jobs.commands import Command
+from packhorse_broker.jobs.model import Applied, RefusalCode
+from packhorse_broker.jobs.model import Progress as JobProgress
+from packhorse_broker.jobs.model import Refusal as JobRefusal
+from packhorse_broker.operations import Operations
+from packhorse_broker.sessions import Session
+from packhorse_broker.store.work import Failed, Result
+from packhorse_protocol import Code
+from packhorse_protocol.messages import (
+    Claim,
+    ClaimJobs,
+    Complete,
+    Create,
+    Created,
+    Done,
+    Fail,
+    Handle,
+    Handled,
+    LogReport,
+    Ok,
+    Problem,
+    Refused,
+    Release,
+    Remove,
+    ReportProgress,
+    Request,
+    Take,
+    WriteLog,
+)
+
+Entry: TypeAlias = Problem | tuple[str, Command]
+"""An item of a request: refused before it was asked of a job, or what is asked of which job."""
+
+Reply: TypeAlias = Callable[[Ok | Refused], None]
+"""Takes the one answer to a request."""
+
+
+class Changing:
+    """A method for each request; `reply` is called once, after the commit."""
+
+    def __init__(
+        self, config: Config, operations: Operations, feeder: Feeder, delivery: Delivery
+    ) -> None:
+        self._config = config
+        self._operations = operations
+        self._feeder = feeder
+        self._delivery = delivery
+
+    # -- creating and removing
+
+    def create(self, session: Session, request: Create, reply: Reply) -> None:
+        entries: list[Entry] = [
+            self._too_large("payload", len(job.payload), self._config.max_payload_bytes)
+            or self._operations.creation(job, session.client, handle=request.handle)
+            for job in request.jobs
+        ]
+
+        def created(applied: Applied) -> Created:
+            return Created(
+                job=applied.job.id,
+                state=views.state_name(applied.job.state),
+                existed=applied.before is not None,
+            )
+
+        self._apply(request, entries, created, reply)
+
+    def remove(self, session: Session, request: Remove, reply: Reply) -> None:
+        self._apply(request, [(job, commands.Remove()) for job in request.jobs], _done, reply)
+
+    # -- running
+
+    def take(self, session: Session, request: Take, reply: Reply) -> None:
+        reply(Ok(id=request.id, results=(Done(),)))
+        self._feeder.take(session, dict(request.types), request.credit)
+
+    def claim(self, session: Session, request: ClaimJobs, reply: Reply) -> None:
+        client = session.client
+        entries: list[Entry] = [
+            (job, commands.Claim(client, os.urandom(NONCE_BYTES))) for job in request.jobs
+        ]
+
+        def claimed(applied: Applied) -> Claim | Problem:
+            job = applied.job
+            assert job.token is not None
+            if session.closed:
+                self._feeder.give(applied)
+            else:
+                session.hold(job.id, job.type, job.token)
+            if job.body is None:
+                return views.problem(Code.INTERNAL, "the store has lost the payload")
+            return views.claim_view(job)
+
+        self._apply(request, entries, claimed, reply)
+
+    def release(self, session: Session, request: Release, reply: Reply) -> None:
+        entries: list[Entry] = [
+            (claim.job, commands.Release(session.client, claim.token)) for claim in request.claims
+        ]
+        self._end(session, request, entries, reply)
+
+    def complete(self, session: Session, request: Complete, reply: Reply) -> None:
+        entries: list[Entry] = [
+            self._too_large("result", len(job.result), self._config.max_result_bytes)
+            or (
+                job.job,
+                commands.Complete(session.client, job.token, pack_result(job.result)),
+            )
+            for job in request.jobs
+        ]
+        self._end(session, request, entries, reply)
+
+    def fail(self, session: Session, request: Fail, reply: Reply) -> None:
+        entries: list[Entry] = [
+            (
+                job.job,
+                commands.Fail(session.client, job.token, pack_error(job.error), job.retry),
+            )
+            for job in request.jobs
+        ]
+        self._end(session, request, entries, reply)
+
+    def _end(
+        self, session: Session, request: Request, entries: Sequence[Entry], reply: Reply
+    ) -> None:
+        """Claims that end, or turn out to be over, make room for others."""
+
+        def over(settled: Sequence[tuple[tuple[str, Command], Result]]) -> None:
+            made_room = False
+            for (job, command), result in settled:
+                assert isinstance(command, commands.Release | commands.Complete | commands.Fail)
+                if isinstance(result, Applied) or _claim_is_over(result):
+                    made_room |= session.let_go(job, command.token)
+            if made_room:
+                self._feeder.offer(session)
+
+        self._apply(request, entries, views.ended, reply, settled=over)
+
+    def progress(self, session: Session, request: ReportProgress, reply: Reply) -> None:
+        entries: list[Entry] = [
+            (
+                report.job,
+                commands.ReportProgress(
+                    session.client, report.token, JobProgress(report.percent, report.text)
+                ),
+            )
+            for report in request.reports
+        ]
+        self._apply(request, entries, _done, reply)
+
+    def write_log(self, session: Session, request: WriteLog, reply: Reply) -> None:
+        most = self._config.max_log_message_bytes
+        entries: list[Entry] = [
+            self._too_large("log message", max(map(_text_bytes, report.messages)), most)
+            or self._too_many_lines(report)
+            or (
+                report.job,
+                commands.WriteLog(session.client, report.token, report.messages),
+            )
+            for report in request.reports
+        ]
+        self._apply(request, entries, _done, reply)
+
+    # -- handling
+
+    def handle(self, session: Session, request: Handle, reply: Reply) -> None:
+        command = commands.Handle(session.client)
+        self._apply(request, [(job, command) for job in request.jobs], views.ended, reply)
+
+    def handled(self, session: Session, request: Handled, reply: Reply) -> None:
+        command = commands.Handled(session.client)
+
+        def room(settled: Sequence[tuple[tuple[str, Command], Result]]) -> None:
+            self._delivery.handled(
+                session, [job for (job, _), result in settled if not isinstance(result, Failed)]
+            )
+
+        self._apply(request, [(job, command) for job in request.jobs], _done, reply, settled=room)
+
+    def _apply(
+        self,
+        request: Request,
+        entries: Sequence[Entry],
+        view: Callable[[Applied], object],
+        reply: Reply,
+        *,
+        settled: Callable[[Sequence[tuple[tuple[str, Command], Result]]], None] | None = None,
+    ) -> None:
+        """Asks the commands of their jobs and answers each entry with its view or its problem."""
+        items = [entry for entry in entries if not isinstance(entry, Problem)]
+
+        def done(results: list[Result]) -> None:
+            left = iter(results)
+            answers = tuple(
+                entry if isinstance(entry, Problem) else _answer(next(left), view)
+                for entry in entries
+            )
+            reply(Ok(id=request.id, results=answers))
+            if settled is not None:
+                settled(list(zip(items, results, strict=True)))
+
+        if items:
+            self._operations.apply(items, done)
+        else:
+            done([])
+
+    # -- limits
+
+    @staticmethod
+    def _too_large(what: str, size: int, most: int) -> Problem | None:
+        if size <= most:
+            return None
+        return views.problem(
+            Code.TOO_LARGE, f"the {what} has {size} bytes, at most {most}", limit=str(most)
+        )
+
+    def _too_many_lines(self, report: LogReport) -> Problem | None:
+        most = self._config.max_log_entries
+        if len(report.messages) <= most:
+            return None
+        return views.problem(
+            Code.TOO_MANY,
+            f"{len(report.messages)} messages at once, at most {most}",
+            limit=str(most),
+        )
+
+
+def _answer(result: Result, view: Callable[[Applied], object]) -> object:
+    return view(result) if isinstance(result, Applied) else views.problem_of(result)
+
+
+def _done(applied: Applied) -> Done:
+    return _DONE
+
+
+_DONE: Final = Done()
+
+
+def _claim_is_over(result: Result) -> bool:
+    return isinstance(result, JobRefusal) and result.code in (
+        RefusalCode.STALE_CLAIM,
+        RefusalCode.NOT_FOUND,
+    )
+
+
+def _text_bytes(text: str) -> int:
+    return len(text.encode())

@@ -1,0 +1,98 @@
+"""Requests that look and change nothing: each is a coroutine that returns its results."""
+
+from typing import Final, Protocol
+
+from packhorse_broker import views
+from packhorse_broker.config import Config
+from packhorse_broker.sessions import Session
+from packhorse_broker.store.reader import Reader
+from packhorse_broker.watching import Watching
+from packhorse_protocol import NO_ROOM, Code, limits
+from packhorse_protocol.messages import (
+    BrokerInfo,
+    CountJobs,
+    Counts,
+    Done,
+    Get,
+    Info,
+    LogPage,
+    ReadLog,
+    Unwatch,
+    Watch,
+)
+
+MAX_WATCHED: Final = 10_000
+"""Jobs that one connection watches at once."""
+
+GET_PAGE: Final = 20
+"""Jobs read at once for `get`, each perhaps two megabytes: no more is read than can be answered."""
+
+
+class Status(Protocol):
+    """What `info` tells of this broker."""
+
+    async def info(self) -> BrokerInfo: ...
+
+
+class Looking:
+    """A method for each request. All raise StoreUnavailable, CorruptRecord."""
+
+    def __init__(self, config: Config, reader: Reader, watching: Watching, status: Status) -> None:
+        self._config = config
+        self._reader = reader
+        self._watching = watching
+        self._status = status
+
+    async def get(self, session: Session, request: Get) -> list[object]:
+        room = self._config.max_frame_bytes
+        answers: list[object] = []
+        while room > 0 and len(answers) < len(request.jobs):
+            page = request.jobs[len(answers) : len(answers) + GET_PAGE]
+            for job in await self._reader.jobs(page):
+                if job is None:
+                    answers.append(views.problem(Code.NOT_FOUND, "there is no such job"))
+                else:
+                    answers.append(views.job_view(job))
+                    room -= len(job.body or b"") + len(job.outcome or b"")
+        return answers + [NO_ROOM] * (len(request.jobs) - len(answers))
+
+    async def read_log(self, session: Session, request: ReadLog) -> list[object]:
+        page = await self._reader.log(request.job, request.offset, request.limit)
+        if page is None:
+            return [views.problem(Code.NOT_FOUND, "there is no such job")]
+        entries = tuple(map(views.entry_view, page.entries))
+        return [LogPage(entries=entries, first=page.first, end=page.end)]
+
+    async def watch(self, session: Session, request: Watch) -> list[object]:
+        if self._watching.count(session) + len(request.jobs) > MAX_WATCHED:
+            refused = views.problem(
+                Code.TOO_MANY, f"at most {MAX_WATCHED} jobs are watched at once"
+            )
+            return [refused] * len(request.jobs)
+        return [
+            views.watched(job)
+            if job is not None
+            else views.problem(Code.NOT_FOUND, "there is no such job")
+            for job in await self._watching.watch(session, request.jobs)
+        ]
+
+    async def counts(self, session: Session, request: CountJobs) -> list[object]:
+        types = list(request.types) or await self._reader.types()
+        told = types[: limits.MAX_MAP_ITEMS]
+        counts = await self._reader.counts(told)
+        return [
+            Counts(
+                types={
+                    job_type: {views.state_name(state): n for state, n in by_state.items()}
+                    for job_type, by_state in counts.items()
+                },
+                more=len(types) > len(told),
+            )
+        ]
+
+    async def info(self, session: Session, request: Info) -> list[object]:
+        return [await self._status.info()]
+
+    async def unwatch(self, session: Session, request: Unwatch) -> list[object]:
+        self._watching.unwatch(session, request.jobs)
+        return [Done()] * len(request.jobs)

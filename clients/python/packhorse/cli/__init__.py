@@ -1,0 +1,5 @@
+"""The `packhorse` command."""
+
+from packhorse.cli.main import main
+
+__all__ = ["main"]

@@ -1,0 +1,152 @@
+"""`packhorse create`: one job from the command line, and how it goes on."""
+
+import asyncio
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Final
+
+import click
+
+from packhorse.cli import arguments, output
+from packhorse.cli.options import json_option, url_option, with_client
+from packhorse.client import Client
+from packhorse.durations import seconds
+from packhorse.errors import InvalidValue, JobFailed, PackhorseError
+from packhorse.job import Job
+from packhorse.outcome import Outcome
+from packhorse_protocol.messages import Progress
+
+LINE_EVERY_S: Final = 1.0
+"""Where a line can't change, progress is one line at most this often."""
+
+
+@click.command(no_args_is_help=False)
+@click.argument("job_type", metavar="TYPE")
+@click.argument("pairs", metavar="[KEY=TEXT | KEY:=JSON]...", nargs=-1)
+@click.option("--payload", "path", metavar="FILE", help="Send these bytes as they are; - is stdin.")
+@click.option("--id", "job_id", metavar="ID", help="An id of your own: repeating is harmless then.")
+@click.option("--key", metavar="KEY", help="What the job is about: a tenant, a document.")
+@click.option("--header", "headers", metavar="NAME=VALUE", multiple=True, help="May be repeated.")
+@click.option(
+    "--attempts", type=click.IntRange(1, 1_000), default=1, show_default=True, help="Tries in all."
+)
+@click.option("--persistent", is_flag=True, help="Keep the job when all handlers have handled it.")
+@click.option("--wait", is_flag=True, help="Wait for the outcome and print the result.")
+@click.option("--timeout", metavar="TIME", help="With --wait: at most so long (90s, 1h30m).")
+@json_option
+@url_option
+def create(
+    job_type: str,
+    pairs: Sequence[str],
+    path: str | None,
+    job_id: str | None,
+    key: str | None,
+    headers: Sequence[str],
+    attempts: int,
+    persistent: bool,
+    wait: bool,
+    timeout: str | None,
+    as_json: bool,
+) -> int:
+    """Create a job; prints its id, or with --wait its result.
+
+    KEY=TEXT is a text argument, KEY:=JSON any other. Exit status 1: the job failed.
+
+    \b
+    packhorse create thumb url=cat.png sizes:='[64, 256]'
+    packhorse create thumb url=cat.png --wait --timeout 1m
+    """
+    values = arguments.job_arguments(pairs)
+    if path is not None and pairs:
+        raise click.UsageError("a job has arguments or a --payload, not both")
+    if timeout is not None:
+        _check_timeout(timeout, wait)
+    data = arguments.payload(path)
+    carried = arguments.headers(headers)
+
+    async def work(client: Client) -> int:
+        job = await client.create(
+            job_type,
+            values,
+            payload=data,
+            job_id=job_id,
+            key=key,
+            headers=carried,
+            attempts=attempts,
+            persistent=persistent,
+            handle=wait,
+        )
+        if wait:
+            return await _follow(job, timeout, as_json=as_json)
+        if as_json:
+            output.write_json({"id": job.id, "type": job_type})
+        else:
+            click.echo(job.id)
+        return 0
+
+    return with_client(work)
+
+
+def _check_timeout(timeout: str, wait: bool) -> None:
+    if not wait:
+        raise click.UsageError("--timeout needs --wait")
+    try:
+        seconds(timeout, "--timeout")
+    except InvalidValue as error:
+        raise click.UsageError(str(error)) from error
+
+
+async def _follow(job: Job, most: str | None, *, as_json: bool) -> int:
+    showing = asyncio.create_task(_show_progress(job))
+    try:
+        outcome = await job.outcome(timeout=most, handled=False)
+    except (asyncio.CancelledError, TimeoutError):
+        click.echo(f"job {job.id} goes on: packhorse logs -f {job.id}", err=True)
+        raise
+    finally:
+        showing.cancel()
+        await asyncio.wait([showing])
+    _write(outcome, as_json=as_json)
+    await outcome.handled()
+    return 0 if outcome.ok else 1
+
+
+def _write(outcome: Outcome, *, as_json: bool) -> None:
+    if as_json:
+        shown = output.as_json(outcome)
+        shown.pop("data")
+        output.write_json({**shown, **output.unpacked("result", outcome.data or None)})
+    elif outcome.ok:
+        click.echo(_result_text(outcome))
+    else:
+        click.echo(f"error: {JobFailed(outcome)}", err=True)
+
+
+def _result_text(outcome: Outcome) -> str:
+    (value,) = output.unpacked("result", outcome.data).values()
+    return output.value_text(value)
+
+
+async def _show_progress(job: Job) -> None:
+    """One line that changes on a terminal, else a line now and then."""
+    rewriting = output.rewrites_lines()
+    last_s = -LINE_EVERY_S
+    try:
+        with suppress(PackhorseError):  # it may have ended before anybody could watch
+            async for progress in job.progress():
+                now_s = time.monotonic()
+                if rewriting:
+                    click.echo(f"\r\x1b[K{_line(job, progress)}", err=True, nl=False)
+                elif now_s >= last_s + LINE_EVERY_S:
+                    click.echo(_line(job, progress), err=True)
+                    last_s = now_s
+    finally:
+        if rewriting:
+            click.echo("\r\x1b[K", err=True, nl=False)
+            sys.stderr.flush()
+
+
+def _line(job: Job, progress: Progress) -> str:
+    return f"{job.id} {job.type}  {progress.percent}%  {progress.text}".rstrip()[:79]

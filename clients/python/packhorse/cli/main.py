@@ -1,0 +1,115 @@
+"""The entry point: the group of commands, and what each kind of failure looks like.
+
+Data goes to stdout, everything else to stderr. A failure is one or two lines and an exit status:
+1 failed or no broker, 2 wrong usage, 3 not found, 4 refused by the broker, 124 timed out,
+130 interrupted.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+import click
+
+from packhorse import errors
+from packhorse.cli import broker, create, jobs
+from packhorse.cli.group import CommandGroup
+from packhorse.cli.options import url_option
+from packhorse.version import version
+
+FAILED: Final = 1
+USAGE: Final = 2
+NOT_FOUND: Final = 3
+REFUSED: Final = 4
+TIMED_OUT: Final = 124
+INTERRUPTED: Final = 130
+
+
+def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
+        click.echo(f"packhorse {version()}")
+        context.exit()
+
+
+@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_show_version,
+    help="Show the version and exit.",
+)
+@url_option
+def packhorse() -> None:
+    """Create jobs, look at them, and run the broker.
+
+    \b
+    packhorse create thumb url=cat.png sizes:='[64, 256]' --wait
+    packhorse logs -f 9qtz4mka1d7rw2he
+    """
+
+
+for command in (create.create, jobs.show, jobs.logs, jobs.remove, broker.counts, broker.info):
+    packhorse.add_command(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line and exits."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line; the exit status."""
+    try:
+        status = packhorse.main(
+            args=None if arguments is None else list(arguments),
+            prog_name="packhorse",
+            standalone_mode=False,
+        )
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return USAGE
+    except click.UsageError as error:
+        return _fail(_one_line(error), USAGE)
+    except click.ClickException as error:
+        return _fail(_one_line(error), error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output has gone; what is still buffered has nowhere to go either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except errors.PackhorseError as error:
+        return _fail(_said(error), _status(error))
+    return status if isinstance(status, int) else 0
+
+
+def _fail(message: str, status: int) -> int:
+    click.echo(f"error: {message}", err=True)
+    return status
+
+
+def _one_line(error: click.ClickException) -> str:
+    return " ".join(error.format_message().split())
+
+
+def _said(error: errors.PackhorseError) -> str:
+    if isinstance(error, errors.BrokerUnavailable):
+        return f"{error}\nstart one with `packhorse serve`, or name another with --url"
+    return str(error)
+
+
+def _status(error: errors.PackhorseError) -> int:
+    match error:
+        case errors.InvalidValue():
+            return USAGE
+        case errors.NotFound():
+            return NOT_FOUND
+        case errors.Refused():
+            return REFUSED
+        case errors.OutcomeTimeout():
+            return TIMED_OUT
+        case _:
+            return FAILED

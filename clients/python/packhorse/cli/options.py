@@ -1,0 +1,49 @@
+"""What several commands share: the broker's address, the form of the output, the connection."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, ParamSpec, TypeVar
+
+import click
+
+from packhorse.address import ENVIRONMENT_VARIABLE
+from packhorse.client import Client, connect
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+Result = TypeVar("Result")
+Parameters = ParamSpec("Parameters")
+
+URL: Final = "packhorse.url"
+"""Where the address given on the command line is kept in the context."""
+
+
+def _keep_url(context: click.Context, _: click.Parameter, url: str | None) -> None:
+    if url is not None:
+        context.meta[URL] = url
+
+
+def url_option(command: Decorated) -> Decorated:
+    """`--url`, before or after the command's name."""
+    return click.option(
+        "--url",
+        metavar="URL",
+        expose_value=False,
+        callback=_keep_url,
+        help=f"The broker's address (else {ENVIRONMENT_VARIABLE}, else tcp://127.0.0.1:7225).",
+    )(command)
+
+
+def json_option(command: Decorated) -> Decorated:
+    """`--json`: one object a line, for programs."""
+    return click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")(command)
+
+
+def with_client(work: Callable[[Client], Coroutine[Any, Any, Result]]) -> Result:
+    """Runs `work` with a client connected to the address on the command line."""
+    url = click.get_current_context().meta.get(URL)
+
+    async def connected() -> Result:
+        async with connect(url) as client:
+            return await work(client)
+
+    return asyncio.run(connected())

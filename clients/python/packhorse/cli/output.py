@@ -1,0 +1,145 @@
+"""How things look: lines for people, objects for programs."""
+
+import base64
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import click
+
+from packhorse.errors import PayloadError
+from packhorse.payload import unpack_result
+from packhorse_protocol.messages import JobView, LogEntry
+
+TIME_SUFFIXES: Final = ("_at", "_ms")
+"""Fields with these endings are times in milliseconds since the epoch."""
+
+
+def write_json(value: object) -> None:
+    """One line with one object."""
+    click.echo(json.dumps(as_json(value), ensure_ascii=False, default=_as_text))
+
+
+def write_rows(rows: Sequence[Sequence[str]]) -> None:
+    """Columns, two spaces apart; numbers to the right."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        cells = [
+            cell.rjust(width) if cell.isdigit() or column else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        click.echo("  ".join(cells).rstrip())
+
+
+def write_pairs(pairs: Mapping[str, object]) -> None:
+    """A name and a value on each line; what is empty is left out."""
+    shown = {name: value for name, value in pairs.items() if value not in (None, "", (), {})}
+    width = max(map(len, shown), default=0)
+    for name, value in shown.items():
+        lines = str(value).splitlines() or [""]
+        click.echo(f"{name.ljust(width)}  {lines[0]}".rstrip())
+        for line in lines[1:]:
+            click.echo(f"{' ' * width}  {line}".rstrip())
+
+
+def as_json(value: object) -> Any:
+    """Records as objects, without what has not happened; times as ISO 8601 in UTC."""
+    if isinstance(value, Mapping):
+        return {str(key): as_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_json(item) for item in value]
+    if is_dataclass(value) and not isinstance(value, type):
+        named = {field.name: getattr(value, field.name) for field in fields(value)}
+        return {
+            _json_name(name): time_text(item) if _is_time(name) else as_json(item)
+            for name, item in named.items()
+            if item is not None and not (_is_time(name) and not item) and not callable(item)
+        }
+    return value
+
+
+def unpacked(name: str, data: bytes | None) -> dict[str, object]:
+    """A payload or result by name: its value, or `<name>_base64` where it is no msgpack."""
+    if data is None:
+        return {}
+    try:
+        return {name: unpack_result(data)}
+    except PayloadError:
+        return {f"{name}_base64": base64.b64encode(data).decode()}
+
+
+def job_object(view: JobView) -> dict[str, object]:
+    """A job for `show --json`."""
+    shown = as_json(view)
+    for name, data in (("payload", view.payload), ("result", view.result)):
+        shown.pop(name, None)
+        shown.update(unpacked(name, data or None))
+    return {str(name): value for name, value in shown.items()}
+
+
+def job_pairs(view: JobView) -> dict[str, object]:
+    """A job for people."""
+    progress = view.progress
+    error = view.error
+    pairs: dict[str, object] = {
+        "job": view.id,
+        "type": view.type,
+        "state": f"{view.state} ({view.reason})" if view.reason else view.state,
+        "attempt": f"{view.current_attempt} of {view.attempts}",
+        "progress": f"{progress.percent}%  {progress.text}" if progress is not None else None,
+        "runner": view.runner,
+        "handlers": ", ".join(view.handlers),
+        "key": view.key,
+        "headers": ", ".join(f"{name}={value}" for name, value in (view.headers or {}).items()),
+        "persistent": "yes" if view.persistent else None,
+        "created": time_text(view.created_at),
+        "started": time_text(view.started_at),
+        "finished": time_text(view.finished_at),
+        "log": f"{view.log_end} lines" if view.log_end else None,
+        "error": f"{error.type}: {error.message}" if error is not None else None,
+        "traceback": error.traceback if error is not None else None,
+    }
+    for name, data in (("payload", view.payload), ("result", view.result)):
+        for shown, value in unpacked(name, data or None).items():
+            pairs[shown] = value_text(value)
+    return pairs
+
+
+def value_text(value: object) -> str:
+    """Any value on one line, as JSON where that can hold it."""
+    return json.dumps(as_json(value), ensure_ascii=False, default=_as_text)
+
+
+def log_line(entry: LogEntry) -> str:
+    """A line of `logs`."""
+    percent = f"{entry.percent}% " if entry.percent is not None else ""
+    return f"{time_text(entry.time_ms)}  #{entry.attempt}  {percent}{entry.message}".rstrip()
+
+
+def time_text(time_ms: int) -> str | None:
+    """ISO 8601, UTC, to the millisecond."""
+    if not time_ms:
+        return None
+    moment = datetime.fromtimestamp(time_ms / 1_000, tz=UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def rewrites_lines() -> bool:
+    """Whether stderr is a terminal that can show a line that changes."""
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def _is_time(name: str) -> bool:
+    return name.endswith(TIME_SUFFIXES)
+
+
+def _json_name(name: str) -> str:
+    return name.removesuffix("_ms")
+
+
+def _as_text(value: object) -> str:
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)

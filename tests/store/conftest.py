@@ -1,0 +1,61 @@
+"""What tests of the store share: their keys, connections of every kind, committers."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from packhorse_broker.store.embedded import EmbeddedStore
+from packhorse_broker.store.keys import PartitionKeys
+from tests.support.inspection import Raw
+from tests.support.opening import Opener
+from tests.support.proxy import FaultProxy
+
+
+@pytest.fixture
+def keys(prefix: str) -> PartitionKeys:
+    return PartitionKeys(prefix, 0)
+
+
+@pytest.fixture
+async def raw(store_url: str) -> AsyncIterator[Raw]:
+    """Single commands for the store that all tests share."""
+    opened = await Raw.open(store_url)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def proxy(store_url: str) -> AsyncIterator[FaultProxy]:
+    """The way to the store that all tests share, with faults."""
+    async with FaultProxy(store_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def own_store() -> AsyncIterator[EmbeddedStore]:
+    """A store for one test, which may set it up as it likes."""
+    store = EmbeddedStore(None, ephemeral=True)
+    await store.start()
+    yield store
+    await store.stop()
+
+
+@pytest.fixture
+async def own_raw(own_store: EmbeddedStore) -> AsyncIterator[Raw]:
+    opened = await Raw.open(own_store.url)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def own_proxy(own_store: EmbeddedStore) -> AsyncIterator[FaultProxy]:
+    async with FaultProxy(own_store.url) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def opener(store_url: str, keys: PartitionKeys) -> AsyncIterator[Opener]:
+    """Makes lanes, readers and committers, and closes them after the test."""
+    made = Opener(store_url, keys)
+    yield made
+    await made.close()
