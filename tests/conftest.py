@@ -1,24 +1,41 @@
 """What tests of every part share."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
 from itertools import count
+from pathlib import Path
 from typing import Final
 
 import pytest
-import pytest_asyncio
+import uvloop
 
 from packhorse_broker.store.embedded import EmbeddedStore
 
 _PREFIXES: Final = count(1)
 
+ON_BOTH_LOOPS: Final = ("broker", "client")
+"""Folders whose tests run on each event loop that programs use; the others run on asyncio's."""
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def store_url() -> AsyncIterator[str]:
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    loops: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop}
+    folder, *_ = item.path.relative_to(Path(__file__).parent).parts
+    if folder in ON_BOTH_LOOPS:
+        loops["uvloop"] = uvloop.new_event_loop
+    return loops
+
+
+@pytest.fixture(scope="session")
+def store_url() -> Iterator[str]:
     """One Valkey for all tests; each keeps to a prefix of its own."""
-    store = EmbeddedStore(None, ephemeral=True)
-    await store.start()
-    yield store.url
-    await store.stop()
+    # Its loop is nobody else's: tests have one each, and of several kinds.
+    with asyncio.Runner() as runner:
+        store = EmbeddedStore(None, ephemeral=True)
+        runner.run(store.start())
+        yield store.url
+        runner.run(store.stop())
 
 
 @pytest.fixture

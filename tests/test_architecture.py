@@ -46,6 +46,7 @@ BROKER_LAYERS = (
     {"delivery", "notices", "watching"},
     {"feeder"},
     {"fanout"},
+    {"changing", "looking"},
     {"dispatch"},
     {"server"},
     {"reception"},

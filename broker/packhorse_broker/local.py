@@ -14,6 +14,7 @@ from typing import Any
 import packhorse
 from packhorse_broker.broker import Broker
 from packhorse_broker.config import Config
+from packhorse_broker.logs import set_up_unless_done
 from packhorse_broker.store.embedded import EmbeddedStore
 
 
@@ -32,6 +33,7 @@ class LocalBroker:
         self._broker: Broker | None = None
 
     async def __aenter__(self) -> "LocalBroker":
+        set_up_unless_done()
         async with contextlib.AsyncExitStack() as stack:
             url = self._store_url
             if url is None:

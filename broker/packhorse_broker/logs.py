@@ -66,6 +66,23 @@ def set_up(
     root.setLevel(_LEVELS[level])
 
 
+def set_up_unless_done() -> None:
+    """For a broker inside somebody's program: warnings to stderr, unless the program has set up
+    structlog itself. The standard library's loggers are the program's own affair."""
+    if not structlog.is_configured():
+        output = _Output(sys.stderr)
+        structlog.configure(
+            wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+            logger_factory=lambda *_: output,
+            processors=[
+                structlog.processors.add_log_level,
+                structlog.processors.TimeStamper(fmt="iso", utc=True),
+                _withhold,
+                *_console(sys.stderr),
+            ],
+        )
+
+
 def _console(target: TextIO) -> list[Processor]:
     return [
         _printable,

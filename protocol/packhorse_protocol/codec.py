@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import msgpack
 
@@ -43,6 +43,11 @@ _SHOWN_TAG_CHARS: Final = 40
 _UTF8_BYTES: Final = 4
 """The most bytes that one code point takes."""
 
+
+def _no_extension(code: int, _: bytes) -> NoReturn:
+    raise ValueError(f"an extension of type {code}")
+
+
 _unpackb: Final = partial(
     msgpack.unpackb,
     raw=False,
@@ -52,8 +57,9 @@ _unpackb: Final = partial(
     max_bin_len=limits.MAX_FRAME_BYTES,
     max_array_len=limits.MAX_ARRAY_ITEMS,
     max_map_len=limits.MAX_MAP_ITEMS,
-    # The type byte counts, so this refuses every extension, timestamps too.
+    # This refuses timestamps, which never come to the hook; the hook the empty extensions.
     max_ext_len=0,
+    ext_hook=_no_extension,
 )
 # `default` packs other mappings than dicts; the encoders let nothing else through.
 _packb: Final[Callable[[object], bytes]] = partial(msgpack.packb, default=dict)

@@ -1,7 +1,7 @@
 """The client: creates jobs, waits for outcomes, looks at what there is."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -111,7 +111,7 @@ class Client:
 
     @property
     def secret(self) -> bytes:
-        """What resumes this client: keep it like a password. New after each connection."""
+        """What resumes this client: keep it like a password. It may change with a resume."""
         return self._session.welcome.secret
 
     @property
@@ -247,7 +247,7 @@ class Client:
         elif removing:
             _all_or_raise(await asyncio.gather(*removing, return_exceptions=True))
 
-    async def outcomes(self, *, auto: bool = True) -> AsyncIterator[Outcome]:
+    async def outcomes(self, *, auto: bool = True) -> AsyncGenerator[Outcome, None]:
         """Every outcome for this client that nobody awaits by `job.outcome()`, as it comes.
 
         With `auto` an outcome is handled when the loop asks for the next one, so not if its body
@@ -260,7 +260,7 @@ class Client:
             if auto:
                 quietly(outcome.acknowledge())
 
-    async def watch(self, *job_ids: str) -> AsyncIterator[Event]:
+    async def watch(self, *job_ids: str) -> AsyncGenerator[Event, None]:
         """What happens to these jobs: first how each stands, then every change.
 
         Ends when all have ended or are removed. To a slow reader several events of one job come

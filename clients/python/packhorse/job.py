@@ -1,7 +1,7 @@
 """A handle on one job."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any, Final
 
 from packhorse.durations import Duration, seconds
@@ -35,8 +35,8 @@ class Job:
         self._session = session
         self._ticket = session.outcomes.ticket(job_id, handling=handling)
         self._fleeting = fleeting
-        self.id: Final = job_id
-        self.type: Final = job_type
+        self.id: Final[str] = job_id
+        self.type: Final[str | None] = job_type
         """None where only the id is known."""
 
     def __repr__(self) -> str:
@@ -101,7 +101,7 @@ class Job:
         """Removes the job in whatever state; a runner that holds it is told. Raises `NotFound`."""
         await self._session.requests.remove.submit(self.id)
 
-    async def progress(self) -> AsyncIterator[Progress]:
+    async def progress(self) -> AsyncGenerator[Progress, None]:
         """The newest progress and each one after it, until the job ends.
 
         A reader who is slower than the runner gets the newest, not each. Raises `NotFound`.
@@ -116,7 +116,9 @@ class Job:
                 if over(event):
                     return
 
-    async def logs(self, *, offset: int = 0, follow: bool = False) -> AsyncIterator[LogEntry]:
+    async def logs(
+        self, *, offset: int = 0, follow: bool = False
+    ) -> AsyncGenerator[LogEntry, None]:
         """The log from an offset on, each entry once and in order.
 
         With `follow` it goes on until the job ends, across reconnects. Offsets that are missing
@@ -145,7 +147,7 @@ class Job:
                 if over(event):
                     return
 
-    async def _read_log(self, offset: int) -> AsyncIterator[LogEntry]:
+    async def _read_log(self, offset: int) -> AsyncGenerator[LogEntry, None]:
         while True:
             wanted = (self.id, offset, LOG_PAGE_ENTRIES)
             page = await self._session.requests.read_log.submit(wanted)

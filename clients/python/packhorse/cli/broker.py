@@ -30,7 +30,7 @@ def counts(job_types: Sequence[str], as_json: bool) -> None:
         rows: list[tuple[str, ...]] = [("TYPE", *STATES)]
         for job_type, by_state in sorted(found.types.items()):
             if as_json:
-                output.write_json({"type": job_type, **by_state})
+                output.write_json({"type": job_type, **output.as_json(by_state)})
             rows.append((job_type, *(str(by_state.get(state, 0)) for state in STATES)))
         if not as_json:
             output.write_rows(rows)

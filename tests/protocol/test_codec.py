@@ -1,0 +1,183 @@
+"""What the codec refuses to send, what it says, and how much it reads."""
+
+import inspect
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, cast
+
+import msgpack
+import pytest
+
+from packhorse_protocol import (
+    Code,
+    Complete,
+    Completion,
+    Create,
+    Created,
+    Error,
+    Fail,
+    Failure,
+    Get,
+    Hello,
+    JobView,
+    LocalProtocolError,
+    MalformedMessage,
+    NewJob,
+    Ok,
+    Problem,
+    Refused,
+    State,
+    Take,
+    codec,
+    compiler,
+)
+from packhorse_protocol.messages import ClaimRef, Counts, Done
+
+TOKEN = b"t" * 16
+
+
+def create(**fields: Any) -> Create:
+    return Create(id=1, jobs=(NewJob(type="a"), NewJob(**{"type": "a", **fields})))
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        (create(payload="text"), r"Create.jobs\[1\].payload: must be binary .* is text of 4"),
+        (create(id=""), r"Create.jobs\[1\].id: must be text of 1 to 128 characters"),
+        (create(id=b"a"), r"jobs\[1\].id: .* is binary of 1 bytes"),
+        (create(key="a\nb"), r"jobs\[1\].key: .* without control characters"),
+        (create(attempts=1.5), r"jobs\[1\].attempts: .* is of type float"),
+        (create(attempts=0), r"jobs\[1\].attempts: must be an integer from 1 to 1000, but is 0"),
+        (create(persistent=2), r"jobs\[1\].persistent: must be a boolean, but is 2"),
+        (create(headers=[("a", "b")]), r"jobs\[1\].headers: .* is an array of 1 items"),
+        (create(headers={"a": 1}), r"jobs\[1\].headers\['a'\]: must be text"),
+        (create(headers={"a" * 50: 1}), r"headers\['a{40}\.\.\.'\]: must be text"),
+        (create(headers={1: "a"}), r"jobs\[1\].headers: must be a map whose keys are text"),
+        (Create(id=0, jobs=(NewJob(type="a"),)), r"Create.id: must be an integer from 1"),
+        (Create(id=True, jobs=(NewJob(type="a"),)), r"Create.id: .* but is true"),
+        (Create(id=1, jobs=()), r"Create.jobs: must be an array of 1 to 10000 items"),
+        (Create(id=1, jobs=cast(Any, ["a"])), r"Create.jobs: .* is an array of 1 items"),
+        (Create(id=1, jobs=cast(Any, ({},))), r"Create.jobs\[0\]: must be a map|message"),
+        (Get(id=1, jobs=cast(Any, ("a", None))), r"Get.jobs\[1\]: .* but is nil"),
+        (Take(id=1, types={"a": -1}, credit=1), r"Take.types\['a'\]: must be an integer from 0"),
+        (Take(id=1, types={"a": 1}, credit=cast(Any, "1")), r"Take.credit: must be an integer"),
+        (Hello(versions=(1,), roles=cast(Any, ("root",))), r"Hello.roles\[0\]: must be one of"),
+        (
+            Fail(id=1, jobs=(Failure(job="a", token=TOKEN, error=cast(Any, "x")),)),
+            r"Fail.jobs\[0\].error: must be a map",
+        ),
+        (Fail(id=1, jobs=(Failure(job="a", token=b"", error=Error()),)), r"binary of 16 bytes"),
+        (Ok(id=0, results=()), r"Ok.id: must be a request's id"),
+        (Ok(id=1, results=(Done(), Created(job="", state="QUEUED"))), r"Ok.results\[1\].job"),
+        (Ok(id=1, results=("done",)), r"Ok.results\[0\]: str is no result of a request"),
+        (
+            Ok(id=1, results=(Counts(types={"a": cast(Any, {"NONE": 1})}),)),
+            r"Ok.results\[0\].types\['a'\]: must be a map whose keys are one of QUEUED",
+        ),
+        (Ok(id=1, results=(Counts(types=cast(Any, {"a": 1})),)), r"types\['a'\]: must be a map"),
+        (cast(Any, ClaimRef(job="a", token=TOKEN)), r"ClaimRef is no message"),
+        (create(key="\ud800"), r"UTF-8"),
+    ],
+)
+def test_what_the_wire_does_not_allow_is_not_sent(message: Any, said: str) -> None:
+    with pytest.raises(LocalProtocolError, match=said):
+        codec.encode(message)
+
+
+def test_a_part_that_the_wire_does_not_allow_has_no_size() -> None:
+    with pytest.raises(LocalProtocolError, match=r"ClaimRef.token"):
+        codec.part_bytes(ClaimRef(job="a", token=b""))
+    with pytest.raises(LocalProtocolError, match="UTF-8"):
+        codec.part_bytes(NewJob(type="\ud800"))
+
+
+def test_texts_may_be_of_an_enumeration() -> None:
+    class Kind(StrEnum):
+        MAIL = "mail"
+
+    sent = codec.encode(Create(id=1, jobs=(NewJob(type=Kind.MAIL),)))
+    assert codec.decode_client_message(sent) == Create(id=1, jobs=(NewJob(type="mail"),))
+    refused = codec.encode(Refused(code=Code.INTERNAL, message=""))
+    [code] = [value for key, value in msgpack.unpackb(refused).items() if key == "code"]
+    assert type(code) is str
+
+
+def test_maps_may_be_any_mapping() -> None:
+    headers = MappingProxyType({"a": "b"})
+    types = MappingProxyType({"mail": MappingProxyType[State, int]({"QUEUED": 1})})
+    sent = codec.encode(create(headers=headers))
+    assert codec.decode_client_message(sent) == create(headers={"a": "b"})
+    reply = codec.encode(Ok(id=1, results=(Counts(types=types),)))
+    assert codec.decode_broker_message(reply, lambda _: Counts) == Ok(
+        id=1, results=(Counts(types={"mail": {"QUEUED": 1}}),)
+    )
+
+
+def test_an_entry_with_an_error_of_its_own_is_no_problem() -> None:
+    job = JobView(id="a", type="t", state="FAILED", version=2, error=Error(message="broken"))
+    problem = Problem(code=Code.NOT_FOUND, message="")
+    reply = Ok(id=1, results=(job, problem))
+    assert codec.decode_broker_message(codec.encode(reply), lambda _: JobView) == reply
+
+
+def test_no_result_record_has_the_key_that_marks_a_refusal() -> None:
+    assert not any("problem" in fields for fields in map(dir, codec.RESULTS.values()))
+
+
+def test_defaults_are_not_sent() -> None:
+    sent = codec.encode(Complete(id=1, jobs=(Completion(job="a", token=TOKEN, result=b""),)))
+    assert msgpack.unpackb(sent) == {
+        "t": "complete",
+        "id": 1,
+        "jobs": [{"job": "a", "token": TOKEN}],
+    }
+
+
+def test_many_elements_are_refused_while_they_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = 0
+    counter = codec._entry_counter
+
+    def counting() -> Any:
+        count = counter()
+
+        def hook(container: Any) -> Any:
+            nonlocal counted
+            counted += 1
+            return count(container)
+
+        return hook
+
+    monkeypatch.setattr(codec, "_entry_counter", counting)
+    bomb = b"\xdc\x00\x64" + (b"\xdc\x27\x10" + b"\x80" * 10_000) * 100
+    with pytest.raises(MalformedMessage, match="more than 200000 elements"):
+        codec.decode_client_message(bomb)
+    assert counted < 210_000
+
+
+def test_a_large_frame_of_few_elements_is_read() -> None:
+    message = Create(id=1, jobs=tuple(NewJob(type="a", payload=b"x" * 10_000) for _ in range(50)))
+    assert codec.decode_client_message(codec.encode(message)) == message
+
+
+def test_a_refusal_shows_little_of_a_long_tag() -> None:
+    body = msgpack.packb({"t": "x" * 100_000, "id": 3})
+    with pytest.raises(MalformedMessage) as caught:
+        codec.decode_client_message(body)
+    assert caught.value.code is Code.UNSUPPORTED
+    assert caught.value.request_id == 3
+    assert len(str(caught.value)) < 100
+
+
+def test_names() -> None:
+    good = ["a", " a ", "\u200b", "a\u2028b", "é", "🐴", "x" * 128, "\u00ad"]
+    bad = [" ", "\u00a0", "\u3000\u2003", "a\0", "\x1f", "\x7f", "a\x80", "\x9f"]
+    assert all(map(compiler.is_name, good))
+    assert not any(map(compiler.is_name, bad))
+
+
+def test_the_compilers_docstring_shows_what_it_writes() -> None:
+    written = inspect.getsource(compiler.decoder_of(ClaimRef))
+    assert inspect.cleandoc(written) in inspect.cleandoc(str(compiler.__doc__)).replace(
+        "\n    ", "\n"
+    )

@@ -1,0 +1,176 @@
+"""Random input: only documented errors leave, and cutting the stream changes nothing."""
+
+from typing import Any, Final
+
+import msgpack
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from packhorse_protocol import (
+    BROKER_MESSAGES,
+    CLIENT_MESSAGES,
+    RESULTS,
+    ConnectionState,
+    FramingError,
+    Hello,
+    MalformedMessage,
+    Ok,
+    Welcome,
+    codec,
+)
+from packhorse_protocol.framing import FrameReader, frame
+from tests.protocol.ends import pair, request, waiting_client
+from tests.protocol.strategies import records, replies
+from tests.protocol.vectors import joined, load
+
+BODIES: Final = [
+    bytes.fromhex(vector["frame"])[4:]
+    for name in ("client.json", "broker.json", "accepted.json")
+    for vector in load(name)
+] + [body for vector in load("malformed.json") if len(body := joined(vector["body"])) < 1_000]
+
+TAGS_WITH_RESULTS: Final = [tag for tag, record in CLIENT_MESSAGES.items() if record in RESULTS]
+
+msgpack_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats()
+    | st.text(max_size=20)
+    | st.binary(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text(max_size=10) | st.binary(max_size=4), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> bytes:
+    """A body from the vectors with a few bytes changed, dropped, doubled or put in."""
+    body = bytearray(draw(st.sampled_from(BODIES)))
+    for _ in range(draw(st.integers(1, 4))):
+        position = draw(st.integers(0, max(0, len(body) - 1)))
+        match draw(st.integers(0, 3)):
+            case 0 if body:
+                body[position] = draw(st.integers(0, 255))
+            case 1:
+                del body[position : position + draw(st.integers(1, 8))]
+            case 2:
+                body[position:position] = body[position : position + draw(st.integers(1, 8))]
+            case _:
+                body[position:position] = draw(st.binary(min_size=1, max_size=8))
+    return bytes(body)
+
+
+@st.composite
+def resembling(draw: st.DrawFn) -> bytes:
+    """A map with the keys of a message, and anything as their values."""
+    tag, record = draw(st.sampled_from([*CLIENT_MESSAGES.items(), *BROKER_MESSAGES.items()]))
+    keys = [field for field in record.__annotations__ if draw(st.booleans())]
+    fields = {"t": tag, **{key: draw(msgpack_values) for key in keys}}
+    return bytes(msgpack.packb(fields))
+
+
+def documented(items: list[Any]) -> None:
+    """Each item is a message or a documented error, a `FramingError` only the last one."""
+    for item in items:
+        if isinstance(item, Exception):
+            assert isinstance(item, MalformedMessage | FramingError)
+            assert len(str(item)) <= 1_024
+        else:
+            assert type(item) in {*CLIENT_MESSAGES.values(), *BROKER_MESSAGES.values()}
+    assert not any(isinstance(item, FramingError) for item in items[:-1])
+
+
+@given(st.lists(st.binary(max_size=300), max_size=6), st.sampled_from(list(ConnectionState)))
+def test_random_bytes(chunks: list[bytes], state: ConnectionState) -> None:
+    for end in pair(state):
+        cut = [item for chunk in chunks for item in end.receive(chunk)]
+        documented(cut)
+    for end, again in zip(pair(state), pair(state), strict=True):
+        whole = list(map(repr, end.receive(b"".join(chunks))))
+        assert whole == [repr(item) for chunk in chunks for item in again.receive(chunk)]
+
+
+@given(st.lists(mutated() | resembling(), min_size=1, max_size=3))
+@settings(max_examples=500)
+def test_frames_of_messages_gone_wrong(bodies: list[bytes]) -> None:
+    stream = b"".join(map(frame, filter(None, bodies)))
+    for state in ConnectionState:
+        for end in pair(state):
+            documented(end.receive(stream))
+    for tag in ("get", "counts", "logs"):
+        documented(waiting_client(tag, request_id=7).receive(stream))
+
+
+@given(st.binary(min_size=1, max_size=200) | msgpack_values.map(msgpack.packb))
+def test_only_malformed_message_leaves_the_decoders(body: bytes) -> None:
+    for decode in (
+        codec.decode_client_message,
+        lambda found: codec.decode_broker_message(found, RESULTS.get),  # type: ignore[arg-type]
+    ):
+        try:
+            decode(body)
+        except MalformedMessage as error:
+            assert error.message
+
+
+@pytest.mark.parametrize("tag", CLIENT_MESSAGES)
+@given(data=st.data())
+@settings(max_examples=30)
+def test_a_clients_message_comes_out_as_it_went_in(tag: str, data: st.DataObject) -> None:
+    message = data.draw(records(CLIENT_MESSAGES[tag]))
+    hello = isinstance(message, Hello)
+    broker, client = pair(ConnectionState.HANDSHAKE if hello else ConnectionState.OPEN)
+    assert broker.receive(client.send(message)) == [message]
+
+
+@pytest.mark.parametrize("tag", [tag for tag in BROKER_MESSAGES if tag not in {"ok", "welcome"}])
+@given(data=st.data())
+@settings(max_examples=30)
+def test_a_brokers_message_comes_out_as_it_went_in(tag: str, data: st.DataObject) -> None:
+    message = data.draw(records(BROKER_MESSAGES[tag]))
+    broker = pair(ConnectionState.OPEN)[0]
+    client = waiting_client("info", request_id=getattr(message, "id", None) or 1)
+    assert client.receive(broker.send(message)) == [message]
+
+
+@given(records(Welcome))
+@settings(max_examples=30)
+def test_a_welcome_comes_out_as_it_went_in(welcome: Welcome) -> None:
+    body = codec.encode(welcome)
+    assert codec.decode_broker_message(body, lambda _: None) == welcome
+
+
+@pytest.mark.parametrize("tag", TAGS_WITH_RESULTS)
+@given(data=st.data())
+@settings(max_examples=30)
+def test_a_reply_comes_out_as_it_went_in(tag: str, data: st.DataObject) -> None:
+    asked: Any = request(tag, request_id=7)
+    reply: Ok = data.draw(replies(asked))
+    broker = pair(ConnectionState.OPEN)[0]
+    client = waiting_client(tag, request_id=7)
+    assert client.receive(broker.send(reply)) == [reply]
+    assert client.pending_requests == 0
+
+
+@given(
+    st.lists(st.binary(min_size=1, max_size=50), max_size=10),
+    st.lists(st.integers(1, 30), min_size=1, max_size=20),
+)
+def test_frames_come_out_however_the_stream_is_cut(bodies: list[bytes], sizes: list[int]) -> None:
+    stream = b"".join(map(frame, bodies))
+    reader = FrameReader(50)
+    found: list[bytes] = []
+    start = turn = 0
+    while start < len(stream):
+        end = start + sizes[turn % len(sizes)]
+        reader.feed(stream[start:end])
+        while (body := reader.next_body()) is not None:
+            found.append(body)
+        start, turn = end, turn + 1
+    assert found == bodies
+    assert reader.pending_bytes == 0

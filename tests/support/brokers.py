@@ -1,0 +1,74 @@
+"""Brokers in the test's process, on one store and under one prefix, with raw clients of them."""
+
+from typing import Any, Final
+
+from packhorse_broker.broker import Broker
+from packhorse_broker.config import Config
+from packhorse_broker.store.keys import PartitionKeys
+from tests.support.inspection import Contents, Raw
+from tests.support.wire import Wire
+
+NEVER_MS: Final = 60_000
+"""Longer than any test: a broker that finds something only by sweeping is not quick enough."""
+
+
+class Brokers:
+    """`start` brokers and `connect` clients; `close` ends all and checks what they left."""
+
+    def __init__(self, store_url: str, prefix: str) -> None:
+        self.store_url = store_url
+        self.prefix = prefix
+        self.keys = PartitionKeys(prefix, 0)
+        self._brokers: list[Broker] = []
+        self._wires: list[Wire] = []
+
+    async def start(self, *, store_url: str | None = None, **settings: Any) -> Broker:
+        """A broker that listens on a port of the system's choice and does not sweep by itself."""
+        broker = self.make(store_url=store_url, **settings)
+        await broker.start()
+        return broker
+
+    def make(self, *, store_url: str | None = None, **settings: Any) -> Broker:
+        """One that is not started yet."""
+        defaults: dict[str, Any] = {
+            "listen": ("tcp://127.0.0.1:0",),
+            "prefix": self.prefix,
+            "sweep_ms": NEVER_MS,
+            "last_response_flush_ms": NEVER_MS,
+        }
+        broker = Broker(Config(**{**defaults, **settings}), store_url or self.store_url)
+        self._brokers.append(broker)
+        return broker
+
+    async def connect(self, broker: Broker, client: str | None = None, **hello: Any) -> Wire:
+        """A client of that broker."""
+        return self.keep(await Wire.open(broker.addresses[0], client=client, **hello))
+
+    async def dial(self, broker: Broker) -> Wire:
+        """A connection that has said nothing yet."""
+        return self.keep(await Wire.dial(broker.addresses[0]))
+
+    def keep(self, wire: Wire) -> Wire:
+        """Closes it at the end of the test."""
+        self._wires.append(wire)
+        return wire
+
+    async def stop(self, broker: Broker) -> None:
+        self._brokers.remove(broker)
+        await broker.close()
+
+    async def close(self) -> None:
+        """Afterwards nothing of the prefix is left in the store."""
+        for wire in self._wires:
+            await wire.close()
+        for broker in self._brokers:
+            await broker.close()
+        raw = await Raw.open(self.store_url)
+        try:
+            contents = await Contents.read(raw, self.keys)
+            keys = await raw.keys(f"{self.prefix}:".encode())
+            if keys:
+                await raw("UNLINK", *keys)
+        finally:
+            await raw.close()
+        contents.check(self.keys)
