@@ -17,7 +17,7 @@ from typing import Final
 
 import click
 
-from packhorse_protocol import limits, messages
+from packhorse_protocol import limits, messages, parts
 from packhorse_protocol.connection import BROKER_MAY_SEND, CLIENT_MAY_SEND, ConnectionState
 from packhorse_protocol.errors import CODE_SCOPES, RETRYABLE
 from packhorse_protocol.fields import Bounds
@@ -227,8 +227,9 @@ def records() -> dict[str, type]:
     """Name -> record, of all that cross the wire but `Ok`, whose results depend on the request."""
     return {
         name: value
-        for name, value in vars(messages).items()
-        if isinstance(value, type) and value.__module__ == messages.__name__ and value is not Ok
+        for module in (messages, parts)
+        for name, value in vars(module).items()
+        if isinstance(value, type) and value.__module__ == module.__name__ and value is not Ok
     }
 
 

@@ -46,7 +46,7 @@ class Delivery:
         known = () if change.finished or change.before is None else change.before.handlers
         for handler in job.handlers:
             session = self._sessions.get(handler)
-            if session is not None and handler not in known:
+            if session is not None and "handle" in session.roles and handler not in known:
                 self._offer(session, job)
 
     def handled(self, session: Session, jobs: Sequence[str]) -> None:
@@ -64,6 +64,8 @@ class Delivery:
 
     def catch_up(self, session: Session) -> None:
         """Reads what the client is owed and pushes it, as far as there is room."""
+        if "handle" not in session.roles:
+            return
         session.behind = True
         if session not in self._reading:
             self._reading.add(session)

@@ -40,7 +40,8 @@ class Feeder:
         self._submit = submit
         self._takers: dict[str, dict[Session, None]] = {}
         self._may_wait: dict[str, int] = {}
-        """Types whose queue may hold jobs, and how many draws in a row brought none."""
+        """Types whose queue may hold jobs, and how many draws in a row brought none. Whose turn it
+        is comes first; a type that was drawn from goes to the end, so that none starves another."""
         self._drawing: set[str] = set()
         self._pump_due = False
         self.paused = False
@@ -54,7 +55,7 @@ class Feeder:
         for job_type, most in types.items():
             if most:
                 self._takers.setdefault(job_type, {})[session] = None
-        self.offer(session)
+                self.queued(job_type)
 
     def leave(self, session: Session) -> None:
         """The runner takes nothing more."""
@@ -66,10 +67,9 @@ class Feeder:
         session.takes = {}
 
     def offer(self, session: Session) -> None:
-        """The runner may have room: jobs of any type that it takes may wait."""
-        for job_type, most in session.takes.items():
-            if most:
-                self.queued(job_type)
+        """The runner may have room."""
+        if session.takes:
+            self._pump_soon()
 
     def queued(self, job_type: str) -> None:
         """Jobs of this type may wait."""
@@ -92,16 +92,14 @@ class Feeder:
         if self.paused:
             return
         for job_type in [name for name in self._may_wait if name not in self._drawing]:
-            empty_draws = self._may_wait.pop(job_type)
             places = self._places(job_type)
             if places:
-                self._draw(job_type, places, empty_draws)
+                self._draw(job_type, places, self._may_wait.pop(job_type))
+            elif job_type not in self._takers:
+                del self._may_wait[job_type]
 
     def _places(self, job_type: str) -> list[Session]:
-        """Free places for a type, reserved, in turn over its runners.
-
-        Without any the type is left alone: a runner that gets room offers it.
-        """
+        """Free places for a type, reserved, in turn over its runners."""
         takers = self._takers.get(job_type, {})
         room = {session: session.room_for(job_type) for session in takers}
         places: list[Session] = []
@@ -138,14 +136,14 @@ class Feeder:
     def give(self, applied: Applied) -> None:
         """Pushes a granted claim to its runner's newest connection.
 
-        Where there is none any more the claim goes back: nobody has seen it, so no attempt is
-        spent and no timeout need be waited for.
+        Where there is none any more, or it came back without the role, the claim goes back:
+        nobody has seen it, so no attempt is spent and no timeout need be waited for.
         """
         job = applied.job
         assert job.runner is not None
         assert job.token is not None
         session = self._sessions.get(job.runner)
-        if session is None:
+        if session is None or "run" not in session.roles:
             self._submit(Submission([(job.id, Release(job.runner, job.token))], _ignored))
         elif session.hold(job.id, job.type, job.token):
             if job.body is None:

@@ -177,11 +177,8 @@ class Reception:
 
     async def _resume(self, session: Session) -> None:
         try:
-            held = await self._reader.held_by(session.client, self._config.max_batch * 100)
-            for start in range(0, len(held), RESUME_PAGE):
-                for job in await self._reader.jobs(held[start : start + RESUME_PAGE]):
-                    if job is not None:
-                        _push_again(session, job)
+            if "run" in session.roles:
+                await self._push_held(session)
         except StoreUnavailable as error:
             session.outlet.close(Code.UNAVAILABLE, f"the store is unavailable: {error}")
             return
@@ -190,6 +187,13 @@ class Reception:
         session.ready = True
         self._feeder.offer(session)
         self._delivery.catch_up(session)
+
+    async def _push_held(self, session: Session) -> None:
+        held = await self._reader.held_by(session.client, self._config.max_batch * 100)
+        for start in range(0, len(held), RESUME_PAGE):
+            for job in await self._reader.jobs(held[start : start + RESUME_PAGE]):
+                if job is not None:
+                    _push_again(session, job)
 
     def request(
         self, session: Session, request: Request, reply: Callable[[Ok | Refused], None]

@@ -6,7 +6,8 @@ from typing import Final, TypeAlias, TypeVar
 
 from packhorse_protocol.codec import part_bytes
 from packhorse_protocol.errors import Code, FrameTooLarge
-from packhorse_protocol.messages import Claims, Events, Ok, Outcomes, Problem, Revoke
+from packhorse_protocol.messages import Claims, Events, Ok, Outcomes, Revoke
+from packhorse_protocol.parts import Problem
 
 Push: TypeAlias = Claims | Outcomes | Revoke | Events
 """Batches that the broker makes by itself, so it may cut them as it likes."""

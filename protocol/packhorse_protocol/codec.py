@@ -24,8 +24,8 @@ from packhorse_protocol.messages import (
     BrokerMessage,
     ClientMessage,
     Ok,
-    Problem,
 )
+from packhorse_protocol.parts import Problem
 
 _TAG: Final = "t"
 _OK: Final = "ok"

@@ -170,6 +170,9 @@ class _Writer:
         yield "return built"
 
     def encoder_lines(self, tag: str | None) -> _Lines:
+        self._names |= {"record": self._record, "expected_": f"of type {self._record.__name__}"}
+        yield "if type(message) is not record:"
+        yield "    raise wrong(expected_, message)"
         yield "fields = {}" if tag is None else f"fields = {{'t': {tag!r}}}"
         for field in self._fields:
             variable = self._variable(field)
@@ -208,11 +211,12 @@ class _Writer:
         expected = f"expected_{field.name}"
         self._names[expected] = describe(shape)
         if self._decoding:
-            refusal = f"missing_or_wrong({field.name!r}, {expected}, value)"
-        else:
-            refusal = f"wrong({expected}, {variable}).under({field.name!r})"
-        yield f"if {self._unacceptable(shape, variable)}:"
-        yield f"    raise {refusal}"
+            yield f"if {self._unacceptable(shape, variable)}:"
+            yield f"    raise missing_or_wrong({field.name!r}, {expected}, value)"
+        elif not isinstance(shape, Nested):
+            # A record's own encoder refuses other types.
+            yield f"if {self._unacceptable(shape, variable)}:"
+            yield f"    raise wrong({expected}, {variable}).under({field.name!r})"
         if isinstance(shape, Listing | Mapped | Nested):
             yield "try:"
             for line in self._inside(shape, variable):
@@ -232,11 +236,9 @@ class _Writer:
                 yield f"        built_{variable}.append({self._function_of(record)}(item))"
                 yield "except Refusal as refusal:"
                 yield f"    raise refusal.under(len(built_{variable}))"
-                if self._decoding:
-                    yield f"{variable} = tuple(built_{variable})"
-                else:
-                    yield f"{variable} = built_{variable}"
-            case Listing(item=item):
+                built = f"tuple(built_{variable})" if self._decoding else f"built_{variable}"
+                yield f"{variable} = {built}"
+            case Listing(item=Scalar() | Choice() as item):
                 expected = f"expected_item_{variable}"
                 self._names[expected] = describe(item)
                 yield f"for index, item in enumerate({variable}):"
@@ -245,9 +247,11 @@ class _Writer:
             case Mapped(key=key, value=value):
                 yield from self._entries(key, value, variable, "")
             case _:
-                return
+                raise TypeError(f"{self._record.__name__} has a shape without a code: {shape}")
 
     def _entries(self, key: Shape, value: Shape, variable: str, level: str) -> _Lines:
+        if isinstance(value, Listing | Nested):
+            raise TypeError(f"{self._record.__name__} has a shape without a code: {value}")
         names = self._names
         names[f"expected_key{level}_{variable}"] = f"a map whose keys are {describe(key)}"
         names[f"expected_entry{level}_{variable}"] = describe(value)
@@ -293,11 +297,8 @@ class _Writer:
                     self._names["Mapping"] = Mapping
                     test = f"not isinstance({variable}, Mapping)"
                 return test + _out_of_bounds(bounds, f"len({variable})")
-            case Nested(record=record):
-                if self._decoding:
-                    return f"type({variable}) is not dict"
-                self._names[record.__name__] = record
-                return f"type({variable}) is not {record.__name__}"
+            case Nested():
+                return f"type({variable}) is not dict"
 
 
 def _out_of_bounds(bounds: Bounds | None, measure: str) -> str:

@@ -6,47 +6,85 @@ pushes carry none. `SPEC.md` says what each message means; the records say its s
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Annotated, Final, Literal, TypeAlias, TypeVar, dataclass_transform
+from typing import Annotated, Final, TypeAlias, dataclass_transform
 
 from packhorse_protocol import limits
 from packhorse_protocol.fields import (
-    Attempts,
-    Blob,
     Bounds,
     Count,
     Credit,
     DurationMs,
     Headers,
-    LongText,
     Name,
-    Percent,
     RequestId,
     Secret,
     Text,
     TimeMs,
-    Token,
+)
+from packhorse_protocol.parts import (
+    ROLES,
+    Batch,
+    BrokerInfo,
+    Claim,
+    ClaimRef,
+    Completion,
+    Counts,
+    Created,
+    Done,
+    Ended,
+    Error,
+    Event,
+    Failure,
+    Items,
+    JobView,
+    Limits,
+    LogEntry,
+    LogPage,
+    LogReport,
+    NewJob,
+    Outcome,
+    Problem,
+    Progress,
+    ProgressReport,
+    Reason,
+    Record,
+    Revocation,
+    Role,
+    State,
+    Watched,
+    record,
 )
 
-T = TypeVar("T")
-Record = TypeVar("Record")
-
-Batch: TypeAlias = Annotated[tuple[T, ...], Bounds(low=1, high=limits.MAX_ARRAY_ITEMS)]
-"""Items of a batch request: each succeeds or fails by itself, answered in the same order."""
-
-Items: TypeAlias = Annotated[tuple[T, ...], Bounds(low=0, high=limits.MAX_ARRAY_ITEMS)]
-
-State: TypeAlias = Literal["QUEUED", "STARTED", "COMPLETE", "FAILED"]
-Reason: TypeAlias = Literal["FAILED", "RUNNER_TIMEOUT"]
-Role: TypeAlias = Literal["create", "run", "handle", "read", "admin"]
-ROLES: Final[tuple[Role, ...]] = ("create", "run", "handle", "read", "admin")
-
-
-@dataclass_transform(frozen_default=True, kw_only_default=True)
-def record(cls: type[Record]) -> type[Record]:
-    """A frozen, slotted, keyword-only record."""
-    return dataclass(frozen=True, slots=True, kw_only=True)(cls)
-
+# The parts of messages may be imported from here as well.
+__all__ = [
+    "ROLES",
+    "BrokerInfo",
+    "Claim",
+    "ClaimRef",
+    "Completion",
+    "Counts",
+    "Created",
+    "Done",
+    "Ended",
+    "Error",
+    "Event",
+    "Failure",
+    "JobView",
+    "Limits",
+    "LogEntry",
+    "LogPage",
+    "LogReport",
+    "NewJob",
+    "Outcome",
+    "Problem",
+    "Progress",
+    "ProgressReport",
+    "Reason",
+    "Revocation",
+    "Role",
+    "State",
+    "Watched",
+]
 
 CLIENT_MESSAGES: Final[dict[str, type]] = {}
 """Tag -> record of what a client may send."""
@@ -80,221 +118,6 @@ def from_broker(tag: str) -> Callable[[type[Record]], type[Record]]:
         return built
 
     return register
-
-
-# -- parts of messages --------------------------------------------------------------------
-
-
-@record
-class NewJob:
-    """What a creator says of a job. `payload` is opaque bytes."""
-
-    type: Name
-    payload: Blob = b""
-    id: Name | None = None
-    key: Name | None = None
-    headers: Headers | None = None
-    attempts: Attempts = 1
-    persistent: bool = False
-
-
-@record
-class ClaimRef:
-    """Names a claim: what its holder presents with everything it says of the job."""
-
-    job: Name
-    token: Token
-
-
-@record
-class ProgressReport:
-    job: Name
-    token: Token
-    percent: Percent
-    text: Text = ""
-
-
-@record
-class LogReport:
-    job: Name
-    token: Token
-    messages: Batch[LongText]
-
-
-@record
-class Completion:
-    job: Name
-    token: Token
-    result: Blob = b""
-
-
-@record
-class Error:
-    """Why an attempt failed, in the runner's words."""
-
-    type: Text = ""
-    message: Text = ""
-    traceback: LongText = ""
-
-
-@record
-class Failure:
-    """`retry` false ends the job although attempts remain."""
-
-    job: Name
-    token: Token
-    error: Error
-    retry: bool = True
-
-
-@record
-class Problem:
-    """Why a request or one item of it was refused; `errors.py` has the codes.
-
-    `details` names what was wrong, where a program can use it: `path`, `limit`, `state`.
-    """
-
-    code: Text
-    message: Text
-    retryable: bool = False
-    retry_after_ms: DurationMs | None = None
-    details: Headers | None = None
-
-
-@record
-class Progress:
-    percent: Percent
-    text: Text = ""
-
-
-@record
-class LogEntry:
-    """One line of a job's log. `offset` counts from 0 over the job's life, without gaps."""
-
-    offset: Count
-    time_ms: TimeMs
-    attempt: Count
-    type: Literal["log", "progress"]
-    message: LongText
-    percent: Percent | None = None
-
-
-# -- results: entries of an `ok` ------------------------------------------------------------
-
-
-@record
-class Done:
-    """Nothing to add: it is so."""
-
-
-@record
-class Created:
-    """`existed`: the same job had been created before, nothing was changed."""
-
-    job: Name
-    state: State
-    existed: bool = False
-
-
-@record
-class JobView:
-    """A job as `get` shows it. Times in ms, 0 or absent: has not happened."""
-
-    id: Name
-    type: Name
-    state: State
-    version: Count
-    payload: Blob = b""
-    key: Name | None = None
-    headers: Headers | None = None
-    attempts: Attempts = 1
-    current_attempt: Count = 0
-    persistent: bool = False
-    runner: Name | None = None
-    handlers: Items[Name] = ()
-    created_by: Name | None = None
-    created_at: TimeMs = 0
-    queued_at: TimeMs = 0
-    started_at: TimeMs = 0
-    finished_at: TimeMs = 0
-    failed: Count = 0
-    lost: Count = 0
-    released: Count = 0
-    progress: Progress | None = None
-    log_end: Count = 0
-    reason: Reason | None = None
-    result: Blob | None = None
-    error: Error | None = None
-
-
-@record
-class Claim:
-    """A job and the right to run it once. `fence` grows with each claim of the job."""
-
-    job: Name
-    token: Token
-    fence: Count
-    type: Name
-    attempt: Count
-    attempts: Attempts = 1
-    payload: Blob = b""
-    key: Name | None = None
-    headers: Headers | None = None
-
-
-@record
-class Ended:
-    """The state a job is in after its attempt ended, as the first answer told."""
-
-    state: State
-
-
-@record
-class LogPage:
-    """`entries` are those at or after the offset asked for that are still kept.
-
-    `first` is the oldest offset kept, `end` the offset that the next entry will get.
-    """
-
-    entries: Items[LogEntry]
-    first: Count
-    end: Count
-
-
-@record
-class Watched:
-    """The job as it is when the watch begins; events follow from there."""
-
-    state: State
-    version: Count
-    progress: Progress | None = None
-    log_first: Count = 0
-    log_end: Count = 0
-
-
-Counted: TypeAlias = Annotated[
-    Mapping[Name, Mapping[State, Count]], Bounds(low=0, high=limits.MAX_MAP_ITEMS)
-]
-
-
-@record
-class Counts:
-    """Exact numbers of jobs per type and state; `more` when there are more types than fit."""
-
-    types: Counted
-    more: bool = False
-
-
-@record
-class BrokerInfo:
-    broker: Name
-    library: Text
-    store: Text
-    schema: Count
-    started_ms: TimeMs
-    now_ms: TimeMs
-    connections: Count
-    clients: Count
 
 
 # -- from the client ----------------------------------------------------------------------
@@ -450,18 +273,6 @@ class Bye:
 # -- from the broker ----------------------------------------------------------------------
 
 
-@record
-class Limits:
-    """What this broker accepts on this connection."""
-
-    frame_bytes: Count
-    payload_bytes: Count
-    result_bytes: Count
-    log_message_bytes: Count
-    batch: Count
-    in_flight: Count
-
-
 @from_broker("welcome")
 class Welcome:
     """`resumed` false with a secret sent: the former registration is gone, claims included."""
@@ -517,24 +328,6 @@ class Claims:
     claims: Batch[Claim]
 
 
-@record
-class Outcome:
-    """How a job ended. COMPLETE has a `result`; FAILED a `reason`, maybe an `error` too."""
-
-    job: Name
-    type: Name
-    state: Literal["COMPLETE", "FAILED"]
-    version: Count
-    reason: Reason | None = None
-    result: Blob | None = None
-    error: Error | None = None
-    key: Name | None = None
-    attempt: Count = 0
-    created_at: TimeMs = 0
-    started_at: TimeMs = 0
-    finished_at: TimeMs = 0
-
-
 @from_broker("outcomes")
 class Outcomes:
     """Outcomes that this client handles: repeated after each resume until it answers `handled`."""
@@ -542,34 +335,9 @@ class Outcomes:
     outcomes: Batch[Outcome]
 
 
-@record
-class Revocation:
-    """A claim that is no longer this runner's; `reason` is for people and logs."""
-
-    job: Name
-    token: Token
-    reason: Literal["removed", "client_gone"]
-
-
 @from_broker("revoke")
 class Revoke:
     claims: Batch[Revocation]
-
-
-@record
-class Event:
-    """What became of a watched job. Events of one job come in the order of `version`.
-
-    Between two events of a job some may have been left out (a slow reader gets the newest
-    progress only); `log` entries that were left out can be read with `logs` by offset.
-    """
-
-    job: Name
-    version: Count
-    state: State | None = None
-    progress: Progress | None = None
-    log: Items[LogEntry] = ()
-    removed: bool = False
 
 
 @from_broker("events")

@@ -94,6 +94,7 @@ def asked(sizes: st.SearchStrategy[int]) -> st.SearchStrategy[tuple[str, Command
     """A job and what is asked of it, by whomever; claims are made apart, with a nonce of theirs."""
     create = _create(sizes).map(lambda command: (command.id, command))
     others = st.one_of(
+        st.just(Remove()),
         clients.map(RunnerGone),
         clients.map(Handle),
         clients.map(Handled),
@@ -102,6 +103,7 @@ def asked(sizes: st.SearchStrategy[int]) -> st.SearchStrategy[tuple[str, Command
         st.just(Expire()),
     )
     return st.one_of(
+        create,
         create,
         st.tuples(jobs, _drafts(sizes)),
         st.tuples(jobs, _drafts(sizes)),

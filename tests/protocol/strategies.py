@@ -56,8 +56,8 @@ def _of(shape: Shape) -> st.SearchStrategy[Any]:
         case Choice(values=values):
             return st.sampled_from(values)
         case Listing(item=item, bounds=bounds):
-            size = {"min_size": bounds.low, "max_size": min(bounds.high, bounds.low + MOST_ITEMS)}
-            return st.lists(_of(item), **size).map(tuple)
+            high = min(bounds.high, bounds.low + MOST_ITEMS)
+            return st.lists(_of(item), min_size=bounds.low, max_size=high).map(tuple)
         case Mapped(key=key, value=value):
             return st.dictionaries(_of(key), _of(value), max_size=MOST_ITEMS)
         case Nested(record=record):

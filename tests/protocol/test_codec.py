@@ -1,14 +1,18 @@
 """What the codec refuses to send, what it says, and how much it reads."""
 
 import inspect
+import textwrap
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import msgpack
 import pytest
 
 from packhorse_protocol import (
+    RESULTS,
     Code,
     Complete,
     Completion,
@@ -31,9 +35,11 @@ from packhorse_protocol import (
     codec,
     compiler,
 )
-from packhorse_protocol.messages import ClaimRef, Counts, Done
+from packhorse_protocol.fields import Bounds, Headers, Name
+from packhorse_protocol.parts import ClaimRef, Counts, Done
 
 TOKEN = b"t" * 16
+PAIR = Bounds(low=0, high=2)
 
 
 def create(**fields: Any) -> Create:
@@ -58,14 +64,17 @@ def create(**fields: Any) -> Create:
         (Create(id=True, jobs=(NewJob(type="a"),)), r"Create.id: .* but is true"),
         (Create(id=1, jobs=()), r"Create.jobs: must be an array of 1 to 10000 items"),
         (Create(id=1, jobs=cast(Any, ["a"])), r"Create.jobs: .* is an array of 1 items"),
-        (Create(id=1, jobs=cast(Any, ({},))), r"Create.jobs\[0\]: must be a map|message"),
+        (
+            Create(id=1, jobs=cast(Any, ({},))),
+            r"Create.jobs\[0\]: must be of type NewJob, but is a map",
+        ),
         (Get(id=1, jobs=cast(Any, ("a", None))), r"Get.jobs\[1\]: .* but is nil"),
         (Take(id=1, types={"a": -1}, credit=1), r"Take.types\['a'\]: must be an integer from 0"),
         (Take(id=1, types={"a": 1}, credit=cast(Any, "1")), r"Take.credit: must be an integer"),
         (Hello(versions=(1,), roles=cast(Any, ("root",))), r"Hello.roles\[0\]: must be one of"),
         (
             Fail(id=1, jobs=(Failure(job="a", token=TOKEN, error=cast(Any, "x")),)),
-            r"Fail.jobs\[0\].error: must be a map",
+            r"Fail.jobs\[0\].error: must be of type Error, but is text",
         ),
         (Fail(id=1, jobs=(Failure(job="a", token=b"", error=Error()),)), r"binary of 16 bytes"),
         (Ok(id=0, results=()), r"Ok.id: must be a request's id"),
@@ -122,7 +131,7 @@ def test_an_entry_with_an_error_of_its_own_is_no_problem() -> None:
 
 
 def test_no_result_record_has_the_key_that_marks_a_refusal() -> None:
-    assert not any("problem" in fields for fields in map(dir, codec.RESULTS.values()))
+    assert not any("problem" in fields for fields in map(dir, RESULTS.values()))
 
 
 def test_defaults_are_not_sent() -> None:
@@ -176,8 +185,23 @@ def test_names() -> None:
     assert not any(map(compiler.is_name, bad))
 
 
+@pytest.mark.parametrize(
+    "annotation",
+    [
+        Annotated[tuple[Annotated[tuple[Name, ...], PAIR], ...], PAIR],
+        Annotated[tuple[Headers, ...], PAIR],
+        Mapping[Name, Done],
+        Mapping[Name, Annotated[tuple[Name, ...], PAIR]],
+    ],
+    ids=str,
+)
+def test_a_shape_that_the_compiler_has_no_code_for(annotation: object) -> None:
+    record: type = dataclass(type("Deep", (), {"__annotations__": {"field": annotation}}))
+    for compiled in (compiler.decoder_of, compiler.encoder_of):
+        with pytest.raises(TypeError, match="Deep has a shape without a code"):
+            compiled(record)
+
+
 def test_the_compilers_docstring_shows_what_it_writes() -> None:
     written = inspect.getsource(compiler.decoder_of(ClaimRef))
-    assert inspect.cleandoc(written) in inspect.cleandoc(str(compiler.__doc__)).replace(
-        "\n    ", "\n"
-    )
+    assert textwrap.indent(written, "    ") in str(compiler.__doc__)

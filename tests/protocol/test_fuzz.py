@@ -1,5 +1,6 @@
 """Random input: only documented errors leave, and cutting the stream changes nothing."""
 
+import contextlib
 from typing import Any, Final
 
 import msgpack
@@ -11,9 +12,11 @@ from packhorse_protocol import (
     BROKER_MESSAGES,
     CLIENT_MESSAGES,
     RESULTS,
+    BrokerConnection,
     ConnectionState,
     FramingError,
     Hello,
+    JobView,
     MalformedMessage,
     Ok,
     Welcome,
@@ -86,17 +89,17 @@ def documented(items: list[Any]) -> None:
 
 
 @given(st.lists(st.binary(max_size=300), max_size=6), st.sampled_from(list(ConnectionState)))
+@settings(deadline=None)
 def test_random_bytes(chunks: list[bytes], state: ConnectionState) -> None:
     for end in pair(state):
         cut = [item for chunk in chunks for item in end.receive(chunk)]
         documented(cut)
-    for end, again in zip(pair(state), pair(state), strict=True):
-        whole = list(map(repr, end.receive(b"".join(chunks))))
-        assert whole == [repr(item) for chunk in chunks for item in again.receive(chunk)]
+        whole = pair(state)[0 if isinstance(end, BrokerConnection) else 1]
+        assert list(map(repr, cut)) == list(map(repr, whole.receive(b"".join(chunks))))
 
 
 @given(st.lists(mutated() | resembling(), min_size=1, max_size=3))
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None)
 def test_frames_of_messages_gone_wrong(bodies: list[bytes]) -> None:
     stream = b"".join(map(frame, filter(None, bodies)))
     for state in ConnectionState:
@@ -107,20 +110,17 @@ def test_frames_of_messages_gone_wrong(bodies: list[bytes]) -> None:
 
 
 @given(st.binary(min_size=1, max_size=200) | msgpack_values.map(msgpack.packb))
+@settings(deadline=None)
 def test_only_malformed_message_leaves_the_decoders(body: bytes) -> None:
-    for decode in (
-        codec.decode_client_message,
-        lambda found: codec.decode_broker_message(found, RESULTS.get),  # type: ignore[arg-type]
-    ):
-        try:
-            decode(body)
-        except MalformedMessage as error:
-            assert error.message
+    with contextlib.suppress(MalformedMessage):
+        codec.decode_client_message(body)
+    with contextlib.suppress(MalformedMessage):
+        codec.decode_broker_message(body, lambda _: JobView)
 
 
 @pytest.mark.parametrize("tag", CLIENT_MESSAGES)
 @given(data=st.data())
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 def test_a_clients_message_comes_out_as_it_went_in(tag: str, data: st.DataObject) -> None:
     message = data.draw(records(CLIENT_MESSAGES[tag]))
     hello = isinstance(message, Hello)
@@ -130,7 +130,7 @@ def test_a_clients_message_comes_out_as_it_went_in(tag: str, data: st.DataObject
 
 @pytest.mark.parametrize("tag", [tag for tag in BROKER_MESSAGES if tag not in {"ok", "welcome"}])
 @given(data=st.data())
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 def test_a_brokers_message_comes_out_as_it_went_in(tag: str, data: st.DataObject) -> None:
     message = data.draw(records(BROKER_MESSAGES[tag]))
     broker = pair(ConnectionState.OPEN)[0]
@@ -139,7 +139,7 @@ def test_a_brokers_message_comes_out_as_it_went_in(tag: str, data: st.DataObject
 
 
 @given(records(Welcome))
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 def test_a_welcome_comes_out_as_it_went_in(welcome: Welcome) -> None:
     body = codec.encode(welcome)
     assert codec.decode_broker_message(body, lambda _: None) == welcome
@@ -147,7 +147,7 @@ def test_a_welcome_comes_out_as_it_went_in(welcome: Welcome) -> None:
 
 @pytest.mark.parametrize("tag", TAGS_WITH_RESULTS)
 @given(data=st.data())
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 def test_a_reply_comes_out_as_it_went_in(tag: str, data: st.DataObject) -> None:
     asked: Any = request(tag, request_id=7)
     reply: Ok = data.draw(replies(asked))
@@ -161,6 +161,7 @@ def test_a_reply_comes_out_as_it_went_in(tag: str, data: st.DataObject) -> None:
     st.lists(st.binary(min_size=1, max_size=50), max_size=10),
     st.lists(st.integers(1, 30), min_size=1, max_size=20),
 )
+@settings(deadline=None)
 def test_frames_come_out_however_the_stream_is_cut(bodies: list[bytes], sizes: list[int]) -> None:
     stream = b"".join(map(frame, bodies))
     reader = FrameReader(50)

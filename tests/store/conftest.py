@@ -54,8 +54,9 @@ async def own_proxy(own_store: EmbeddedStore) -> AsyncIterator[FaultProxy]:
 
 
 @pytest.fixture
-async def opener(store_url: str, keys: PartitionKeys) -> AsyncIterator[Opener]:
-    """Makes lanes, readers and committers, and closes them after the test."""
+async def opener(store_url: str, keys: PartitionKeys, raw: Raw) -> AsyncIterator[Opener]:
+    """Makes lanes, readers and committers, and clears up after the test."""
     made = Opener(store_url, keys)
     yield made
+    await raw.clear(keys.base)
     await made.close()

@@ -177,26 +177,19 @@ def test_many_changes_are_few_commands() -> None:
         return replace(job, id=f"job-{number}", order=number)
 
     changes = [
-        *(changed(None, named(QUEUED, number)) for number in range(0, 100)),
+        *(changed(None, named(QUEUED, number)) for number in range(100)),
         *(changed(named(QUEUED, number), named(HELD, number)) for number in range(100, 200)),
         *(removed(named(DONE, number), named(DONE, number)) for number in range(200, 300)),
     ]
     commands = written(*changes)
-    assert [(command[0], len(command)) for command in commands] == [
-        ("MSET", 1 + 200 * 2),
+    assert sorted((command[0], len(command)) for command in commands) == [
         ("DEL", 1 + 100),
+        ("MSET", 1 + 200 * 2),
+        ("ZADD", 2 + 100 * 2),
+        ("ZADD", 2 + 100 * 2),
+        ("ZADD", 2 + 100 * 2),
         ("ZREM", 2 + 100),
         ("ZREM", 2 + 100),
-        ("ZADD", 2 + 100 * 2),
-        ("ZADD", 2 + 100 * 2),
-        ("ZADD", 2 + 100 * 2),
-    ]
-    assert [command[1] for command in commands[2:]] == [
-        b"ph:{0}:q:mail",
-        b"ph:{0}:c:mail",
-        b"ph:{0}:q:mail",
-        b"ph:{0}:s:mail",
-        b"ph:{0}:r:ann",
     ]
 
 

@@ -1,5 +1,7 @@
 """Brokers in the test's process, on one store and under one prefix, with raw clients of them."""
 
+import asyncio
+from collections.abc import Callable
 from typing import Any, Final
 
 from packhorse_broker.broker import Broker
@@ -10,6 +12,18 @@ from tests.support.wire import Wire
 
 NEVER_MS: Final = 60_000
 """Longer than any test: a broker that finds something only by sweeping is not quick enough."""
+
+
+async def at_rest(broker: Broker) -> None:
+    """Until all is done that the broker began by itself: resumes, catching up, looking again."""
+    while broker.server._tasks:
+        await asyncio.gather(*broker.server._tasks, return_exceptions=True)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Until something is true in this process of which nobody is told."""
+    while not condition():  # noqa: ASYNC110 - there is no event to wait for
+        await asyncio.sleep(0)
 
 
 class Brokers:

@@ -40,6 +40,12 @@ class Raw:
             if int(cursor) == 0:
                 return found
 
+    async def clear(self, prefix: bytes) -> None:
+        """Removes every key that begins so."""
+        found = await self.keys(prefix)
+        if found:
+            await self("UNLINK", *found)
+
     async def info(self, section: str) -> dict[str, str]:
         text: bytes = await self("INFO", section)
         lines = (line.partition(":") for line in text.decode().splitlines())

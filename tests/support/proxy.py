@@ -85,8 +85,8 @@ class FaultProxy:
     ) -> None:
         assert self._server is not None
         self._server.close()
-        for task in self._passages.values():
-            task.cancel()
+        self._resumed.set()
+        self.cut()
         await asyncio.gather(*self._passages.values(), return_exceptions=True)
         await self._server.wait_closed()
         self._folder.cleanup()
@@ -289,6 +289,11 @@ class _Passage:
             self._caught.set_result(None)
         if not self._exec:
             self._client.close()
+
+
+def written(transaction: list[Command]) -> list[bytes]:
+    """The string keys that a transaction sets."""
+    return [key for command in transaction if command[0] == b"MSET" for key in command[1::2]]
 
 
 class _Values:

@@ -39,7 +39,7 @@ WAIT_S: Final = 30
 
 CHUNK_BYTES: Final = 64 * 1024
 
-M = TypeVar("M", bound=BrokerMessage)
+M = TypeVar("M")
 
 
 class Wire:
@@ -82,7 +82,7 @@ class Wire:
 
     async def greet(self, **hello: Any) -> Welcome:
         self.send(Hello(**{"versions": (1,), **hello}))
-        self._welcome = await self.next(Welcome)
+        self._welcome = await self.push(Welcome)
         return self._welcome
 
     @property
@@ -136,13 +136,11 @@ class Wire:
         assert isinstance(answer, Refused), answer
         return answer
 
-    async def next(self, kind: type[M]) -> M:
-        """The next message of a kind."""
+    async def push(self, kind: type[M]) -> M:
+        """The next message of a kind that answers nothing."""
         found = await self._find(lambda message: isinstance(message, kind))
         assert isinstance(found, kind)
         return found
-
-    push = next
 
     async def claims(self, most: int) -> list[Claim]:
         """So many claims and no more, in however many pushes."""

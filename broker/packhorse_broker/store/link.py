@@ -45,7 +45,9 @@ class StoreAddress:
         return {
             "retry": Retry(NoBackoff(), 0),
             "health_check_interval": 0,
-            "socket_timeout": self.timeout_ms / 1000,
+            # Timeouts are ours: redis-py's go through asyncio.wait_for, which on Python 3.11 loses
+            # a cancellation that arrives when the write is done.
+            "socket_timeout": None,
             "socket_connect_timeout": self.timeout_ms / 1000,
             "protocol": 2,
             "client_name": self.client_name,
@@ -90,10 +92,15 @@ class Link:
         return await self.receive(len(commands))
 
     async def send(self, data: bytes) -> None:
-        """One write. Raises redis-py's ConnectionError; it is not known then what was sent."""
+        """One write. Raises redis-py's ConnectionError or TimeoutError; it is not known then what
+        was sent."""
         if not self._connection.is_connected:
             raise LostConnection("the connection to the store is closed")
-        await self._connection.send_packed_command([data], check_health=False)
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._connection.send_packed_command([data], check_health=False)
+        except TimeoutError:
+            raise StoreTimeout("the store did not take the command in time") from None
 
     async def receive(self, count: int) -> list[Any]:
         """The next replies, under one timeout."""

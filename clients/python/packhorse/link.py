@@ -289,6 +289,7 @@ class Link:
                     self._greeting.set_result(message)
             case Drain():
                 if self._wire is not None and self._leaving is None:
+                    self._requests.pause()
                     leaving = self._leave(self._wire, message.grace_ms / 1_000)
                     self._leaving = asyncio.create_task(leaving, name="packhorse-leave")
             case MalformedMessage():
@@ -322,7 +323,6 @@ class Link:
 
     async def _leave(self, wire: Wire, grace_s: float) -> None:
         """The broker is going away: nothing new is asked of it, and its answers are awaited."""
-        self._requests.pause()
         try:
             async with asyncio.timeout(grace_s):
                 await self._requests.answered()

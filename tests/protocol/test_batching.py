@@ -1,0 +1,141 @@
+"""Batches cut to a limit: nothing lost, order kept, each frame within it."""
+
+from itertools import pairwise
+from typing import Final
+
+import pytest
+
+from packhorse_protocol import (
+    NO_ROOM,
+    BrokerConnection,
+    Claim,
+    Claims,
+    ConnectionState,
+    Done,
+    Event,
+    Events,
+    FrameTooLarge,
+    JobView,
+    LogEntry,
+    Ok,
+    Outcome,
+    Outcomes,
+    Push,
+    Revocation,
+    Revoke,
+    codec,
+    fit,
+    split,
+)
+from packhorse_protocol.batching import ENVELOPE_BYTES
+from tests.protocol.ends import FRAME_BYTES, pair
+
+LIMIT_BYTES: Final = 20_000
+TOKEN: Final = b"t" * 16
+
+CLAIMS: Final = tuple(
+    Claim(job=f"j{n}", token=TOKEN, fence=n, type="a", attempt=1, payload=b"x" * (n * 100))
+    for n in range(120)
+)
+OUTCOMES: Final = tuple(
+    Outcome(job=f"j{n}", type="a", state="COMPLETE", version=1, result=b"x" * 3_000)
+    for n in range(50)
+)
+REVOCATIONS: Final = tuple(
+    Revocation(job="j" * 128, token=TOKEN, reason="removed") for _ in range(1_000)
+)
+EVENTS: Final = tuple(
+    Event(
+        job=f"j{n}",
+        version=n,
+        log=(LogEntry(offset=n, time_ms=0, attempt=1, type="log", message="m" * 5_000),),
+    )
+    for n in range(30)
+)
+
+
+def items(push: Push) -> tuple[object, ...]:
+    match push:
+        case Claims(claims=claims):
+            return claims
+        case Outcomes(outcomes=outcomes):
+            return outcomes
+        case Revoke(claims=revoked):
+            return revoked
+        case Events(events=events):
+            return events
+
+
+@pytest.mark.parametrize(
+    "push",
+    [
+        Claims(claims=CLAIMS),
+        Outcomes(outcomes=OUTCOMES),
+        Revoke(claims=REVOCATIONS),
+        Events(events=EVENTS),
+    ],
+    ids=lambda push: type(push).__name__,
+)
+def test_a_push_is_split(push: Push) -> None:
+    parts = split(push, LIMIT_BYTES)
+    assert len(parts) > 1
+    assert {type(part) for part in parts} == {type(push)}
+    assert tuple(item for part in parts for item in items(part)) == items(push)
+    sizes = [len(codec.encode(part)) for part in parts]
+    assert max(sizes) <= LIMIT_BYTES
+    assert all(first + second > LIMIT_BYTES / 2 for first, second in pairwise(sizes))
+
+
+def test_a_push_that_fits_stays_one() -> None:
+    push = Claims(claims=CLAIMS[:2])
+    assert split(push, LIMIT_BYTES) == [push]
+
+
+def test_an_item_larger_than_a_frame_can_not_be_split() -> None:
+    large = Claim(job="a", token=TOKEN, fence=1, type="a", attempt=1, payload=b"x" * LIMIT_BYTES)
+    with pytest.raises(FrameTooLarge) as caught:
+        split(Claims(claims=(CLAIMS[0], large)), LIMIT_BYTES)
+    assert caught.value.limit_bytes == LIMIT_BYTES < caught.value.size_bytes
+
+
+def view(size: int) -> JobView:
+    return JobView(id="a", type="a", state="QUEUED", version=1, payload=b"x" * size)
+
+
+def test_a_reply_keeps_what_fits_in_order() -> None:
+    small, large = view(100), view(LIMIT_BYTES // 2)
+    reply = fit(Ok(id=1, results=(small, large, large, small, Done())), LIMIT_BYTES)
+    assert reply == Ok(id=1, results=(small, large, NO_ROOM, small, Done()))
+    assert len(codec.encode(reply)) <= LIMIT_BYTES
+
+
+def test_a_reply_that_fits_stays_as_it_is() -> None:
+    reply = Ok(id=1, results=tuple(view(10) for _ in range(20)))
+    assert fit(reply, LIMIT_BYTES) == reply
+
+
+def test_a_reply_of_results_that_are_all_too_large() -> None:
+    reply = fit(Ok(id=2**63 - 1, results=(view(LIMIT_BYTES),) * 50), LIMIT_BYTES)
+    assert set(reply.results) == {NO_ROOM}
+    assert len(codec.encode(reply)) <= LIMIT_BYTES
+
+
+def test_what_was_fitted_can_be_sent() -> None:
+    broker: BrokerConnection = pair(ConnectionState.OPEN)[0]
+    reply = Ok(id=1, results=tuple(view(1_000_000) for _ in range(20)))
+    with pytest.raises(FrameTooLarge):
+        broker.send(reply)
+    sent = broker.send(fit(reply, broker.send_limit_bytes))
+    assert FRAME_BYTES - 1_100_000 < len(sent) <= FRAME_BYTES + 4
+
+
+def test_the_envelope_is_no_larger_than_allowed_for() -> None:
+    for push, size in (
+        (Claims(claims=CLAIMS), CLAIMS),
+        (Outcomes(outcomes=OUTCOMES), OUTCOMES),
+        (Revoke(claims=REVOCATIONS), REVOCATIONS),
+        (Events(events=EVENTS), EVENTS),
+        (Ok(id=2**63 - 1, results=(Done(),) * 10_000), (Done(),) * 10_000),
+    ):
+        envelope = len(codec.encode(push)) - sum(map(codec.part_bytes, size))
+        assert 0 < envelope <= ENVELOPE_BYTES

@@ -1,0 +1,478 @@
+"""Group commit: what goes into one transaction, in which order, and what each caller is told."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+import pytest
+from msgspec.structs import replace
+
+from packhorse_broker.jobs.commands import (
+    Complete,
+    Fail,
+    Handled,
+    Release,
+    Remove,
+    ReportProgress,
+    RunnerGone,
+    WriteLog,
+)
+from packhorse_broker.jobs.model import (
+    Applied,
+    Job,
+    Progress,
+    Refusal,
+    RefusalCode,
+    State,
+)
+from packhorse_broker.store.changes import Change
+from packhorse_broker.store.committer import MAX_BATCH, MAX_WAITING
+from packhorse_broker.store.errors import StoreInconsistent, StoreUnavailable
+from packhorse_broker.store.keys import PartitionKeys
+from packhorse_broker.store.records import CorruptRecord, encode_job
+from packhorse_broker.store.subscription import Subscription
+from packhorse_broker.store.work import Failed, Result, Submission
+from tests.support.commands import claim, create, first_token
+from tests.support.inspection import Contents, Raw
+from tests.support.opening import Opener
+from tests.support.proxy import Fault, FaultProxy, written
+
+LARGE: Final = bytes(range(256)) * 4
+"""A body or outcome that lives apart."""
+
+
+def told(results: Sequence[Result]) -> list[str]:
+    """Results in a word each: a state, `gone`, or the code of a refusal."""
+    words: list[str] = []
+    for result in results:
+        if isinstance(result, Refusal):
+            words.append(result.code.value)
+        else:
+            assert isinstance(result, Applied), result
+            words.append("gone" if result.removed else result.job.state.name)
+    return words
+
+
+async def contents(raw: Raw, keys: PartitionKeys) -> dict[str, Job]:
+    """All jobs in the store, after a check that records and indexes agree."""
+    found = await Contents.read(raw, keys)
+    found.check(keys)
+    return found.jobs
+
+
+# -- many callers, one transaction
+
+
+async def test_commands_that_wait_go_into_one_transaction(
+    opener: Opener, proxy: FaultProxy, raw: Raw, keys: PartitionKeys
+) -> None:
+    caller = opener.committer(proxy.url)
+    proxy.fail(Fault.PAUSE)
+    first = caller.submit(create("first"))
+    await proxy.met()
+    others = [caller.submit(create(f"job-{number}")) for number in range(100)]
+    proxy.resume()
+    await asyncio.gather(first, *others)
+    assert proxy.commands[b"EXEC"] == 2
+    assert [len(transaction) for transaction in proxy.transactions] == [4, 3]
+    assert len(await contents(raw, keys)) == 101
+    committer = caller.committer
+    assert (committer.commits, committer.commands, committer.conflicts) == (2, 101, 0)
+
+
+async def test_a_transaction_has_a_bound(opener: Opener, proxy: FaultProxy) -> None:
+    caller = opener.committer(proxy.url)
+    proxy.fail(Fault.PAUSE)
+    first = caller.submit(create("first"))
+    await proxy.met()
+    sizes = [400, 400, 400, 1_500, 1]
+    others = [
+        caller.submit(*(create(f"job-{place}-{number}") for number in range(size)))
+        for place, size in enumerate(sizes)
+    ]
+    proxy.resume()
+    await asyncio.gather(first, *others)
+    assert MAX_BATCH == 1_000
+    assert [len(written(transaction)) for transaction in proxy.transactions] == [
+        1,
+        800,
+        400,
+        1_500,
+        1,
+    ]
+
+
+async def test_records_are_written_and_read_in_few_commands(
+    opener: Opener, proxy: FaultProxy
+) -> None:
+    caller = opener.committer(proxy.url)
+    await caller.submit(*(create(f"job-{number}") for number in range(500)))
+    [transaction] = proxy.transactions
+    assert [command[0] for command in transaction] == [b"MSET", b"ZADD", b"SADD", b"SET"]
+    assert (proxy.commands[b"WATCH"], proxy.commands[b"MGET"]) == (1, 1)
+
+
+async def test_commands_for_one_job_are_applied_in_order(
+    opener: Opener, raw: Raw, keys: PartitionKeys
+) -> None:
+    caller = opener.committer()
+    claimed = claim("ann")
+    token = first_token(claimed)
+    results = await caller.submit(
+        create("a", handler="bob"),
+        ("a", WriteLog("ann", token, ("too early",))),
+        ("a", claimed),
+        ("a", claim("cid")),
+        ("a", ReportProgress("ann", token, Progress(50, "half"))),
+        ("a", WriteLog("ann", token, ("one", "two"))),
+        ("a", Complete("ann", token, b"result")),
+        ("a", Release("ann", token)),
+        ("a", Handled("cid")),
+    )
+    assert told(results) == [
+        "QUEUED",
+        "stale_claim",
+        "STARTED",
+        "wrong_state",
+        "STARTED",
+        "STARTED",
+        "COMPLETE",
+        "stale_claim",
+        "not_handler",
+    ]
+    job = (await contents(raw, keys))["a"]
+    assert (job.state, job.version, job.log_end) == (State.COMPLETE, 5, 3)
+    [change] = opener.committed
+    assert (change.before, change.job, change.removed) == (None, job, False)
+    assert [entry.message for entry in change.log] == ["half", "one", "two"]
+
+
+async def test_what_changes_nothing_writes_nothing(
+    opener: Opener, proxy: FaultProxy, raw: Raw, keys: PartitionKeys
+) -> None:
+    caller = opener.committer(proxy.url)
+    assert told(await caller.submit(("a", Remove()), ("b", claim()))) == ["not_found"] * 2
+    assert await caller.submit() == []
+    assert proxy.commands[b"EXEC"] == 0
+    assert await raw.keys(keys.base) == set()
+    assert opener.committed == []
+    assert caller.committer.commits == 0
+
+
+async def test_a_watch_that_was_not_needed_disturbs_nothing_later(
+    opener: Opener, raw: Raw, keys: PartitionKeys
+) -> None:
+    caller = opener.committer()
+    await caller.ask("a", Remove())
+    await raw("SET", keys.record("a"), encode_job(_job("a")))
+    await caller.submit(create("b"))
+    assert caller.committer.conflicts == 0
+
+
+async def test_repeated_command_is_answered_without_a_write(
+    opener: Opener, proxy: FaultProxy
+) -> None:
+    caller = opener.committer(proxy.url)
+    claimed = claim()
+    done = ("a", Complete("ann", first_token(claimed), b"result"))
+    await caller.submit(create("a", handler="bob"), ("a", claimed), done)
+    again = await caller.ask(*done)
+    assert isinstance(again, Applied)
+    assert not again.changed
+    assert again.job.outcome == b"result"
+    assert proxy.commands[b"EXEC"] == 1
+
+
+async def test_job_that_comes_and_goes_in_one_batch_leaves_nothing(
+    opener: Opener, raw: Raw, keys: PartitionKeys
+) -> None:
+    caller = opener.committer()
+    claimed = claim()
+    results = await caller.submit(
+        create("a", body=LARGE),
+        ("a", claimed),
+        ("a", WriteLog("ann", first_token(claimed), ("line",))),
+        ("a", Complete("ann", first_token(claimed), LARGE)),
+    )
+    assert told(results) == ["QUEUED", "STARTED", "STARTED", "gone"]
+    assert await contents(raw, keys) == {}
+
+
+async def test_job_that_is_made_anew_in_the_batch_that_removes_it(
+    opener: Opener, raw: Raw, keys: PartitionKeys
+) -> None:
+    """The new one has its own body, type and log, and nothing of the old one's."""
+    caller = opener.committer()
+    claimed, again = claim(), claim()
+    token = first_token(claimed)
+    await caller.submit(
+        create("a", body=LARGE, persistent=True),
+        ("a", claimed),
+        ("a", WriteLog("ann", token, ("old",))),
+        ("a", Complete("ann", token, LARGE)),
+    )
+    other = LARGE[::-1]
+    results = await caller.submit(
+        ("a", Remove()),
+        create("a", "post", other),
+        ("a", again),
+        ("a", WriteLog("ann", first_token(again), ("new",))),
+        ("a", Release("ann", first_token(again))),
+    )
+    assert told(results) == ["gone", "QUEUED", "STARTED", "STARTED", "QUEUED"]
+    await contents(raw, keys)
+    reader = opener.reader()
+    [job] = await reader.jobs(["a"])
+    assert job is not None
+    assert (job.type, job.body) == ("post", other)
+    page = await reader.log("a", 0, 10)
+    assert page is not None
+    assert [entry.message for entry in page.entries] == ["new"]
+    assert await reader.types() == ["mail", "post"]
+
+
+async def test_job_that_is_made_anew_small_leaves_nothing_of_the_large_one(
+    opener: Opener, raw: Raw, keys: PartitionKeys
+) -> None:
+    caller = opener.committer()
+    await caller.submit(create("a", body=LARGE))
+    await caller.submit(("a", Remove()), create("a", body=b"small"))
+    await contents(raw, keys)
+
+
+# -- what lives apart
+
+
+async def test_body_apart_arrives_with_a_claim_by_id(
+    opener: Opener, proxy: FaultProxy, raw: Raw, keys: PartitionKeys
+) -> None:
+    caller = opener.committer(proxy.url)
+    await caller.submit(create("a", body=LARGE), create("b"), create("c", body=LARGE[::-1]))
+    results = await caller.submit(*((job_id, claim()) for job_id in "abc"))
+    bodies = [result.job.body for result in results if isinstance(result, Applied)]
+    assert bodies == [LARGE, b"body", LARGE[::-1]]
+    assert (await contents(raw, keys))["a"].body is None
+    assert proxy.commands[b"EXEC"] == 2, "the bodies came with the transaction that claimed"
+
+
+async def test_body_apart_of_a_job_that_is_claimed_as_it_is_created(opener: Opener) -> None:
+    caller = opener.committer()
+    results = await caller.submit(create("a", body=LARGE), ("a", claim()))
+    assert [result.job.body for result in results if isinstance(result, Applied)] == [LARGE] * 2
+
+
+async def test_body_apart_is_read_after_the_answer_was_lost(
+    opener: Opener, proxy: FaultProxy
+) -> None:
+    caller = opener.committer(proxy.url)
+    await caller.submit(create("a", body=LARGE), create("b", body=LARGE))
+    proxy.fail(Fault.SWALLOW_ANSWER)
+    proxy.cut_at(b"GET")  # the settling's
+    claimed = await caller.applied("a", claim())
+    assert claimed.job.body == LARGE
+
+    async def cut_reading(_: object) -> Fault:
+        proxy.cut_at(b"MGET")
+        return Fault.SWALLOW_ANSWER
+
+    proxy.before_exec = cut_reading
+    claimed = await caller.applied("b", claim())
+    assert claimed.job.body == LARGE
+
+
+async def test_claim_and_removal_in_one_batch_still_give_the_body(opener: Opener) -> None:
+    """The claim was granted before the removal; its runner is told of both."""
+    caller = opener.committer()
+    await caller.submit(create("a", body=LARGE))
+    claimed, removed = await caller.submit(("a", claim()), ("a", Remove()))
+    assert told([claimed, removed]) == ["STARTED", "gone"]
+    assert isinstance(claimed, Applied)
+    assert claimed.job.body == LARGE
+
+
+async def test_outcome_apart_survives_later_changes(opener: Opener) -> None:
+    caller = opener.committer()
+    claimed = claim()
+    await caller.submit(create("a", handler="bob", persistent=True), ("a", claimed))
+    await caller.ask("a", Complete("ann", first_token(claimed), LARGE))
+    await caller.ask("a", Handled("bob"))
+    [job] = await opener.reader().jobs(["a"])
+    assert job is not None
+    assert (job.outcome, job.handlers) == (LARGE, ())
+
+
+# -- one failure costs one request
+
+
+def _job(job_id: str, **fields: object) -> Job:
+    return replace(
+        Job(id=job_id, type="mail", state=State.QUEUED, version=1, order=1, body=b""), **fields
+    )
+
+
+async def test_corrupt_record_fails_its_own_commands_alone(
+    opener: Opener, raw: Raw, keys: PartitionKeys
+) -> None:
+    caller = opener.committer()
+    await raw("SET", keys.record("bad"), "no record")
+    bad, good, again = await caller.submit(("bad", claim()), create("good"), ("bad", Remove()))
+    for result in (bad, again):
+        assert isinstance(result, Failed)
+        assert isinstance(result.error, CorruptRecord)
+    assert told([good]) == ["QUEUED"]
+    assert await raw("GET", keys.record("bad")) == b"no record"
+
+
+async def test_record_that_can_not_be_decided_on_fails_its_own_commands_alone(
+    opener: Opener, raw: Raw, keys: PartitionKeys
+) -> None:
+    caller = opener.committer()
+    await raw("SET", keys.record("odd"), encode_job(_job("odd", attempts="many", version="one")))
+    odd, good = await caller.submit(("odd", claim()), create("good"))
+    assert isinstance(odd, Failed)
+    assert isinstance(odd.error, TypeError)
+    assert told([good]) == ["QUEUED"]
+
+
+async def test_callback_that_raises_harms_nobody(
+    opener: Opener, raw: Raw, keys: PartitionKeys
+) -> None:
+    caller = opener.committer()
+
+    def done(_: list[Result]) -> None:
+        raise RuntimeError("the caller is broken")
+
+    caller.committer.submit(Submission([create("a")], done))
+    assert told(await caller.submit(create("b"))) == ["QUEUED"]
+    assert set(await contents(raw, keys)) == {"a", "b"}
+
+
+async def test_listener_that_raises_harms_nobody(opener: Opener) -> None:
+    caller = opener.committer()
+
+    class Broken(list[Change]):
+        def extend(self, _: object) -> None:
+            raise RuntimeError("the listener is broken")
+
+    opener.committed = Broken()
+    deaf = opener.committer()
+    assert told(await deaf.submit(create("a"))) == ["QUEUED"]
+    assert told(await deaf.submit(create("b"))) == ["QUEUED"]
+    assert told(await caller.submit(create("b"))) == ["conflict"]
+
+
+async def test_notice_that_can_not_be_made_fails_its_batch_alone(
+    opener: Opener, raw: Raw, keys: PartitionKeys
+) -> None:
+    def publish(changes: Sequence[Change]) -> bytes | None:
+        if any(change.job.id == "bad" for change in changes):
+            raise RuntimeError("no notice")
+        return None
+
+    caller = opener.committer(publish=publish)
+    bad = await caller.ask(*create("bad"))
+    assert isinstance(bad, Failed)
+    assert isinstance(bad.error, RuntimeError)
+    assert told(await caller.submit(create("good"))) == ["QUEUED"]
+    assert set(await contents(raw, keys)) == {"good"}
+
+
+async def test_key_of_a_wrong_kind_is_told_and_the_next_batch_goes_on(
+    opener: Opener, raw: Raw, keys: PartitionKeys
+) -> None:
+    caller = opener.committer()
+    await raw("SET", keys.queue("bad"), "no sorted set")
+    failed = await caller.ask(*create("a", "bad"))
+    assert isinstance(failed, Failed)
+    assert isinstance(failed.error, StoreInconsistent)
+    assert told(await caller.submit(create("b"))) == ["QUEUED"]
+
+
+# -- notices
+
+
+async def test_notice_is_sent_with_the_transaction_and_with_none_that_failed(
+    opener: Opener, proxy: FaultProxy, keys: PartitionKeys
+) -> None:
+    made: list[bytes] = []
+
+    def publish(changes: Sequence[Change]) -> bytes | None:
+        if changes[0].job.id == "quiet":
+            return None
+        made.append(f"{changes[0].job.id} {len(made)}".encode())
+        return made[-1]
+
+    caller = opener.committer(proxy.url, publish=publish)
+    async with Subscription(opener.address(), keys.events) as messages:
+        await caller.submit(create("a"))
+        await caller.submit(create("quiet"))
+        proxy.fail(Fault.CUT_BEFORE)
+        await caller.submit(create("b"))
+        await caller.submit(create("c"))
+        assert [await anext(messages) for _ in range(3)] == [b"a 0", b"b 2", b"c 3"]
+    assert made == [b"a 0", b"b 1", b"b 2", b"c 3"]
+
+
+# -- bounds and the end
+
+
+async def test_waiting_work_has_a_bound(opener: Opener, proxy: FaultProxy) -> None:
+    caller = opener.committer(proxy.url)
+    proxy.fail(Fault.PAUSE)
+    first = caller.submit(create("first"))
+    await proxy.met()
+    many = caller.submit(*[("none", Remove())] * MAX_WAITING)
+    [refused] = await caller.submit(("none", Remove()))
+    assert isinstance(refused, Failed)
+    assert isinstance(refused.error, StoreUnavailable)
+    assert await caller.draw("mail", [claim()]) == ([], True)
+    assert not many.done()
+    proxy.resume()
+    await first
+    assert told(await many) == [RefusalCode.NOT_FOUND.value] * MAX_WAITING
+    assert told(await caller.submit(("none", Remove()))) == ["not_found"]
+
+
+async def test_closing_commits_what_was_submitted_and_refuses_the_rest(
+    opener: Opener, proxy: FaultProxy, raw: Raw, keys: PartitionKeys
+) -> None:
+    caller = opener.committer(proxy.url)
+    proxy.fail(Fault.PAUSE)
+    submitted = [caller.submit(create("job-0"))]
+    await proxy.met()
+    submitted += [caller.submit(create(f"job-{number}")) for number in range(1, 10)]
+    closing = asyncio.create_task(caller.committer.close())
+    await asyncio.sleep(0)
+    [late] = await caller.submit(create("late"))
+    assert isinstance(late, Failed)
+    proxy.resume()
+    await closing
+    assert all(future.done() for future in submitted)
+    assert set(await contents(raw, keys)) == {f"job-{number}" for number in range(10)}
+
+
+async def test_caller_that_does_not_wait_cancels_nothing(
+    opener: Opener, proxy: FaultProxy, raw: Raw, keys: PartitionKeys
+) -> None:
+    caller = opener.committer(proxy.url)
+    proxy.fail(Fault.PAUSE)
+    asked = caller.submit(create("a"))
+    await proxy.met()
+    asked.cancel()
+    proxy.resume()
+    await caller.submit(create("b"))
+    assert set(await contents(raw, keys)) == {"a", "b"}
+
+
+@pytest.mark.parametrize("command", [Fail("ann", b"", b""), RunnerGone("ann")])
+async def test_job_with_attempts_left_is_claimable_again_at_once(
+    opener: Opener, command: Fail | RunnerGone
+) -> None:
+    caller = opener.committer()
+    claimed = claim("ann")
+    if isinstance(command, Fail):
+        command = replace(command, token=first_token(claimed))
+    results = await caller.submit(
+        create("a", attempts=2), ("a", claimed), ("a", command), ("a", claim("bob"))
+    )
+    assert told(results) == ["QUEUED", "STARTED", "QUEUED", "STARTED"]
