@@ -21,7 +21,7 @@ from packhorse_broker.jobs.model import Refusal as JobRefusal
 from packhorse_broker.operations import Operations
 from packhorse_broker.sessions import Session
 from packhorse_broker.store.work import Failed, Result
-from packhorse_protocol import Code
+from packhorse_protocol import NO_ROOM, Code
 from packhorse_protocol.messages import (
     Claim,
     ClaimJobs,
@@ -43,6 +43,9 @@ from packhorse_protocol.messages import (
     Take,
     WriteLog,
 )
+
+CLAIM_OVERHEAD_BYTES: Final = 2_048
+"""More than a claim takes in a frame beside its payload and headers."""
 
 Entry: TypeAlias = Problem | tuple[str, Command]
 """An item of a request: refused before it was asked of a job, or what is asked of which job."""
@@ -95,15 +98,23 @@ class Changing:
             (job, commands.Claim(client, os.urandom(NONCE_BYTES))) for job in request.jobs
         ]
 
+        room = self._config.max_frame_bytes
+
         def claimed(applied: Applied) -> Claim | Problem:
+            nonlocal room
             job = applied.job
             assert job.token is not None
+            if job.body is None:
+                self._feeder.give(applied)
+                return views.problem(Code.INTERNAL, "the store has lost the payload")
+            room -= len(job.body) + CLAIM_OVERHEAD_BYTES
+            if room < 0:
+                self._feeder.take_back(applied)
+                return NO_ROOM
             if session.closed:
                 self._feeder.give(applied)
             else:
                 session.hold(job.id, job.type, job.token)
-            if job.body is None:
-                return views.problem(Code.INTERNAL, "the store has lost the payload")
             return views.claim_view(job)
 
         self._apply(request, entries, claimed, reply)

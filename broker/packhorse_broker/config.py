@@ -16,8 +16,8 @@ from packhorse_broker.settings import ConfigError, check, count, describe, durat
 
 HEARTBEATS_PER_TIMEOUT: Final = 3
 """A client must be able to miss two heartbeats in a row and still be alive."""
-FRAME_OVERHEAD_BYTES: Final = 64 * 1024
-"""Room that a frame needs beside one payload or result: ids, type, headers, map keys."""
+FRAME_OVERHEAD_BYTES: Final = 512 * 1024
+"""Room that a frame needs beside one job's payload and result: a traceback, headers, map keys."""
 
 _HOUR_MS: Final = 3_600_000
 _DAY_MS: Final = 24 * _HOUR_MS
@@ -235,13 +235,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         self._check_together()
 
     def _check_together(self) -> None:
-        for name in ("max_payload_bytes", "max_result_bytes"):
-            if getattr(self, name) + FRAME_OVERHEAD_BYTES > self.max_frame_bytes:
-                raise self._disagreement(
-                    name,
-                    f"must be at least {FRAME_OVERHEAD_BYTES} below max_frame_bytes "
-                    f"({self.max_frame_bytes})",
-                )
+        one_job_bytes = self.max_payload_bytes + self.max_result_bytes + FRAME_OVERHEAD_BYTES
+        if one_job_bytes > self.max_frame_bytes:
+            raise self._disagreement(
+                "max_frame_bytes",
+                f"must hold one job with its payload and result: at least max_payload_bytes + "
+                f"max_result_bytes + {FRAME_OVERHEAD_BYTES} ({one_job_bytes})",
+            )
         if self.max_outbox_bytes < self.max_frame_bytes:
             raise self._disagreement(
                 "max_outbox_bytes",

@@ -144,12 +144,19 @@ class Feeder:
         assert job.token is not None
         session = self._sessions.get(job.runner)
         if session is None or "run" not in session.roles:
-            self._submit(Submission([(job.id, Release(job.runner, job.token))], _ignored))
+            self.take_back(applied)
         elif session.hold(job.id, job.type, job.token):
             if job.body is None:
                 self._give_up(session, applied)
             else:
                 session.push_claim(claim_view(job))
+
+    def take_back(self, applied: Applied) -> None:
+        """Releases a claim that its runner was not told of."""
+        job = applied.job
+        assert job.runner is not None
+        assert job.token is not None
+        self._submit(Submission([(job.id, Release(job.runner, job.token))], _ignored))
 
     def _give_up(self, session: Session, applied: Applied) -> None:
         """A claimed job whose body is not in the store can't run: it fails and says so."""

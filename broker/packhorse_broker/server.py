@@ -49,6 +49,10 @@ _log = structlog.get_logger(__name__)
 PULSE_MS: Final = 250
 """How often connections are looked at: heartbeats and handshake deadlines are this exact."""
 
+SILENT_TIMEOUTS: Final = 2
+"""After so many of its timeouts a silent connection is closed, whether or not its client could be
+removed meanwhile: the other end may have gone without a word."""
+
 CLOSE_S: Final = 5
 """How long the last frames may take to leave before the connection is cut."""
 
@@ -301,10 +305,13 @@ class Connection(asyncio.Protocol):
         if self.session is None:
             if now_ms - self._opened_ms > self._config.handshake_timeout_ms:
                 self.close(Code.HANDSHAKE_TIMEOUT, "no hello in time")
+            return
+        if self.reading_paused:
+            self.session.last_response_ms = now_ms
+        if now_ms - self.session.last_response_ms > SILENT_TIMEOUTS * self.session.timeout_ms:
+            self.close(Code.SILENT, "nothing came for too long")
         elif now_ms - self._sent_ms >= self.session.heartbeat_ms - PULSE_MS:
             self.send(BrokerBeat())
-        if self.session is not None and self.reading_paused:
-            self.session.last_response_ms = now_ms
 
 
 class Server:

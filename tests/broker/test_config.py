@@ -105,8 +105,8 @@ def test_a_good_value_is_taken(name: str, value: Any) -> None:
 @pytest.mark.parametrize(
     ("settings", "key"),
     [
-        ({"max_payload_bytes": 4 * 1024 * 1024}, "max_payload_bytes"),
-        ({"max_result_bytes": 4 * 1024 * 1024}, "max_result_bytes"),
+        ({"max_payload_bytes": 3 * 1024 * 1024}, "max_frame_bytes"),
+        ({"max_result_bytes": 3 * 1024 * 1024}, "max_frame_bytes"),
         ({"max_outbox_bytes": 1024 * 1024}, "max_outbox_bytes"),
         ({"min_client_timeout_ms": 3_600_001}, "min_client_timeout_ms"),
         ({"client_timeout_ms": 3_600_001}, "client_timeout_ms"),

@@ -28,7 +28,7 @@ from packhorse_protocol.messages import (
     Welcome,
 )
 
-WAIT_S: Final = 20
+WAIT_S: Final = 10
 """Far above what anything takes: it ends a wait for what never comes."""
 
 LIMITS: Final[dict[str, int]] = {

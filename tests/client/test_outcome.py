@@ -30,7 +30,7 @@ def test_a_complete_job_may_have_none() -> None:
 def test_a_result_of_another_kind_can_be_read_raw() -> None:
     message = OutcomeMessage(job="a", type="t", state="COMPLETE", version=1, result=b"\xc1")
     outcome = from_message(message, never)
-    with pytest.raises(PayloadError, match="^result: "):
+    with pytest.raises(PayloadError, match=r"^result: "):
         outcome.result()
     assert outcome.data == b"\xc1"
 

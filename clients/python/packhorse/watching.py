@@ -126,8 +126,10 @@ class Watches:
                 quietly(self._requests.unwatch.submit(job))
 
 
-def merged(earlier: Event, later: Event) -> Event:
-    """Both in one: the newest state and progress, the newest of the log."""
+def merged(first: Event, second: Event) -> Event:
+    """Both in one, whichever came first: the newest state and progress, the newest of the log."""
+    # How a job stands when its watch begins may be looked at after what followed from there.
+    earlier, later = (first, second) if first.version <= second.version else (second, first)
     log = (*earlier.log, *later.log)[-MAX_MERGED_LOG_ENTRIES:]
     return Event(
         job=later.job,
