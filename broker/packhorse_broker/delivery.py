@@ -24,7 +24,10 @@ WINDOW: Final = 1_000
 """Outcomes sent to one handler and not answered yet; more wait in the store."""
 
 PAGE: Final = 100
-"""Outcomes read from the store at once: each may be a megabyte."""
+"""Outcomes looked up in the store at once."""
+
+LARGE_PAGE: Final = 4
+"""Outcomes kept apart from their records, each perhaps a megabyte, that are read at once."""
 
 Spawn = Callable[[Coroutine[Any, Any, None]], None]
 
@@ -84,6 +87,27 @@ class Delivery:
         session.owed[job.id] = job.finished_at
         session.push_outcome(outcome_view(job))
 
+    async def _push_page(self, session: Session, page: Sequence[str]) -> None:
+        """Small outcomes at once, large ones as far as the client reads meanwhile."""
+        large: list[str] = []
+        for job in await self._reader.records(page):
+            if job is not None and job.outcome_apart:
+                large.append(job.id)
+            elif job is not None and job.state.finished:
+                self._push_new(session, job)
+        for start in range(0, len(large), LARGE_PAGE):
+            jobs = await self._reader.jobs(large[start : start + LARGE_PAGE])
+            if not session.outlet.has_room():
+                session.behind = True
+                return
+            for job in jobs:
+                if job is not None and job.state.finished:
+                    self._push_new(session, job)
+
+    def _push_new(self, session: Session, job: Job) -> None:
+        if session.owed.get(job.id) != job.finished_at:
+            self._push(session, job)
+
     async def _catch_up(self, session: Session) -> None:
         try:
             while session.behind and not session.closed:
@@ -98,9 +122,7 @@ class Delivery:
                     session.behind = True
                 if not page:
                     return
-                for job in await self._reader.jobs(page):
-                    if job is not None and session.owed.get(job.id) != job.finished_at:
-                        self._push(session, job)
+                await self._push_page(session, page)
         except StoreUnavailable as error:
             session.behind = True
             _log.warning("delivery.waits", client=session.client, error=str(error))

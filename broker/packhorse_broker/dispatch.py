@@ -4,6 +4,7 @@ Requests that change jobs are in `changing.py`, those that only look in `looking
 about jobs is here.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final, Protocol, cast
 
@@ -145,6 +146,14 @@ class Dispatch:
         return None
 
     async def _look(self, session: Session, request: Request, reply: Reply) -> None:
+        """One at a time for each client, and each when the client has read the one before."""
+        async with session.looking:
+            await session.outlet.room()
+            await self._answer(session, request, reply)
+            # The answer is on its way when others of this turn of the loop have had theirs.
+            await asyncio.sleep(0)
+
+    async def _answer(self, session: Session, request: Request, reply: Reply) -> None:
         try:
             results = await self._looking[type(request)](session, request)
         except StoreUnavailable as error:

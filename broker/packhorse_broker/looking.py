@@ -1,9 +1,11 @@
 """Requests that look and change nothing: each is a coroutine that returns its results."""
 
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 from packhorse_broker import views
 from packhorse_broker.config import Config
+from packhorse_broker.jobs.model import LogEntry
 from packhorse_broker.sessions import Session
 from packhorse_broker.store.reader import Reader
 from packhorse_broker.watching import Watching
@@ -26,6 +28,9 @@ MAX_WATCHED: Final = 10_000
 
 GET_PAGE: Final = 20
 """Jobs read at once for `get`, each perhaps two megabytes: no more is read than can be answered."""
+
+ENTRY_BYTES: Final = 128
+"""More than a log entry takes in a frame beside its message, and than a page takes beside them."""
 
 
 class Status(Protocol):
@@ -60,11 +65,13 @@ class Looking:
         page = await self._reader.log(request.job, request.offset, request.limit)
         if page is None:
             return [views.problem(Code.NOT_FOUND, "there is no such job")]
-        entries = tuple(map(views.entry_view, page.entries))
-        return [LogPage(entries=entries, first=page.first, end=page.end)]
+        entries = _first_that_fit(page.entries, self._config.max_frame_bytes - ENTRY_BYTES)
+        return [
+            LogPage(entries=tuple(map(views.entry_view, entries)), first=page.first, end=page.end)
+        ]
 
     async def watch(self, session: Session, request: Watch) -> list[object]:
-        if self._watching.count(session) + len(request.jobs) > MAX_WATCHED:
+        if self._watching.count(session, request.jobs) > MAX_WATCHED:
             refused = views.problem(
                 Code.TOO_MANY, f"at most {MAX_WATCHED} jobs are watched at once"
             )
@@ -96,3 +103,11 @@ class Looking:
     async def unwatch(self, session: Session, request: Unwatch) -> list[object]:
         self._watching.unwatch(session, request.jobs)
         return [Done()] * len(request.jobs)
+
+
+def _first_that_fit(entries: Sequence[LogEntry], room_bytes: int) -> Sequence[LogEntry]:
+    for place, entry in enumerate(entries):
+        room_bytes -= ENTRY_BYTES + len(entry.message.encode())
+        if room_bytes < 0 and place:
+            return entries[:place]
+    return entries

@@ -31,7 +31,10 @@ _log = structlog.get_logger(__name__)
 SECRET_BYTES: Final = 32
 
 RESUME_PAGE: Final = 200
-"""Held claims that are read at once after a resume."""
+"""Held claims that are looked up at once after a resume."""
+
+LARGE_PAGE: Final = 4
+"""Payloads kept apart from their records, each perhaps a megabyte, that are read at once."""
 
 LEAVING_RETRY_MS: Final = 1_000
 """When to try again while the client's former registration is still being removed."""
@@ -184,15 +187,22 @@ class Reception:
             return
         except CorruptRecord as error:
             _log.error("store.corrupt_record", client=session.client, error=str(error))
-        session.ready = True
+        session.begin()
         self._feeder.offer(session)
         self._delivery.catch_up(session)
 
     async def _push_held(self, session: Session) -> None:
         held = await self._reader.held_by(session.client, self._config.max_batch * 100)
         for start in range(0, len(held), RESUME_PAGE):
-            for job in await self._reader.jobs(held[start : start + RESUME_PAGE]):
-                if job is not None:
+            large: list[str] = []
+            for job in await self._reader.records(held[start : start + RESUME_PAGE]):
+                if job is not None and job.body is None:
+                    large.append(job.id)
+                else:
+                    _push_again(session, job)
+            for place in range(0, len(large), LARGE_PAGE):
+                await session.outlet.room()
+                for job in await self._reader.jobs(large[place : place + LARGE_PAGE]):
                     _push_again(session, job)
 
     def request(
@@ -215,9 +225,9 @@ class Reception:
         _log.info("client.disconnected", client=session.client, connection=session.connection)
 
 
-def _push_again(session: Session, job: Job) -> None:
+def _push_again(session: Session, job: Job | None) -> None:
     """A claim that the client still holds; it may have changed hands since it was looked up."""
-    if job.state is not State.STARTED or job.runner != session.client:
+    if job is None or job.state is not State.STARTED or job.runner != session.client:
         return
     assert job.token is not None
     if session.hold(job.id, job.type, job.token):

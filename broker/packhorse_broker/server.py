@@ -81,12 +81,14 @@ class Connection(asyncio.Protocol):
         self.reading_paused = False
         self._server = server
         self._config = server.config
+        self._high_water_bytes = server.config.max_outbox_bytes // 4
         self._protocol = BrokerConnection(max_frame_bytes=server.config.max_frame_bytes)
         self._transport: asyncio.Transport | None = None
         self._peer = ""
         self._out: list[bytes] = []
         self._flush_due = False
-        self._has_room = True
+        self._room = asyncio.Event()
+        self._room.set()
         self._in_flight = 0
         self._closing = False
         self._greeting = False
@@ -97,7 +99,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._transport.set_write_buffer_limits(high=self._config.max_outbox_bytes // 4)
+        self._transport.set_write_buffer_limits(high=self._high_water_bytes)
         self._peer = _peer_name(transport)
         refused = self._server.admit(self)
         if refused is not None:
@@ -121,16 +123,17 @@ class Connection(asyncio.Protocol):
                 return
 
     def pause_writing(self) -> None:
-        self._has_room = False
+        self._room.clear()
 
     def resume_writing(self) -> None:
-        self._has_room = True
+        self._room.set()
         if self.session is not None and not self.session.closed:
             self.flush_soon()
             self._server.gate.writable(self.session)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._closing = True
+        self._room.set()
         self.end_session()
         self._server.forget(self)
         if exc is not None:
@@ -228,7 +231,10 @@ class Connection(asyncio.Protocol):
             self._server.loop.call_soon(self._flush)
 
     def has_room(self) -> bool:
-        return self._has_room
+        return self._room.is_set()
+
+    async def room(self) -> None:
+        await self._room.wait()
 
     def close(self, code: Code, message: str) -> None:
         if self._closing:
@@ -246,25 +252,39 @@ class Connection(asyncio.Protocol):
     # -- writing
 
     def _flush(self) -> None:
-        """One write for all that was sent in this turn of the loop."""
+        """One write for all that was sent in this turn of the loop, pushes as far as is room."""
         self._flush_due = False
         transport = self._transport
         if transport is None or transport.is_closing():
             self._out.clear()
             return
-        if self.session is not None and not self.session.closed:
-            for push in self.session.pending():
-                self._out += self._push_frames(push)
-        if not self._out:
-            return
-        transport.write(b"".join(self._out))
-        self._out.clear()
-        self._sent_ms = monotonic_ms()
         if transport.get_write_buffer_size() > self._config.max_outbox_bytes:
-            _log.warning("connection.slow_reader", connection=self.id, peer=self._peer)
-            self.end_session()
-            self._closing = True
-            transport.abort()
+            self._give_up_slow_reader(transport)
+            return
+        if self.session is not None and not self.session.closed:
+            self._add_pushes(self.session, transport)
+        if self._out:
+            transport.write(b"".join(self._out))
+            self._out.clear()
+            self._sent_ms = monotonic_ms()
+
+    def _add_pushes(self, session: Session, transport: asyncio.Transport) -> None:
+        """What has no room waits in the session, and its next items in the store."""
+        size_bytes = transport.get_write_buffer_size() + sum(map(len, self._out))
+        while size_bytes < self._high_water_bytes and (push := session.next_push()) is not None:
+            frames = self._push_frames(push)
+            size_bytes += sum(map(len, frames))
+            self._out += frames
+        if session.has_pushes() and self.has_room():
+            self.flush_soon()
+
+    def _give_up_slow_reader(self, transport: asyncio.Transport) -> None:
+        """Replies alone have filled the outbox: pushes stop long before. It may come back."""
+        _log.warning("connection.slow_reader", connection=self.id, peer=self._peer)
+        self._out.clear()
+        self.end_session()
+        self._closing = True
+        transport.abort()
 
     def _push_frames(self, push: Push) -> list[bytes]:
         """A push may hold more than a frame does."""
@@ -306,7 +326,8 @@ class Connection(asyncio.Protocol):
             if now_ms - self._opened_ms > self._config.handshake_timeout_ms:
                 self.close(Code.HANDSHAKE_TIMEOUT, "no hello in time")
             return
-        if self.reading_paused:
+        if self.reading_paused and self.has_room():
+            # Its silence is our doing: what it sent waits to be read.
             self.session.last_response_ms = now_ms
         if now_ms - self.session.last_response_ms > SILENT_TIMEOUTS * self.session.timeout_ms:
             self.close(Code.SILENT, "nothing came for too long")

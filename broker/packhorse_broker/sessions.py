@@ -1,11 +1,15 @@
 """Connected clients: what each may do, what it has room for, and what waits to be sent to it.
 
 A session is the broker's view of one client on its newest connection. What it pushes is
-collected here and leaves in a few frames at the end of the loop's turn.
+collected here and leaves in a few frames at the end of the loop's turn, as far as the client
+reads.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Final, Protocol, TypeAlias
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Final, Protocol, TypeAlias, TypeVar
 
 from packhorse_broker.clock import monotonic_ms
 from packhorse_protocol import Code
@@ -28,6 +32,17 @@ Push: TypeAlias = Claims | Revoke | Outcomes | Events
 MAX_HELD_BACK_LOG: Final = 100
 """Log entries of one job held back for a slow watcher; older ones are read by offset instead."""
 
+MAX_HELD_BACK_BYTES: Final = 1024 * 1024
+"""Log entries of all jobs held back for a slow watcher: past it the newest of each job stays."""
+
+PUSH_BYTES: Final = 256 * 1024
+"""About so much goes into one push; an item that is larger goes alone."""
+
+ITEM_BYTES: Final = 256
+"""What an item of a push takes beside its payload, result or text, roughly."""
+
+Item = TypeVar("Item")
+
 
 class Outlet(Protocol):
     """The connection, as a session sees it."""
@@ -40,6 +55,9 @@ class Outlet(Protocol):
 
     def has_room(self) -> bool:
         """Whether the client reads fast enough to be sent pushes."""
+
+    async def room(self) -> None:
+        """Waits until the client has read what it was sent, or is gone."""
 
     def close(self, code: Code, message: str) -> None:
         """Ends the session, says why, then closes."""
@@ -78,17 +96,23 @@ class Session:
         self._held: dict[str, tuple[str, bytes]] = {}
         """Jobs that this client holds as their runner: type and token."""
         self._held_of: dict[str, int] = {}
+        self._over: set[bytes] = set()
+        """Tokens of claims that ended while those held before were being read: what was read may
+        be older than their end."""
         self._reserved = 0
         self._reserved_of: dict[str, int] = {}
+        self.looking = asyncio.Lock()
+        """Held while a request that looks is answered: such answers are large, so one at a time."""
         self.owed: dict[str, int] = {}
         """Jobs whose outcome was sent on this connection and is not handled yet, and when each
         finished: an id may be used again for another job."""
         self.behind = False
         """Whether the store holds outcomes for this client that were not sent."""
-        self._claims: list[Claim] = []
-        self._revocations: list[Revocation] = []
-        self._outcomes: list[Outcome] = []
+        self._claims: deque[Claim] = deque()
+        self._revocations: deque[Revocation] = deque()
+        self._outcomes: deque[Outcome] = deque()
         self._events: dict[str, Event] = {}
+        self._held_back_bytes = 0
 
     # -- credit
 
@@ -110,10 +134,15 @@ class Session:
         self._reserved -= 1
         self._reserved_of[job_type] -= 1
 
+    def begin(self) -> None:
+        """All claims that it held before are known."""
+        self.ready = True
+        self._over.clear()
+
     def hold(self, job: str, job_type: str, token: bytes) -> bool:
-        """The client has become the job's runner; False: that was known."""
+        """The client has become the job's runner; False: that was known, or is over already."""
         held = self._held.get(job)
-        if held == (job_type, token):
+        if held == (job_type, token) or token in self._over:
             return False
         if held is not None:
             self._held_of[held[0]] -= 1
@@ -123,6 +152,8 @@ class Session:
 
     def let_go(self, job: str, token: bytes) -> bool:
         """This claim is over, if it was held; whether that made room."""
+        if not self.ready:
+            self._over.add(token)
         held = self._held.get(job)
         if held is None or held[1] != token:
             return False
@@ -149,25 +180,34 @@ class Session:
         up to a bound."""
         held_back = self._events.get(event.job)
         self._events[event.job] = event if held_back is None else _merged(held_back, event)
+        self._held_back_bytes += _log_bytes(event)
+        if self._held_back_bytes > MAX_HELD_BACK_BYTES:
+            self._events = {job: _with_newest_log(kept) for job, kept in self._events.items()}
+            self._held_back_bytes = 0
         self.outlet.flush_soon()
 
     def drop_events(self, job: str) -> None:
         self._events.pop(job, None)
 
-    def pending(self) -> Iterator[Push]:
-        """Takes out what waits to be pushed."""
+    def has_pushes(self) -> bool:
+        return bool(self._claims or self._revocations or self._outcomes or self._events)
+
+    def next_push(self) -> Push | None:
+        """Takes out some of what waits to be pushed: what matters most, oldest first."""
         if self._claims:
-            claims, self._claims = self._claims, []
-            yield Claims(claims=tuple(claims))
+            return Claims(claims=_taken(self._claims, _claim_bytes))
         if self._revocations:
-            revocations, self._revocations = self._revocations, []
-            yield Revoke(claims=tuple(revocations))
+            return Revoke(claims=_taken(self._revocations, _revocation_bytes))
         if self._outcomes:
-            outcomes, self._outcomes = self._outcomes, []
-            yield Outcomes(outcomes=tuple(outcomes))
-        if self._events and self.outlet.has_room():
-            events, self._events = self._events, {}
-            yield Events(events=tuple(events.values()))
+            return Outcomes(outcomes=_taken(self._outcomes, _outcome_bytes))
+        if self._events:
+            waiting = deque(self._events.values())
+            events = _taken(waiting, _event_bytes)
+            self._events = {event.job: event for event in waiting}
+            if not waiting:
+                self._held_back_bytes = 0
+            return Events(events=events)
+        return None
 
 
 class Sessions:
@@ -208,3 +248,36 @@ def _merged(held_back: Event, event: Event) -> Event:
         log=log,
         removed=held_back.removed or event.removed,
     )
+
+
+def _with_newest_log(event: Event) -> Event:
+    return replace(event, log=event.log[-1:])
+
+
+def _taken(waiting: deque[Item], size_of: Callable[[Item], int]) -> tuple[Item, ...]:
+    """Takes the first out, and those after it as far as they fit into a push."""
+    items = [waiting.popleft()]
+    size_bytes = size_of(items[0])
+    while waiting and (size_bytes := size_bytes + size_of(waiting[0])) <= PUSH_BYTES:
+        items.append(waiting.popleft())
+    return tuple(items)
+
+
+def _claim_bytes(claim: Claim) -> int:
+    return ITEM_BYTES + len(claim.payload)
+
+
+def _revocation_bytes(_: Revocation) -> int:
+    return ITEM_BYTES
+
+
+def _outcome_bytes(outcome: Outcome) -> int:
+    return ITEM_BYTES + len(outcome.result or b"")
+
+
+def _event_bytes(event: Event) -> int:
+    return ITEM_BYTES + _log_bytes(event)
+
+
+def _log_bytes(event: Event) -> int:
+    return sum(ITEM_BYTES + len(entry.message) for entry in event.log)

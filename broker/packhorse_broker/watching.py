@@ -71,9 +71,9 @@ class Watching:
     def leave(self, session: Session) -> None:
         self.unwatch(session, list(self._jobs_of.get(session, ())))
 
-    def count(self, session: Session) -> int:
-        """How many jobs the session watches."""
-        return len(self._jobs_of.get(session, ()))
+    def count(self, session: Session, more: Sequence[str]) -> int:
+        """How many jobs the session would watch with these."""
+        return len({*self._jobs_of.get(session, ()), *more})
 
     def changed(self, change: Change) -> None:
         """A change that this broker committed."""

@@ -94,7 +94,8 @@ async def test_an_outcome_is_not_handled_before_it_was_returned(scripted: Script
 async def test_all_who_wait_get_it(scripted: ScriptedBroker) -> None:
     async with connected(scripted) as (client, peer):
         job = await create(client, peer, "a")
-        waiting = asyncio.gather(job.result(), job.result(), client.job("a").result())
+        handles = (job, job, client.job("a"))
+        waiting = asyncio.gather(*(handle.result() for handle in handles))
         await asyncio.sleep(0)
         push(peer, "a")
         assert await waiting == [5, 5, 5]
@@ -384,6 +385,10 @@ async def test_fetching_takes_the_next_ones_along(
         assert await waiting is None
         with pytest.raises(errors.JobFailed, match="RUNNER_TIMEOUT: no word from the runner"):
             await jobs[2].result()
+        for job_id in ("b", "c"):
+            handled = await peer.expect(Handled)
+            assert handled.jobs == (job_id,)
+            peer.ok(handled, Done())
 
 
 async def test_too_many_are_left_with_the_broker(

@@ -1,6 +1,8 @@
 """Events: who reads slowly gets them merged, and a new connection makes no gap."""
 
 import asyncio
+from collections.abc import AsyncGenerator
+from typing import TypeVar
 
 import pytest
 
@@ -21,6 +23,9 @@ from packhorse_protocol.messages import (
 from tests.client.scripted import Peer, ScriptedBroker, connected
 
 NOT_FOUND = Problem(code="not_found", message="there is no such job")
+
+
+Item = TypeVar("Item")
 
 
 def entry(offset: int) -> LogEntry:
@@ -64,8 +69,8 @@ async def test_watching_ends_when_all_jobs_did(scripted: ScriptedBroker) -> None
         }
 
 
-async def gather(events: object) -> list[Event]:
-    return [event async for event in events]  # type: ignore[attr-defined]
+async def gather(items: AsyncGenerator[Item, None]) -> list[Item]:
+    return [item async for item in items]
 
 
 async def test_a_job_that_is_not_there(scripted: ScriptedBroker) -> None:
@@ -83,7 +88,7 @@ def test_merged_events_keep_the_newest() -> None:
     )
     second = Event(job="a", version=2, progress=Progress(percent=2), log=(entry(1),))
     third = Event(job="a", version=3, removed=True)
-    assert watching.merged(watching.merged(first, second), third) == Event(
+    everything = Event(
         job="a",
         version=3,
         state="STARTED",
@@ -91,6 +96,8 @@ def test_merged_events_keep_the_newest() -> None:
         log=(entry(0), entry(1)),
         removed=True,
     )
+    assert watching.merged(watching.merged(first, second), third) == everything
+    assert watching.merged(third, watching.merged(second, first)) == everything
 
 
 def test_merged_logs_are_bounded() -> None:
@@ -214,7 +221,7 @@ async def test_a_log_is_followed_without_gap_and_without_repetition(
         await page(again, 6, 6, 7, end=8)
         push(again, Event(job="a", version=9, state="COMPLETE"))
         await page(again, 8, 8, end=9)
-        assert [line.offset for line in await following] == list(range(9))  # type: ignore[attr-defined]
+        assert [line.offset for line in await following] == list(range(9))
         again.ok(await again.expect(Unwatch), Done())
 
 
@@ -225,7 +232,7 @@ async def test_a_log_that_goes_with_its_job(scripted: ScriptedBroker) -> None:
         push(peer, Event(job="a", version=2, state="COMPLETE", log=(entry(0),), removed=True))
         request = await peer.expect(ReadLog)
         peer.ok(request, NOT_FOUND)
-        assert [line.offset for line in await following] == [0]  # type: ignore[attr-defined]
+        assert [line.offset for line in await following] == [0]
 
 
 async def test_a_log_is_read_page_by_page(scripted: ScriptedBroker) -> None:
@@ -233,4 +240,4 @@ async def test_a_log_is_read_page_by_page(scripted: ScriptedBroker) -> None:
         reading = asyncio.create_task(gather(client.job("a").logs(offset=3)))
         await page(peer, 3, 5, 6, end=8)  # the broker has dropped what was before 5
         await page(peer, 7, 7, end=8)
-        assert [line.offset for line in await reading] == [5, 6, 7]  # type: ignore[attr-defined]
+        assert [line.offset for line in await reading] == [5, 6, 7]

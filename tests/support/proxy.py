@@ -63,6 +63,7 @@ class FaultProxy:
         self._resumed = asyncio.Event()
         self._arrived: asyncio.Queue[None] = asyncio.Queue()
         self._cut_at: list[bytes] = []
+        self._pause_at: list[bytes] = []
         self._held: deque[_Passage] = deque()
         self._passages: dict[_Passage, asyncio.Task[None]] = {}
         self._folder = tempfile.TemporaryDirectory(prefix="ph-proxy-")
@@ -102,7 +103,7 @@ class FaultProxy:
         return await self._met.get()
 
     def resume(self) -> None:
-        """Lets every EXEC go on that PAUSE keeps back."""
+        """Lets everything go on that PAUSE keeps back."""
         self._resumed.set()
 
     async def deliver(self) -> bytes | None:
@@ -126,6 +127,10 @@ class FaultProxy:
     def cut_at(self, *names: bytes) -> None:
         """Each of these commands, the next time, is not forwarded: its connection is cut."""
         self._cut_at += names
+
+    def pause_at(self, *names: bytes) -> None:
+        """Each of these commands, the next time, waits for `resume`; `met` tells of PAUSE."""
+        self._pause_at += names
 
     # -- its inside
 
@@ -160,19 +165,27 @@ class FaultProxy:
         if fault in (Fault.HOLD, Fault.SILENCE):
             self._held.append(passage)
         if fault is Fault.PAUSE:
-            self._resumed.clear()
-            self.happened(fault)
-            await self._resumed.wait()
+            await self._pause()
         return fault
+
+    async def at_command(self, name: bytes) -> bool:
+        """Whether the connection is to be cut here; a pause is over when it returns."""
+        self.commands[name] += 1
+        if name in self._pause_at:
+            self._pause_at.remove(name)
+            await self._pause()
+        if name in self._cut_at:
+            self._cut_at.remove(name)
+            return True
+        return False
+
+    async def _pause(self) -> None:
+        self._resumed.clear()
+        self.happened(Fault.PAUSE)
+        await self._resumed.wait()
 
     def happened(self, fault: Fault) -> None:
         self._met.put_nowait(fault)
-
-    def cuts(self, name: bytes) -> bool:
-        if name not in self._cut_at:
-            return False
-        self._cut_at.remove(name)
-        return True
 
 
 Stream: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -225,8 +238,7 @@ class _Passage:
             for raw in values.feed(data):
                 command = _parsed(raw)
                 name = command[0].upper()
-                self._proxy.commands[name] += 1
-                if self._proxy.cuts(name):
+                if await self._proxy.at_command(name):
                     self.close()
                     return
                 if name == b"EXEC":

@@ -104,6 +104,10 @@ class Wire:
         """Past all checks."""
         self._writer.write(data)
 
+    def expect(self, request: Request) -> None:
+        """What was sent as bytes is to be answered as if it had been this request."""
+        self.connection.send(request)
+
     async def drain(self) -> None:
         """Waits while more is on its way than the broker reads."""
         await self._writer.drain()

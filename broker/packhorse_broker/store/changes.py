@@ -23,6 +23,8 @@ class Change(Struct):
     job: Job
     removed: bool
     log: list[LogEntry]
+    renewed: bool = False
+    """Whether `before` was removed and `job` is another one under its id."""
 
     @property
     def revoked(self) -> bool:
@@ -32,13 +34,13 @@ class Change(Struct):
     @property
     def finished(self) -> bool:
         """Whether this change ended the job."""
-        before = self.before
+        before = None if self.renewed else self.before
         return self.job.state.finished and (before is None or not before.state.finished)
 
     @property
     def queued(self) -> bool:
         """Whether the job became claimable."""
-        job, before = self.job, self.before
+        job, before = self.job, None if self.renewed else self.before
         return (
             not self.removed
             and job.state is State.QUEUED
@@ -72,9 +74,11 @@ class Writes:
         for key, member, _ in removed_entries(had, has):
             self._remove.setdefault(key, []).append(member)
         if change.removed:
-            self._delete_all(job, before)
-        else:
-            self._write(job, before, change.log)
+            self._delete.append(keys.record(job.id))
+        if before is not None and (change.removed or change.renewed):
+            self._delete_parts(before)
+        if not change.removed:
+            self._write(job, None if change.renewed else before, change.log)
 
     def _write(self, job: Job, before: Job | None, log: list[LogEntry]) -> None:
         keys = self._keys
@@ -95,24 +99,22 @@ class Writes:
             if job.log_first > first:
                 self._logs.append(("LTRIM", keys.log(job.id), job.log_first - first, -1))
 
-    def _delete_all(self, job: Job, before: Job | None) -> None:
+    def _delete_parts(self, before: Job) -> None:
+        """What the store keeps of a job beside its record."""
         keys = self._keys
-        self._delete.append(keys.record(job.id))
-        if before is None:
-            return
         if before.body is None:
-            self._delete.append(keys.body(job.id))
+            self._delete.append(keys.body(before.id))
         if before.outcome_apart:
-            self._delete.append(keys.outcome(job.id))
+            self._delete.append(keys.outcome(before.id))
         if before.log_end:
-            self._delete.append(keys.log(job.id))
+            self._delete.append(keys.log(before.id))
 
     def commands(self) -> list[Argument]:
         found: list[Argument] = []
-        if self._set:
-            found.append(("MSET", *self._set))
         if self._delete:
             found.append(("DEL", *self._delete))
+        if self._set:
+            found.append(("MSET", *self._set))
         found.extend(("ZREM", key, *members) for key, members in self._remove.items())
         found.extend(("ZADD", key, *members) for key, members in self._add.items())
         found.extend(self._logs)

@@ -38,6 +38,12 @@ MAX_WAITING: Final = 100_000
 MAX_DRAWN_BYTES: Final = 8 * 1024 * 1024
 """Payloads kept apart that one batch of claims reads."""
 
+MAX_UNDRAWABLE: Final = 1_000
+"""Entries at the head of a queue that are looked past because they can't be claimed."""
+
+MAX_TOLD: Final = 1_000
+"""Corrupt records that are named in the log, once each."""
+
 CONFLICTS_BEFORE_SPLIT: Final = 2
 """A batch that was disturbed this often is split."""
 
@@ -46,6 +52,8 @@ MAX_CONFLICTS: Final = 200
 
 CONFLICT_PAUSE_MS: Final = 5
 """Longest pause after a conflict, drawn at random so that brokers get out of step."""
+
+_CLOSED: Final = StoreUnavailable("the broker closed before it was done")
 
 RETRY_PAUSE_S: Final = (0.01, 0.1)
 """Bounds of the random pause before a store that was away is tried again."""
@@ -71,6 +79,17 @@ class _Round:
         self.changes: dict[str, Change] = {}
         self.results: list[list[Result]] = []
         self.drawn: list[tuple[list[Applied], bool]] = []
+
+
+class _Window:
+    """The head of a queue, as far as a batch wants it."""
+
+    def __init__(self, candidates: deque[str], full: bool) -> None:
+        self.candidates = candidates
+        self.full = full
+        """Whether the queue may hold more."""
+        self.undrawable = 0
+        """Candidates that were passed over though nobody in this batch took them."""
 
 
 class Committer:
@@ -100,6 +119,9 @@ class Committer:
         self._closing = False
         self._task: asyncio.Task[None] | None = None
         self._known_types: set[str] = set()
+        self._undrawable: dict[str, int] = {}
+        """By type: how many entries at the head of the queue to look past."""
+        self._told_corrupt: set[str] = set()
         self.commits = 0
         self.conflicts = 0
         self.commands = 0
@@ -125,6 +147,8 @@ class Committer:
             await asyncio.wait({self._task}, timeout=2 * self._wait_ms / 1000)
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+            _fail(list(self._waiting), _CLOSED)
+            self._waiting.clear()
         await self._lane.close()
 
     async def _run(self) -> None:
@@ -136,13 +160,7 @@ class Committer:
                     return
                 self._arrived.clear()
                 continue
-            try:
-                await self._commit(batch)
-            except StoreError as error:
-                _fail(batch, error)
-            except Exception as error:  # noqa: BLE001 - one failure costs one request
-                _log.exception("committer.failed", commands=sum(work.size for work in batch))
-                _fail(batch, error)
+            await self._commit(batch)
 
     def _next_batch(self) -> list[Work]:
         batch: list[Work] = []
@@ -155,7 +173,32 @@ class Committer:
         return batch
 
     async def _commit(self, batch: list[Work]) -> None:
-        """Settles every member of the batch or raises StoreError, with none of it written."""
+        """Settles every member of the batch, each once, with a result or a failure."""
+        try:
+            divide = await self._try(batch)
+        except StoreError as error:
+            _fail(batch, error)
+            return
+        except asyncio.CancelledError:
+            _fail(batch, StoreUnavailable("the broker closes; whether it was done is not known"))
+            raise
+        except Exception as error:  # noqa: BLE001 - one failure costs one batch
+            _log.exception("committer.failed", commands=sum(work.size for work in batch))
+            _fail(batch, error)
+            return
+        parts = deque(halves(batch) if divide else [])
+        try:
+            while parts:
+                await self._commit(parts.popleft())
+        finally:
+            for part in parts:
+                _fail(part, _CLOSED)
+
+    async def _try(self, batch: list[Work]) -> bool:
+        """Commits the batch and settles it, or says that it has to be divided.
+
+        Raises StoreError with none of it written.
+        """
         deadline = min(work.since_s for work in batch) + self._wait_ms / 1000
         conflicts = 0
         while True:
@@ -168,23 +211,18 @@ class Committer:
                 continue
             if round_ is not None:
                 self._settle(batch, round_)
-                return
+                return False
             conflicts += 1
             self.conflicts += 1
             if conflicts >= CONFLICTS_BEFORE_SPLIT and sum(work.size for work in batch) > 1:
-                break
+                return True
             if conflicts >= MAX_CONFLICTS:
                 raise StoreUnavailable("the job keeps being changed by others")
             await asyncio.sleep(random.uniform(0, CONFLICT_PAUSE_MS) / 1000)
-        for part in halves(batch):
-            try:
-                await self._commit(part)
-            except StoreError as error:
-                _fail(part, error)
 
     async def _attempt(self, batch: list[Work]) -> _Round | None:
         """Watch, read, decide, write, EXEC; None after a conflict."""
-        candidates = await self._candidates([work for work in batch if isinstance(work, Draw)])
+        windows = await self._candidates([work for work in batch if isinstance(work, Draw)])
         ids = dict.fromkeys(
             [
                 *(
@@ -193,11 +231,11 @@ class Committer:
                     if isinstance(work, Submission)
                     for job_id, _ in work.items
                 ),
-                *(job_id for found in candidates.values() for job_id in found),
+                *(job_id for window in windows.values() for job_id in window.candidates),
             ]
         )
         round_ = await self._read(list(ids))
-        self._decide(batch, candidates, round_)
+        self._decide(batch, windows, round_)
         changes = list(round_.changes.values())
         if not changes:
             if ids:
@@ -210,7 +248,8 @@ class Committer:
         claims = _claims(batch, round_)
         bodies = [claimed.job.id for _, _, claimed in claims if claimed.job.body is None]
         if bodies:
-            commands.append(("MGET", *map(self._keys.body, bodies)))
+            # First: a job that is claimed and removed in one batch is still given whole.
+            commands.insert(0, ("MGET", *map(self._keys.body, bodies)))
         message = self._publish(changes)
         if message is not None:
             commands.append(("SPUBLISH", self._keys.events, message))
@@ -219,13 +258,12 @@ class Committer:
             return None
         self._known_types |= writes.new_types
         if bodies:
-            at = next(i for i, command in enumerate(commands) if command[0] == "MGET")
-            found = replies[at] if replies else await self._read_bodies(bodies)
+            found = replies[0] if replies else await self._read_bodies(bodies)
             _put_bodies(claims, dict(zip(bodies, found, strict=True)))
         self.commits += 1
         return round_
 
-    async def _candidates(self, draws: list[Draw]) -> dict[str, deque[str]]:
+    async def _candidates(self, draws: list[Draw]) -> dict[str, _Window]:
         """Heads of the queues that are drawn from. They are watched as records, never as a queue:
         then a new job in a queue disturbs no claim."""
         wanted: dict[str, int] = {}
@@ -233,6 +271,8 @@ class Committer:
             wanted[draw.type] = wanted.get(draw.type, 0) + draw.size
         if not wanted:
             return {}
+        for job_type in wanted:
+            wanted[job_type] += self._undrawable.get(job_type, 0)
         replies = await self._lane.ask(
             *(
                 pack(("ZRANGE", self._keys.queue(job_type), 0, count - 1))
@@ -240,8 +280,8 @@ class Committer:
             )
         )
         return {
-            job_type: deque(map(job_of_member, members))
-            for job_type, members in zip(wanted, replies, strict=True)
+            job_type: _Window(deque(map(job_of_member, members)), len(members) == count)
+            for (job_type, count), members in zip(wanted.items(), replies, strict=True)
         }
 
     async def _read(self, ids: list[str]) -> _Round:
@@ -253,13 +293,18 @@ class Committer:
             try:
                 round_.records[job_id] = decode_job(value) if value is not None else None
             except CorruptRecord as error:
-                _log.error("store.corrupt_record", job=job_id, error=str(error))
+                self._tell_corrupt(job_id, error)
                 round_.broken[job_id] = error
         return round_
 
+    def _tell_corrupt(self, job_id: str, error: CorruptRecord) -> None:
+        if job_id not in self._told_corrupt and len(self._told_corrupt) < MAX_TOLD:
+            self._told_corrupt.add(job_id)
+            _log.error("store.corrupt_record", job=job_id, error=str(error))
+
     # -- decide, in the order of arrival
 
-    def _decide(self, batch: list[Work], candidates: dict[str, deque[str]], round_: _Round) -> None:
+    def _decide(self, batch: list[Work], windows: dict[str, _Window], round_: _Round) -> None:
         now_ms = self._clock.now_ms()
         for work in batch:
             if isinstance(work, Submission):
@@ -267,7 +312,9 @@ class Committer:
                     [self._apply(round_, job_id, command, now_ms) for job_id, command in work.items]
                 )
             else:
-                round_.drawn.append(self._draw(round_, work, candidates[work.type], now_ms))
+                round_.drawn.append(self._draw(round_, work, windows[work.type], now_ms))
+        for job_type, window in windows.items():
+            self._undrawable[job_type] = min(window.undrawable, MAX_UNDRAWABLE)
 
     def _apply(self, round_: _Round, job_id: str, command: Command, now_ms: int) -> Result:
         if job_id in round_.broken:
@@ -292,31 +339,42 @@ class Committer:
         if change is None:
             changes[job.id] = Change(decision.before, job, decision.removed, list(decision.entries))
             return
+        if decision.before is None:
+            change.renewed = True
+            change.log.clear()
         change.job = job
         change.removed = decision.removed
         change.log.extend(decision.entries)
 
     def _draw(
-        self, round_: _Round, draw: Draw, candidates: deque[str], now_ms: int
+        self, round_: _Round, draw: Draw, window: _Window, now_ms: int
     ) -> tuple[list[Applied], bool]:
         """Pairs the draw's claims with candidates that are still QUEUED."""
-        full = len(candidates)
         drawn: list[Applied] = []
         drawn_bytes = 0
         for claim in draw.claims:
-            while candidates:
-                job_id = candidates.popleft()
-                job = round_.records.get(job_id)
-                if job is None or job.state is not State.QUEUED or job.type != draw.type:
-                    continue
+            if drawn_bytes >= MAX_DRAWN_BYTES:
+                break
+            applied = self._draw_one(round_, draw.type, claim, window, now_ms)
+            if applied is None:
+                break
+            drawn.append(applied)
+            drawn_bytes += applied.job.body_bytes
+        return drawn, window.full or bool(window.candidates)
+
+    def _draw_one(
+        self, round_: _Round, job_type: str, claim: Claim, window: _Window, now_ms: int
+    ) -> Applied | None:
+        while window.candidates:
+            job_id = window.candidates.popleft()
+            job = round_.records.get(job_id)
+            if job is not None and job.state is State.QUEUED and job.type == job_type:
                 applied = self._apply(round_, job_id, claim, now_ms)
                 if isinstance(applied, Applied):
-                    drawn.append(applied)
-                    drawn_bytes += job.body_bytes
-                break
-            if not candidates or drawn_bytes >= MAX_DRAWN_BYTES:
-                break
-        return drawn, full >= draw.size
+                    return applied
+            if job_id not in round_.changes:
+                window.undrawable += 1
+        return None
 
     async def _read_bodies(self, ids: list[str]) -> list[bytes | None]:
         """Bodies of jobs whose claim was applied but whose answer was lost. The claims stand, so

@@ -44,19 +44,18 @@ async def open_schema(lane: Lane, keys: ClientKeys, now_ms: int) -> StoreIdentit
 
 def _read(data: bytes) -> StoreIdentity:
     try:
-        fields = msgpack.unpackb(data, raw=False)
-        schema = fields[0]
+        schema, *rest = msgpack.unpackb(data, raw=False)
         if not isinstance(schema, int):
             raise TypeError("the version is no number")
-    except (ValueError, TypeError, IndexError, msgpack.UnpackException) as error:
+        if schema > SCHEMA_VERSION:
+            raise SchemaRefused(
+                f"the store has schema version {schema}, this broker knows up to "
+                f"{SCHEMA_VERSION}: run a newer packhorse, or use another store"
+            )
+        identity, partitions, created_at = rest
+    except (ValueError, TypeError, msgpack.UnpackException) as error:
         raise SchemaRefused(
             f"the store holds a schema record that is none of Packhorse's: {error!r}; "
             "choose another --prefix or another database"
         ) from error
-    if schema > SCHEMA_VERSION:
-        raise SchemaRefused(
-            f"the store has schema version {schema}, this broker knows up to {SCHEMA_VERSION}: "
-            "run a newer packhorse, or use another store"
-        )
-    _, identity, partitions, created_at = fields
     return StoreIdentity(id=identity, schema=schema, partitions=partitions, created_at=created_at)

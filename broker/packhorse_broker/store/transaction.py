@@ -56,6 +56,10 @@ class Lane:
         except (RedisError, OSError, TimeoutError) as error:
             await self._drop()
             raise StoreUnavailable(describe(error)) from error
+        except BaseException:
+            # Cancelled between sending and reading: the answers would be taken for the next ones.
+            await self._drop()
+            raise
 
     async def watch(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Watches string keys and reads them: one value, or None, for each."""
@@ -87,7 +91,7 @@ class Lane:
             applied = await self._settle(link, self._number)
             _log.warning("store.outcome_settled", applied=applied, cause=str(lost))
             return [] if applied else None
-        except StoreUnavailable:
+        except BaseException:
             await self._drop()
             raise
         if replies is None:

@@ -254,11 +254,14 @@ class Client:
         raised. Without, call `await outcome.handled()` yourself, in any order. What was not
         handled comes again when the client resumes. Ends only by an exception or a `break`.
         """
+        self._session.check_open()
+        while not auto:
+            # Not kept here: an outcome that the program drops unhandled is to come again.
+            yield await self._session.outcomes.next()
         while True:
             outcome = await self._session.outcomes.next()
             yield outcome
-            if auto:
-                quietly(outcome.acknowledge())
+            quietly(outcome.acknowledge())
 
     async def watch(self, *job_ids: str) -> AsyncGenerator[Event, None]:
         """What happens to these jobs: first how each stands, then every change.

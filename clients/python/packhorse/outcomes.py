@@ -151,10 +151,10 @@ class OutcomeBook:
                 again = self._requests.handle.submit(ticket.job)
                 again.add_done_callback(partial(_judge, ticket))
 
-    async def settled(self) -> None:
-        """Returns when each `handled` so far is answered."""
+    async def settled(self, within_s: float) -> None:
+        """Returns when each `handled` so far is answered, or after that many seconds."""
         if self._acknowledging:
-            await asyncio.wait(list(self._acknowledging.values()))
+            await asyncio.wait(list(self._acknowledging.values()), timeout=within_s)
 
     def end(self, error: Callable[[], Exception]) -> None:
         """The session is over: who waits is told."""

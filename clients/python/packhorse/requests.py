@@ -7,11 +7,12 @@ what a runner reports repeatable, and the rest only reads or says how things sho
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 from typing import Any, Final, TypeVar
 
 from packhorse import backoff, kinds
-from packhorse.errors import REFUSALS, ConnectionLost, InvalidValue, Refused, TooLarge
+from packhorse.errors import REFUSALS, ClientClosed, ConnectionLost, InvalidValue, Refused, TooLarge
 from packhorse.lanes import Entry, Kind, Lane
 from packhorse.transport import Wire
 from packhorse_protocol.errors import Code, MalformedMessage
@@ -80,7 +81,9 @@ class Requests:
         self._emptied = asyncio.Event()
         self._has_room = asyncio.Event()
         self._unreachable: Callable[[], Exception] | None = None
-        self._end: Callable[[], Exception] | None = None
+        self._end: Callable[[], Exception] | None = partial(
+            ClientClosed, "the client has not been opened: use it inside `async with`"
+        )
 
     def _lane(self, kind: Kind[Item, Result]) -> Lane[Item, Result]:
         return Lane(kind, self._changed)
@@ -112,7 +115,7 @@ class Requests:
     def connected(self, outlet: Wire, limits: Limits) -> None:
         """From now on requests leave."""
         self._outlet, self._limits = outlet, limits
-        self._unreachable = None
+        self._unreachable = self._end = None
         self.pump_soon()
 
     def pause(self) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from packhorse.dialing import Endpoint
 from packhorse.errors import ClientClosed
@@ -20,6 +21,9 @@ from packhorse_protocol.messages import (
     Revoke,
     Welcome,
 )
+
+SETTLE_S: Final = 5.0
+"""Seconds that a client which leaves waits until the broker knows what it has handled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,12 +64,16 @@ class Session:
     def welcome(self) -> Welcome:
         """What the broker said last: this client's id and secret, limits, intervals."""
         if self._link.welcome is None:
-            raise ClientClosed("the client has not been opened")
+            raise ClientClosed("the client has not been opened: use it inside `async with`")
         return self._link.welcome
 
     @property
     def limits(self) -> Limits:
         return self.welcome.limits
+
+    def check_open(self) -> None:
+        """Raises `ClientClosed` if it has not been opened."""
+        _ = self.welcome
 
     @property
     def connected(self) -> bool:
@@ -82,7 +90,7 @@ class Session:
     async def close(self, *, bye: bool) -> None:
         """Waits for what was handled to be known, then leaves. Never raises."""
         if self.connected:
-            await self.outcomes.settled()
+            await self.outcomes.settled(SETTLE_S)
         await self._link.close(bye=bye)
 
     def _started(self, lost: bool) -> None:

@@ -1,0 +1,104 @@
+"""Removing jobs by hand, whatever their state."""
+
+import pytest
+
+from packhorse_broker.broker import Broker
+from packhorse_protocol import Code
+from packhorse_protocol.messages import (
+    ClaimJobs,
+    Done,
+    Get,
+    Handle,
+    Outcomes,
+    Remove,
+    Revoke,
+    Watch,
+)
+from tests.broker.test_looking import in_state
+from tests.support.brokers import Brokers, at_rest
+from tests.support.requests import complete, count, create, names, take
+
+
+@pytest.mark.parametrize("state", ["QUEUED", "STARTED", "COMPLETE", "FAILED"])
+@pytest.mark.parametrize("size", [1, 2_000])
+async def test_a_job_is_removed_in_any_state(
+    brokers: Brokers, broker: Broker, state: str, size: int
+) -> None:
+    wire = await brokers.connect(broker)
+    await create(wire, "a", handle=True, persistent=True, payload=bytes(size))
+    await in_state(wire, "a", state)
+    done, twice, missing = await wire.ask(Remove, jobs=("a", "a", "missing"))
+    assert done == Done()
+    assert twice.code == missing.code == Code.NOT_FOUND
+    for jobs_state in ("QUEUED", "STARTED", "COMPLETE", "FAILED"):
+        assert await count(wire, jobs_state) == 0  # type: ignore[arg-type]
+    # The id is free.
+    await create(wire, "a", payload=b"another")
+
+
+async def test_its_runner_is_told(brokers: Brokers, broker: Broker) -> None:
+    runner, admin = await brokers.connect(broker), await brokers.connect(broker)
+    await create(admin, "a", "b")
+    first, second = await runner.ask(ClaimJobs, jobs=("a", "b"))
+    await admin.ask(Remove, jobs=("a",))
+    revoke = await runner.push(Revoke)
+    [revoked] = revoke.claims
+    assert (revoked.job, revoked.token, revoked.reason) == ("a", first.token, "removed")
+    [late] = await complete(runner, first)
+    assert late.code == Code.NOT_FOUND
+    await complete(runner, second)
+
+
+async def test_a_runner_that_is_away_finds_out_when_it_reports(
+    brokers: Brokers, broker: Broker
+) -> None:
+    runner, admin = await brokers.connect(broker, "r"), await brokers.connect(broker)
+    await create(admin, "a", "b")
+    claims = await runner.ask(ClaimJobs, jobs=("a", "b"))
+    await runner.abort()
+    await admin.ask(Remove, jobs=("a",))
+    again = await brokers.connect(broker, "r", secret=runner.welcome.secret)
+    assert names(await again.claims(1)) == ["b"]
+    late, fine = await complete(again, *claims)
+    assert late.code == Code.NOT_FOUND
+    assert not hasattr(fine, "code")
+
+
+async def test_watchers_are_told_and_handlers_get_no_outcome(
+    brokers: Brokers, broker: Broker
+) -> None:
+    wire, admin = await brokers.connect(broker), await brokers.connect(broker)
+    await create(wire, "a", handle=True)
+    await wire.ask(Watch, jobs=("a",))
+    await admin.ask(Remove, jobs=("a",))
+    [*_, last] = await wire.events("a", lambda event: event.removed)
+    assert last.version == 2
+    await at_rest(broker)
+    [found] = await wire.ask(Get, jobs=("a",))
+    assert found.code == Code.NOT_FOUND
+    assert not wire.kept(Outcomes)
+
+
+async def test_a_removed_claim_makes_room(brokers: Brokers, broker: Broker) -> None:
+    runner, admin = await brokers.connect(broker), await brokers.connect(broker)
+    await create(admin, "a", "b")
+    await take(runner, 1)
+    assert names(await runner.claims(1)) == ["a"]
+    await admin.ask(Remove, jobs=("a",))
+    assert names(await runner.claims(1)) == ["b"]
+
+
+async def test_an_outcome_on_its_way_to_its_handler_is_no_harm(
+    brokers: Brokers, broker: Broker
+) -> None:
+    """Removed between the push and the answer: the same id can be used again at once."""
+    wire = await brokers.connect(broker)
+    for _ in range(2):
+        await create(wire, "a", handle=True)
+        [claim] = await wire.ask(ClaimJobs, jobs=("a",))
+        await complete(wire, claim)
+        [outcome] = await wire.outcomes(1)
+        assert outcome.job == "a"
+        await wire.ask(Remove, jobs=("a",))
+        [refused] = await wire.ask(Handle, jobs=("a",))
+        assert refused.code == Code.NOT_FOUND

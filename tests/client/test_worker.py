@@ -1,0 +1,518 @@
+"""Workers against a real broker."""
+
+import asyncio
+import threading
+from functools import partial
+
+import pytest
+
+from packhorse import Context, Fail, NewJob, ThreadContext, Worker, errors
+from packhorse_broker.local import LocalBroker
+from tests.client.conftest import MakeWorker
+
+
+async def test_coroutines_and_plain_functions_run(
+    broker: LocalBroker, make_worker: MakeWorker
+) -> None:
+    worker = make_worker()
+    main = threading.get_ident()
+
+    @worker.job("coroutine")
+    async def coroutine(ctx: Context, name: str) -> dict[str, object]:
+        return {"hello": name, "here": threading.get_ident() == main, "attempt": ctx.attempt}
+
+    @worker.job("function")
+    def function(ctx: ThreadContext, name: str) -> dict[str, object]:
+        return {"hello": name, "here": threading.get_ident() == main, "attempt": ctx.attempt}
+
+    async with worker, broker.connect() as client:
+        assert await client.run("coroutine", {"name": "a"}) == {
+            "hello": "a",
+            "here": True,
+            "attempt": 1,
+        }
+        assert await client.run("function", {"name": "b"}) == {
+            "hello": "b",
+            "here": False,
+            "attempt": 1,
+        }
+
+
+async def test_a_decorated_function_is_still_itself(make_worker: MakeWorker) -> None:
+    worker = make_worker()
+
+    @worker.job("t")
+    def double(n: int) -> int:
+        return 2 * n
+
+    assert double(3) == 6
+
+
+async def test_a_function_knows_what_it_runs(broker: LocalBroker, make_worker: MakeWorker) -> None:
+    worker = make_worker()
+    seen: list[Context] = []
+
+    @worker.job("t")
+    async def work(ctx: Context) -> None:
+        seen.append(ctx)
+
+    async with worker, broker.connect() as client:
+        await client.run("t", job_id="a", key="k", headers={"h": "v"}, attempts=4, payload=b"")
+    [ctx] = seen
+    assert (ctx.job, ctx.type, ctx.key, ctx.headers) == ("a", "t", "k", {"h": "v"})
+    assert (ctx.attempt, ctx.attempts, ctx.fence, ctx.payload) == (1, 4, 1, b"")
+    assert int.from_bytes(ctx.token[:8], "big") == ctx.fence
+    assert ctx.client is not None
+
+
+async def test_an_exception_fails_the_attempt(broker: LocalBroker, make_worker: MakeWorker) -> None:
+    worker = make_worker()
+    attempts: list[int] = []
+
+    @worker.job("t")
+    def work(ctx: ThreadContext) -> str:
+        attempts.append(ctx.attempt)
+        if ctx.attempt < 3:
+            raise ValueError("not yet")
+        return "at last"
+
+    async with worker, broker.connect() as client:
+        assert await client.run("t", attempts=3) == "at last"
+        assert attempts == [1, 2, 3]
+        with pytest.raises(errors.JobFailed) as raised:
+            await client.run("t", attempts=2)
+    outcome = raised.value.outcome
+    assert (outcome.reason, outcome.attempt) == ("FAILED", 2)
+    assert outcome.error is not None
+    assert (outcome.error.type, outcome.error.message) == ("ValueError", "not yet")
+    assert 'raise ValueError("not yet")' in outcome.error.traceback
+
+
+@pytest.mark.parametrize("kind", ["coroutine", "function"])
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (Fail("closed for good", retry=False), "closed for good"),
+        (SystemExit("leave"), "leave"),
+        (asyncio.CancelledError("by itself"), "by itself"),
+        (StopIteration(), "StopIteration"),
+    ],
+)
+async def test_whatever_a_function_raises_fails_its_job_only(
+    broker: LocalBroker, make_worker: MakeWorker, kind: str, error: BaseException, said: str
+) -> None:
+    worker = make_worker()
+
+    @worker.job("coroutine")
+    async def coroutine() -> None:
+        raise error
+
+    @worker.job("function")
+    def function() -> None:
+        raise error
+
+    @worker.job("fine")
+    async def fine() -> str:
+        return "fine"
+
+    async with worker, broker.connect() as client:
+        with pytest.raises(errors.JobFailed, match=said) as raised:
+            await client.run(kind)
+        assert raised.value.outcome.attempt == 1
+        assert await client.run("fine") == "fine"
+
+
+async def test_failing_for_good_tries_no_more(broker: LocalBroker, make_worker: MakeWorker) -> None:
+    worker = make_worker()
+
+    @worker.job("t")
+    async def work() -> None:
+        raise Fail("no such customer", retry=False, error_type="NoCustomer")
+
+    async with worker, broker.connect() as client:
+        with pytest.raises(errors.JobFailed, match="NoCustomer: no such customer") as raised:
+            await client.run("t", attempts=5)
+    assert raised.value.outcome.attempt == 1
+
+
+@pytest.mark.parametrize(
+    ("payload", "said"),
+    [
+        (b"\xc1", "PayloadError: payload: can't be unpacked"),
+        (b"\x05", "PayloadError: t: payload does not fit the function: too many positional"),
+    ],
+)
+async def test_a_payload_that_can_not_be_used_is_not_tried_again(
+    broker: LocalBroker, make_worker: MakeWorker, payload: bytes, said: str
+) -> None:
+    worker = make_worker()
+
+    @worker.job("t")
+    async def work() -> None: ...
+
+    async with worker, broker.connect() as client:
+        with pytest.raises(errors.JobFailed, match=said) as raised:
+            await client.run("t", payload=payload, attempts=5)
+    assert raised.value.outcome.attempt == 1
+
+
+@pytest.mark.parametrize(
+    ("result", "said"),
+    [
+        (object(), "PayloadError: result: can't be packed"),
+        (b"x" * 64 * 1024 * 1024, "PayloadError: result: 67108869 bytes; this broker takes"),
+    ],
+)
+async def test_a_result_that_can_not_be_sent_fails_the_job(
+    broker: LocalBroker, make_worker: MakeWorker, result: object, said: str
+) -> None:
+    worker = make_worker()
+
+    @worker.job("t")
+    async def work() -> object:
+        return result
+
+    async with worker, broker.connect() as client:
+        with pytest.raises(errors.JobFailed, match=said):
+            await client.run("t", attempts=5)
+
+
+class Gate:
+    """Counts those who are in, and lets them out together."""
+
+    def __init__(self) -> None:
+        self.inside = 0
+        self.most = 0
+        self._open = asyncio.Event()
+        self._entered = asyncio.Condition()
+
+    async def enter(self) -> None:
+        async with self._entered:
+            self.inside += 1
+            self.most = max(self.most, self.inside)
+            self._entered.notify_all()
+        await self._open.wait()
+        self.inside -= 1
+
+    async def has(self, number: int) -> None:
+        async with self._entered:
+            await self._entered.wait_for(lambda: self.inside >= number)
+
+    def open(self) -> None:
+        self._open.set()
+
+
+async def test_no_more_run_at_once_than_wanted(
+    broker: LocalBroker, make_worker: MakeWorker
+) -> None:
+    worker = make_worker(concurrency=5)
+    many, few = Gate(), Gate()
+
+    @worker.job("many")
+    async def work() -> None:
+        await many.enter()
+
+    @worker.job("few", concurrency=2)
+    async def rare() -> None:
+        await few.enter()
+
+    async with worker, broker.connect() as client:
+        jobs = await client.create_many([NewJob("few")] * 6, handle=True)
+        await few.has(2)
+        jobs += await client.create_many([NewJob("many")] * 6, handle=True)
+        await many.has(3)
+        many.open()
+        few.open()
+        for job in jobs:
+            await job.result()
+    assert few.most == 2
+    assert many.most == 3
+
+
+async def test_threads_run_at_once_too(broker: LocalBroker, make_worker: MakeWorker) -> None:
+    worker = make_worker(concurrency=4)
+    together = threading.Barrier(4)
+
+    @worker.job("t")
+    def work() -> int:
+        return together.wait(timeout=20)
+
+    async with worker, broker.connect() as client:
+        results = await asyncio.gather(*(client.run("t") for _ in range(4)))
+    assert sorted(results) == [0, 1, 2, 3]
+
+
+async def test_jobs_can_create_jobs(broker: LocalBroker, make_worker: MakeWorker) -> None:
+    worker = make_worker()
+
+    @worker.job("outer")
+    async def outer(ctx: Context, n: int) -> int:
+        result: int = await ctx.client.run("inner", n)
+        return result + 1
+
+    @worker.job("inner")
+    async def inner(n: int) -> int:
+        return n * 10
+
+    async with worker:
+        assert await worker.client.run("outer", 4) == 41
+
+
+async def test_exactly_this_job(broker: LocalBroker, make_worker: MakeWorker) -> None:
+    worker = make_worker(concurrency=1)
+    gate = Gate()
+    ran: list[str] = []
+
+    @worker.job("t")
+    async def work(ctx: Context) -> None:
+        ran.append(ctx.job)
+        await gate.enter()
+
+    async with broker.connect() as client:
+        await client.create_many(NewJob("t", job_id=job_id) for job_id in ("a", "b", "c"))
+        async with worker:
+            await gate.has(1)
+            [first] = ran
+            other = next(job_id for job_id in ("a", "b", "c") if job_id != first)
+            await worker.claim(other)
+            await gate.has(2)
+            assert ran == [first, other]
+            await worker.claim(other)  # as after an answer that was lost
+            with pytest.raises(errors.NotFound):
+                await worker.claim("nowhere")
+            gate.open()
+
+
+async def test_a_revoked_coroutine_is_cancelled(
+    broker: LocalBroker, make_worker: MakeWorker
+) -> None:
+    worker = make_worker()
+    gate = Gate()
+    cancelled: list[bool] = []
+
+    @worker.job("t")
+    async def work(ctx: Context) -> None:
+        try:
+            await gate.enter()
+        except asyncio.CancelledError:
+            cancelled.append(ctx.revoked.is_set())
+            raise
+
+    async with worker, broker.connect() as client:
+        job = await client.create("t")
+        await gate.has(1)
+        await job.remove()
+    assert cancelled == [True]
+
+
+async def test_a_revoked_thread_is_told(broker: LocalBroker, make_worker: MakeWorker) -> None:
+    worker = make_worker()
+    running = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[list[type]] = loop.create_future()
+
+    @worker.job("t")
+    def work(ctx: ThreadContext) -> None:
+        loop.call_soon_threadsafe(running.set)
+        assert ctx.revoked.wait(20)
+        raised = []
+        for report in (partial(ctx.progress, 1), partial(ctx.log, "x")):
+            try:
+                report()
+            except errors.PackhorseError as error:
+                raised.append(type(error))
+        loop.call_soon_threadsafe(ended.set_result, raised)
+
+    async with worker, broker.connect() as client:
+        job = await client.create("t")
+        await running.wait()
+        await job.remove()
+        assert await ended == [errors.StaleClaim, errors.StaleClaim]
+
+
+# -- stopping -------------------------------------------------------------------------------------
+
+
+async def test_leaving_waits_for_what_runs(broker: LocalBroker, make_worker: MakeWorker) -> None:
+    worker = make_worker(concurrency=1)
+    gate = Gate()
+
+    @worker.job("t")
+    async def work() -> str:
+        await gate.enter()
+        return "done"
+
+    async with broker.connect() as client:
+        running, waiting = [await client.create("t", handle=True) for _ in range(2)]
+        entered = await worker.__aenter__()
+        await gate.has(1)
+        leaving = asyncio.create_task(entered.__aexit__(None, None, None))
+        await client.info()  # meanwhile the worker has said that it takes no more
+        gate.open()
+        await leaving
+        states = {(await job.get()).state for job in (running, waiting)}
+        assert states == {"COMPLETE", "QUEUED"}
+        assert (await client.info()).clients == 1
+
+
+async def test_what_takes_too_long_is_given_back(
+    broker: LocalBroker, make_worker: MakeWorker
+) -> None:
+    worker = make_worker(shutdown_timeout="10ms")
+    gate = Gate()
+
+    @worker.job("t")
+    async def work() -> None:
+        await gate.enter()
+
+    async with broker.connect() as client:
+        async with worker:
+            job = await client.create("t")
+            await gate.has(1)
+        view = await job.get()
+        assert (view.state, view.released, view.current_attempt) == ("QUEUED", 1, 0)
+
+
+async def test_an_exception_gives_back_at_once(
+    broker: LocalBroker, make_worker: MakeWorker
+) -> None:
+    worker = make_worker()
+    gate = Gate()
+
+    @worker.job("t")
+    async def work() -> None:
+        await gate.enter()
+
+    async with broker.connect() as client:
+        job = await client.create("t")
+
+        async def interrupted() -> None:
+            async with worker:
+                await gate.has(1)
+                raise KeyError
+
+        with pytest.raises(KeyError):
+            await interrupted()
+        view = await job.get()
+        assert (view.state, view.released) == ("QUEUED", 1)
+
+
+async def test_a_thread_does_not_hold_up_the_end(
+    broker: LocalBroker, make_worker: MakeWorker
+) -> None:
+    worker = make_worker(shutdown_timeout="10ms")
+    release, running = threading.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    @worker.job("t")
+    def work() -> None:
+        loop.call_soon_threadsafe(running.set)
+        release.wait(20)
+
+    async with broker.connect() as client:
+        async with worker:
+            job = await client.create("t")
+            await running.wait()
+        assert (await job.get()).released == 1
+    release.set()
+
+
+async def test_stop_ends_run(broker: LocalBroker, make_worker: MakeWorker) -> None:
+    worker = make_worker()
+    gate = Gate()
+
+    @worker.job("t")
+    async def work() -> str:
+        await gate.enter()
+        return "done"
+
+    async with broker.connect() as client:
+        job = await client.create("t", handle=True)
+        running = asyncio.create_task(worker.run(install_signals=False))
+        await gate.has(1)
+        worker.stop()
+        await client.info()  # meanwhile the worker has said that it takes no more
+        gate.open()
+        assert await job.result() == "done"
+        await running
+
+
+async def test_stop_twice_gives_back_at_once(broker: LocalBroker, make_worker: MakeWorker) -> None:
+    worker = make_worker()
+    gate = Gate()
+
+    @worker.job("t")
+    async def work() -> None:
+        await gate.enter()
+
+    async with broker.connect() as client:
+        job = await client.create("t")
+        running = asyncio.create_task(worker.run(install_signals=False))
+        await gate.has(1)
+        worker.stop()
+        worker.stop()
+        await running
+        assert (await job.get()).released == 1
+
+
+async def test_run_ends_when_the_worker_is_taken_over(
+    broker: LocalBroker, make_worker: MakeWorker
+) -> None:
+    worker = make_worker(client_id="me")
+    gate = Gate()
+
+    @worker.job("t")
+    async def work() -> None:
+        await gate.enter()
+
+    running = asyncio.create_task(worker.run(install_signals=False))
+    async with broker.connect() as client:
+        await client.create("t")
+        await gate.has(1)
+    async with broker.connect(client_id="me", secret=worker.client.secret, stay=False):
+        with pytest.raises(errors.Superseded):
+            await running
+
+
+# -- what can't be --------------------------------------------------------------------------------
+
+
+async def test_a_worker_without_functions(make_worker: MakeWorker) -> None:
+    with pytest.raises(errors.InvalidValue, match="no job function"):
+        await make_worker().__aenter__()
+
+
+async def test_two_functions_for_one_type(make_worker: MakeWorker) -> None:
+    worker = make_worker()
+    worker.job("t")(lambda: None)
+    with pytest.raises(errors.InvalidValue, match="a function for that type already"):
+        worker.job("t")(lambda: None)
+
+
+async def test_a_worker_runs_once(make_worker: MakeWorker) -> None:
+    worker = make_worker()
+    worker.job("t")(lambda: None)
+    async with worker:
+        pass
+    with pytest.raises(errors.ClientClosed, match="runs once"):
+        await worker.__aenter__()
+    with pytest.raises(errors.ClientClosed):
+        _ = worker.client
+
+
+async def test_a_worker_that_does_not_run_claims_nothing(make_worker: MakeWorker) -> None:
+    with pytest.raises(errors.ClientClosed):
+        await make_worker().claim("a")
+
+
+@pytest.mark.parametrize("concurrency", [0, 100_001])
+def test_a_concurrency_that_can_not_be(concurrency: int) -> None:
+    with pytest.raises(errors.InvalidValue, match="1 to 100000"):
+        Worker(concurrency=concurrency)
+
+
+async def test_no_broker_in_the_time_given() -> None:
+    worker = Worker("tcp://127.0.0.1:1", wait_for_broker="0s")
+    worker.job("t")(lambda: None)
+    with pytest.raises(errors.BrokerUnavailable, match=r"127\.0\.0\.1:1: connection refused"):
+        await worker.run()

@@ -1,0 +1,350 @@
+"""Clients in the store."""
+
+import asyncio
+from dataclasses import replace
+from typing import Final
+
+import pytest
+
+from packhorse_broker.store.errors import StoreUnavailable
+from packhorse_broker.store.keys import ClientKeys
+from packhorse_broker.store.records import ClientRecord, CorruptRecord
+from packhorse_broker.store.registry import (
+    BROKER_TTL_MS,
+    Liveness,
+    Refused,
+    Registered,
+    Registry,
+)
+from tests.support.inspection import Raw
+from tests.support.opening import Opener
+from tests.support.proxy import Fault, FaultProxy
+
+NOW: Final = 1_000_000
+ANN: Final = ClientRecord(
+    id="ann",
+    secret_hash=b"hash of ann's",
+    timeout_ms=30_000,
+    roles=("runner", "handler"),
+    library="test 1",
+    registered_at=NOW,
+    connection="c-1",
+    broker="b-1",
+)
+BACK: Final = replace(
+    ANN,
+    timeout_ms=5_000,
+    roles=("creator",),
+    library="test 2",
+    registered_at=NOW + 1,
+    connection="c-2",
+    broker="b-2",
+)
+"""Ann again, on another connection, and with other wishes."""
+
+
+@pytest.fixture
+def client_keys(prefix: str) -> ClientKeys:
+    return ClientKeys(prefix)
+
+
+class Registries:
+    """Registries of several brokers."""
+
+    def __init__(self, opener: Opener, keys: ClientKeys) -> None:
+        self._opener = opener
+        self._keys = keys
+
+    def make(self, url: str | None = None) -> Registry:
+        return Registry(self._opener.lane(url), self._keys)
+
+
+@pytest.fixture
+def registries(opener: Opener, client_keys: ClientKeys) -> Registries:
+    return Registries(opener, client_keys)
+
+
+@pytest.fixture
+def registry(registries: Registries) -> Registry:
+    return registries.make()
+
+
+async def all_of(raw: Raw, client_keys: ClientKeys, client_id: str) -> list[object]:
+    """All that the store has of a client."""
+    return [
+        await raw("EXISTS", client_keys.client(client_id)),
+        await raw("ZSCORE", client_keys.alive, client_id),
+        await raw("HGET", client_keys.at, client_id),
+        await raw("ZSCORE", client_keys.leaving, client_id),
+    ]
+
+
+# -- registration
+
+
+async def test_new_client(registry: Registry, raw: Raw, client_keys: ClientKeys) -> None:
+    assert await registry.register(ANN, NOW) == Registered(ANN, resumed=False)
+    assert await registry.get("ann") == ANN
+    assert await registry.get("bob") is None
+    assert await all_of(raw, client_keys, "ann") == [1, b"1030000", b"c-1", None]
+    assert await registry.count() == 1
+
+
+async def test_client_that_comes_back_keeps_when_it_was_registered(
+    registry: Registry, raw: Raw, client_keys: ClientKeys
+) -> None:
+    await registry.register(ANN, NOW)
+    expected = replace(BACK, registered_at=NOW)
+    assert await registry.register(BACK, NOW + 7) == Registered(expected, resumed=True)
+    assert await registry.get("ann") == expected
+    assert await all_of(raw, client_keys, "ann") == [1, b"1005007", b"c-2", None]
+    assert await registry.count() == 1
+
+
+async def test_another_secret_is_refused_and_changes_nothing(
+    registry: Registry, raw: Raw, client_keys: ClientKeys
+) -> None:
+    await registry.register(ANN, NOW)
+    before = await all_of(raw, client_keys, "ann")
+    stranger = replace(BACK, secret_hash=b"another")
+    assert await registry.register(stranger, NOW + 7) == Refused(ANN, "secret")
+    assert await registry.get("ann") == ANN
+    assert await all_of(raw, client_keys, "ann") == before
+
+
+async def test_leaving_client_can_not_come_back_until_it_is_gone(registry: Registry) -> None:
+    await registry.register(ANN, NOW)
+    leaving = await registry.mark_leaving("ann", NOW + 1)
+    assert leaving == replace(ANN, leaving=True)
+    assert await registry.register(BACK, NOW + 2) == Refused(leaving, "leaving")
+    await registry.forget("ann")
+    assert await registry.register(BACK, NOW + 3) == Registered(BACK, resumed=False)
+
+
+async def test_of_two_that_want_one_id_one_gets_it(
+    registries: Registries, proxy: FaultProxy
+) -> None:
+    slow, quick = registries.make(proxy.url), registries.make()
+    proxy.fail(Fault.PAUSE)
+    registering = asyncio.create_task(slow.register(ANN, NOW))
+    await proxy.met()
+    other = replace(BACK, secret_hash=b"another")
+    assert await quick.register(other, NOW) == Registered(other, resumed=False)
+    proxy.resume()
+    assert await registering == Refused(other, "secret")
+
+
+@pytest.mark.parametrize("fault", [Fault.SWALLOW_ANSWER, Fault.CUT_BEFORE, Fault.CUT_IN_ANSWER])
+async def test_registration_whose_answer_was_lost_is_new_once(
+    registries: Registries, proxy: FaultProxy, fault: Fault
+) -> None:
+    registry = registries.make(proxy.url)
+    proxy.fail(fault)
+    assert await registry.register(ANN, NOW) == Registered(ANN, resumed=False)
+    assert await registry.count() == 1
+
+
+async def test_many_at_once(registry: Registry) -> None:
+    clients = [replace(ANN, id=f"client-{number}") for number in range(30)]
+    found = await asyncio.gather(*(registry.register(client, NOW) for client in clients))
+    assert found == [Registered(client, resumed=False) for client in clients]
+    assert await registry.count() == 30
+
+
+async def test_store_that_is_away_is_unavailable(registries: Registries, proxy: FaultProxy) -> None:
+    registry = registries.make(proxy.url)
+    proxy.refusing = True
+    with pytest.raises(StoreUnavailable):
+        await registry.register(ANN, NOW)
+    with pytest.raises(StoreUnavailable):
+        await registry.count()
+    proxy.refusing = False
+    assert await registry.register(ANN, NOW) == Registered(ANN, resumed=False)
+
+
+async def test_caller_that_is_cancelled_costs_the_next_nothing(
+    registries: Registries, proxy: FaultProxy
+) -> None:
+    registry = registries.make(proxy.url)
+    proxy.pause_at(b"ZCARD")
+    cancelled = asyncio.create_task(registry.count())
+    await proxy.met()
+    cancelled.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await cancelled
+    proxy.resume()
+    assert await registry.register(ANN, NOW) == Registered(ANN, resumed=False)
+
+
+async def test_corrupt_record_is_told(
+    registry: Registry, raw: Raw, client_keys: ClientKeys
+) -> None:
+    await raw("SET", client_keys.client("ann"), "no record")
+    with pytest.raises(CorruptRecord):
+        await registry.get("ann")
+    with pytest.raises(CorruptRecord):
+        await registry.register(ANN, NOW)
+    assert await raw("GET", client_keys.client("ann")) == b"no record"
+
+
+# -- the way out
+
+
+async def test_removal_step_by_step(registry: Registry, raw: Raw, client_keys: ClientKeys) -> None:
+    await registry.register(ANN, NOW)
+    leaving = replace(ANN, leaving=True)
+    assert await registry.mark_leaving("ann", NOW + 1) == leaving
+    assert await all_of(raw, client_keys, "ann") == [1, None, None, b"1000001"]
+    assert await registry.leaving(10) == {"ann": NOW + 1}
+    assert await registry.mark_leaving("ann", NOW + 9) == leaving, "begun once"
+    assert await registry.leaving(10) == {"ann": NOW + 1}
+    assert await registry.count() == 0
+    await registry.forget("ann")
+    assert await all_of(raw, client_keys, "ann") == [0, None, None, None]
+    assert await registry.leaving(10) == {}
+    await registry.forget("ann")
+
+
+async def test_client_that_does_not_leave_is_not_forgotten(
+    registry: Registry, raw: Raw, client_keys: ClientKeys
+) -> None:
+    await registry.register(ANN, NOW)
+    before = await all_of(raw, client_keys, "ann")
+    await registry.forget("ann")
+    assert await all_of(raw, client_keys, "ann") == before
+
+
+async def test_nobody_can_leave(registry: Registry, raw: Raw, client_keys: ClientKeys) -> None:
+    """An entry without a record is cleared away."""
+    assert await registry.mark_leaving("ann", NOW) is None
+    await raw("ZADD", client_keys.alive, 1, "ann")
+    assert await registry.mark_leaving("ann", NOW) is None
+    assert await registry.count() == 0
+    await raw("ZADD", client_keys.leaving, 1, "ann")
+    await registry.forget("ann")
+    assert await registry.leaving(10) == {}
+
+
+async def test_only_a_silent_client_is_given_up(registry: Registry) -> None:
+    await registry.register(ANN, NOW)
+    until = NOW + 30_000
+    assert await registry.mark_leaving("ann", until, if_silent_at=until - 1) is None
+    assert await registry.get("ann") == ANN
+    found = await registry.mark_leaving("ann", until, if_silent_at=until)
+    assert found == replace(ANN, leaving=True)
+
+
+async def test_client_without_a_time_is_not_taken_for_silent(
+    registry: Registry, raw: Raw, client_keys: ClientKeys
+) -> None:
+    await registry.register(ANN, NOW)
+    await raw("ZREM", client_keys.alive, "ann")
+    assert await registry.mark_leaving("ann", NOW, if_silent_at=2 * NOW) is None
+
+
+async def test_client_that_comes_back_at_the_last_moment_stays(
+    registries: Registries, proxy: FaultProxy
+) -> None:
+    sweeping, other = registries.make(proxy.url), registries.make()
+    await other.register(ANN, NOW)
+    late = NOW + 30_000
+    proxy.fail(Fault.PAUSE)
+    giving_up = asyncio.create_task(sweeping.mark_leaving("ann", late, if_silent_at=late))
+    await proxy.met()
+    await other.register(BACK, late)
+    proxy.resume()
+    assert await giving_up is None
+    assert await other.get("ann") == replace(BACK, registered_at=NOW)
+
+
+async def test_client_is_not_forgotten_if_another_took_its_id(
+    registries: Registries, proxy: FaultProxy
+) -> None:
+    sweeping, other = registries.make(proxy.url), registries.make()
+    await other.register(ANN, NOW)
+    await other.mark_leaving("ann", NOW)
+    proxy.fail(Fault.PAUSE)
+    forgetting = asyncio.create_task(sweeping.forget("ann"))
+    await proxy.met()
+    await other.forget("ann")
+    assert await other.register(BACK, NOW) == Registered(BACK, resumed=False)
+    proxy.resume()
+    await forgetting
+    assert await other.get("ann") == BACK
+
+
+@pytest.mark.parametrize("fault", [Fault.SWALLOW_ANSWER, Fault.CUT_BEFORE])
+async def test_removal_goes_on_though_answers_are_lost(
+    registries: Registries, proxy: FaultProxy, raw: Raw, client_keys: ClientKeys, fault: Fault
+) -> None:
+    registry = registries.make(proxy.url)
+    await registry.register(ANN, NOW)
+    proxy.fail(fault)
+    assert await registry.mark_leaving("ann", NOW) == replace(ANN, leaving=True)
+    proxy.fail(fault)
+    await registry.forget("ann")
+    assert await all_of(raw, client_keys, "ann") == [0, None, None, None]
+
+
+# -- liveness
+
+
+async def test_renewal_tells_where_everybody_is_and_brings_nobody_back(
+    registry: Registry, raw: Raw, client_keys: ClientKeys
+) -> None:
+    await registry.register(ANN, NOW)
+    await registry.register(replace(ANN, id="bob", connection="c-9"), NOW)
+    await registry.mark_leaving("bob", NOW)
+    until = {"bob": 7, "ann": 8, "cid": 9}
+    assert await registry.renew(until) == Liveness({"bob": None, "ann": "c-1", "cid": None})
+    assert await raw("ZRANGE", client_keys.alive, 0, -1, "WITHSCORES") == [b"ann", b"8"]
+    assert await registry.renew({}) == Liveness({})
+
+
+async def test_silent_clients_longest_first(
+    registry: Registry, raw: Raw, client_keys: ClientKeys
+) -> None:
+    clients = [replace(ANN, id=name) for name in ("ann", "bob", "cid", "dan")]
+    for place, client in enumerate(clients):
+        await registry.register(client, NOW - place)
+    late = NOW + 30_000
+    assert await registry.silent(late - 4, 10) == []
+    assert await registry.silent(late - 2, 10) == [clients[3], clients[2]]
+    assert await registry.silent(late, 3) == [clients[3], clients[2], clients[1]]
+    await raw("DEL", client_keys.client("dan"))
+    assert await registry.silent(late - 2, 10) == [clients[2]], "an entry without a record"
+
+
+async def test_leaving_clients_longest_first(registry: Registry) -> None:
+    for place, name in enumerate(("ann", "bob", "cid")):
+        await registry.register(replace(ANN, id=name), NOW)
+        await registry.mark_leaving(name, NOW - place)
+    assert list((await registry.leaving(2)).items()) == [("cid", NOW - 2), ("bob", NOW - 1)]
+
+
+# -- brokers and the clock
+
+
+async def test_brokers_that_run_are_counted(registry: Registry) -> None:
+    assert await registry.announce_broker("one", NOW) == 1
+    assert await registry.announce_broker("two", NOW + 1) == 2
+    assert await registry.announce_broker("one", NOW + 2) == 2
+    assert await registry.announce_broker("one", NOW + BROKER_TTL_MS) == 2
+    assert await registry.announce_broker("one", NOW + 1 + BROKER_TTL_MS) == 1
+    await registry.announce_broker("two", NOW + BROKER_TTL_MS)
+    await registry.withdraw_broker("one")
+    await registry.withdraw_broker("none")
+    assert await registry.announce_broker("two", NOW + BROKER_TTL_MS) == 1
+
+
+async def test_time_is_the_stores(registry: Registry, raw: Raw) -> None:
+    [before_s, before_us] = map(int, await raw("TIME"))
+    told_ms = await registry.time_ms()
+    [after_s, after_us] = map(int, await raw("TIME"))
+    assert before_s * 1000 + before_us // 1000 <= told_ms <= after_s * 1000 + after_us // 1000
+
+
+async def test_closing_twice_is_quiet(registry: Registry) -> None:
+    await registry.register(ANN, NOW)
+    await registry.close()
+    await registry.close()
