@@ -103,15 +103,12 @@ class Runner:
 
     async def drain(self) -> None:
         """Takes nothing more, and returns when no job runs."""
-        self._draining = True
-        if self._taking:
-            self._taking = False
-            quietly(self._take())
+        self._take_no_more()
         await self._idle.wait()
 
     async def release(self) -> None:
         """Ends what runs and gives its claims back, which costs no attempt."""
-        self._draining = True
+        self._take_no_more()
         runs = [run for run in self._runs.values() if run.phase == "running"]
         for run in runs:
             self._give_up(run)
@@ -122,6 +119,12 @@ class Runner:
         if ending:
             await asyncio.wait(ending, timeout=RELEASE_S)
         self._threads.close()
+
+    def _take_no_more(self) -> None:
+        self._draining = True
+        if self._taking:
+            self._taking = False
+            quietly(self._take())
 
     # -- what the session tells --------------------------------------------------------------
 
