@@ -48,6 +48,7 @@ BROKER_LAYERS = (
     {"fanout"},
     {"changing", "looking"},
     {"dispatch"},
+    {"connection"},
     {"server"},
     {"reception"},
     {"sweeper"},

@@ -9,12 +9,12 @@ import structlog
 
 from packhorse_broker.clock import StoreClock
 from packhorse_broker.config import Config
+from packhorse_broker.connection import Connection
 from packhorse_broker.delivery import Delivery
 from packhorse_broker.dispatch import Dispatch
 from packhorse_broker.feeder import Feeder
 from packhorse_broker.jobs.model import Job, State
 from packhorse_broker.operations import new_id
-from packhorse_broker.server import Connection
 from packhorse_broker.sessions import Session, Sessions
 from packhorse_broker.store.errors import StoreUnavailable
 from packhorse_broker.store.reader import Reader

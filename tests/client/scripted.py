@@ -59,14 +59,14 @@ class Peer:
 
     async def welcome(
         self,
-        *,
+        *behind: BrokerMessage,
         client: str | None = None,
         resumed: bool = False,
         heartbeat_ms: int = 60_000,
         timeout_ms: int = 60_000,
         limits: dict[str, int] | None = None,
     ) -> Hello:
-        """Takes the hello and accepts it."""
+        """Takes the hello and accepts it; `behind` is said in the same breath."""
         hello = await self.expect(Hello)
         self.send(
             Welcome(
@@ -82,7 +82,8 @@ class Peer:
                 broker="scripted",
                 store="none",
                 now_ms=1,
-            )
+            ),
+            *behind,
         )
         return hello
 

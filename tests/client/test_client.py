@@ -126,7 +126,7 @@ async def test_run_creates_and_waits(broker: LocalBroker, make_worker: MakeWorke
     async with worker, broker.connect() as client:
         assert await client.run("add", {"a": 1, "b": 2}) == 3
         assert await client.run("add", 5) == 6
-        with pytest.raises(errors.JobFailed, match="PayloadError"):
+        with pytest.raises(packhorse.JobFailed, match="PayloadError"):
             await client.run("add", {"c": 1})
         counts = await client.counts("add")
         assert counts.types["add"]["COMPLETE"] == 0

@@ -260,10 +260,15 @@ async def test_a_silent_client_beats(scripted: ScriptedBroker) -> None:
         await peer.beat()
 
 
-@pytest.mark.parametrize("code", ["client_gone", "slow_reader", "silent", "draining"])
-async def test_a_closed_session_is_begun_again(scripted: ScriptedBroker, code: str) -> None:
+@pytest.mark.parametrize(
+    ("code", "retryable"),
+    [("client_gone", False), ("slow_reader", True), ("silent", True), ("of_the_future", True)],
+)
+async def test_a_closed_session_is_begun_again(
+    scripted: ScriptedBroker, code: str, retryable: bool
+) -> None:
     async with connected(scripted) as (client, peer):
-        peer.refuse(None, code, closing=True)
+        peer.refuse(None, code, closing=True, retryable=retryable)
         again = await scripted.accept()
         await again.welcome()
         getting = asyncio.create_task(client.get("a"))
@@ -285,6 +290,32 @@ async def test_a_superseded_client_does_not_come_back(scripted: ScriptedBroker) 
         with pytest.raises(errors.Superseded):
             await anext(client.watch("a"))
         assert scripted.dialled == 1
+
+
+async def test_a_mistake_of_ours_is_not_repeated(scripted: ScriptedBroker) -> None:
+    async with connected(scripted) as (client, peer):
+        waiting = asyncio.create_task(client.get("a"))
+        await peer.expect(Get)
+        peer.refuse(None, "frame_too_large", closing=True)
+        with pytest.raises(errors.Refused, match="frame_too_large"):
+            await waiting
+        assert scripted.dialled == 1
+
+
+async def test_a_bye_that_is_not_answered_harms_nobody(
+    scripted: ScriptedBroker, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = packhorse.connect(dial=scripted.dial)
+    opening = asyncio.create_task(client.__aenter__())
+    peer = await scripted.accept()
+    await peer.welcome()
+    await opening
+    closing = asyncio.create_task(client.__aexit__(None, None, None))
+    await peer.expect(Bye)
+    await peer.close()
+    await closing
+    assert scripted.dialled == 1
+    assert caplog.text == ""
 
 
 async def test_a_refused_resume_ends_the_session(scripted: ScriptedBroker) -> None:

@@ -6,9 +6,11 @@ from functools import partial
 
 import pytest
 
+import packhorse
 from packhorse import Context, Fail, NewJob, ThreadContext, Worker, errors
 from packhorse_broker.local import LocalBroker
 from tests.client.conftest import MakeWorker
+from tests.client.gate import Gate
 
 
 async def test_coroutines_and_plain_functions_run(
@@ -79,7 +81,7 @@ async def test_an_exception_fails_the_attempt(broker: LocalBroker, make_worker: 
     async with worker, broker.connect() as client:
         assert await client.run("t", attempts=3) == "at last"
         assert attempts == [1, 2, 3]
-        with pytest.raises(errors.JobFailed) as raised:
+        with pytest.raises(packhorse.JobFailed) as raised:
             await client.run("t", attempts=2)
     outcome = raised.value.outcome
     assert (outcome.reason, outcome.attempt) == ("FAILED", 2)
@@ -116,7 +118,7 @@ async def test_whatever_a_function_raises_fails_its_job_only(
         return "fine"
 
     async with worker, broker.connect() as client:
-        with pytest.raises(errors.JobFailed, match=said) as raised:
+        with pytest.raises(packhorse.JobFailed, match=said) as raised:
             await client.run(kind)
         assert raised.value.outcome.attempt == 1
         assert await client.run("fine") == "fine"
@@ -130,7 +132,7 @@ async def test_failing_for_good_tries_no_more(broker: LocalBroker, make_worker: 
         raise Fail("no such customer", retry=False, error_type="NoCustomer")
 
     async with worker, broker.connect() as client:
-        with pytest.raises(errors.JobFailed, match="NoCustomer: no such customer") as raised:
+        with pytest.raises(packhorse.JobFailed, match="NoCustomer: no such customer") as raised:
             await client.run("t", attempts=5)
     assert raised.value.outcome.attempt == 1
 
@@ -151,7 +153,7 @@ async def test_a_payload_that_can_not_be_used_is_not_tried_again(
     async def work() -> None: ...
 
     async with worker, broker.connect() as client:
-        with pytest.raises(errors.JobFailed, match=said) as raised:
+        with pytest.raises(packhorse.JobFailed, match=said) as raised:
             await client.run("t", payload=payload, attempts=5)
     assert raised.value.outcome.attempt == 1
 
@@ -173,33 +175,8 @@ async def test_a_result_that_can_not_be_sent_fails_the_job(
         return result
 
     async with worker, broker.connect() as client:
-        with pytest.raises(errors.JobFailed, match=said):
+        with pytest.raises(packhorse.JobFailed, match=said):
             await client.run("t", attempts=5)
-
-
-class Gate:
-    """Counts those who are in, and lets them out together."""
-
-    def __init__(self) -> None:
-        self.inside = 0
-        self.most = 0
-        self._open = asyncio.Event()
-        self._entered = asyncio.Condition()
-
-    async def enter(self) -> None:
-        async with self._entered:
-            self.inside += 1
-            self.most = max(self.most, self.inside)
-            self._entered.notify_all()
-        await self._open.wait()
-        self.inside -= 1
-
-    async def has(self, number: int) -> None:
-        async with self._entered:
-            await self._entered.wait_for(lambda: self.inside >= number)
-
-    def open(self) -> None:
-        self._open.set()
 
 
 async def test_no_more_run_at_once_than_wanted(
@@ -328,150 +305,6 @@ async def test_a_revoked_thread_is_told(broker: LocalBroker, make_worker: MakeWo
         await running.wait()
         await job.remove()
         assert await ended == [errors.StaleClaim, errors.StaleClaim]
-
-
-# -- stopping -------------------------------------------------------------------------------------
-
-
-async def test_leaving_waits_for_what_runs(broker: LocalBroker, make_worker: MakeWorker) -> None:
-    worker = make_worker(concurrency=1)
-    gate = Gate()
-
-    @worker.job("t")
-    async def work() -> str:
-        await gate.enter()
-        return "done"
-
-    async with broker.connect() as client:
-        running, waiting = [await client.create("t", handle=True) for _ in range(2)]
-        entered = await worker.__aenter__()
-        await gate.has(1)
-        leaving = asyncio.create_task(entered.__aexit__(None, None, None))
-        await client.info()  # meanwhile the worker has said that it takes no more
-        gate.open()
-        await leaving
-        states = {(await job.get()).state for job in (running, waiting)}
-        assert states == {"COMPLETE", "QUEUED"}
-        assert (await client.info()).clients == 1
-
-
-async def test_what_takes_too_long_is_given_back(
-    broker: LocalBroker, make_worker: MakeWorker
-) -> None:
-    worker = make_worker(shutdown_timeout="10ms")
-    gate = Gate()
-
-    @worker.job("t")
-    async def work() -> None:
-        await gate.enter()
-
-    async with broker.connect() as client:
-        async with worker:
-            job = await client.create("t")
-            await gate.has(1)
-        view = await job.get()
-        assert (view.state, view.released, view.current_attempt) == ("QUEUED", 1, 0)
-
-
-async def test_an_exception_gives_back_at_once(
-    broker: LocalBroker, make_worker: MakeWorker
-) -> None:
-    worker = make_worker()
-    gate = Gate()
-
-    @worker.job("t")
-    async def work() -> None:
-        await gate.enter()
-
-    async with broker.connect() as client:
-        job = await client.create("t")
-
-        async def interrupted() -> None:
-            async with worker:
-                await gate.has(1)
-                raise KeyError
-
-        with pytest.raises(KeyError):
-            await interrupted()
-        view = await job.get()
-        assert (view.state, view.released) == ("QUEUED", 1)
-
-
-async def test_a_thread_does_not_hold_up_the_end(
-    broker: LocalBroker, make_worker: MakeWorker
-) -> None:
-    worker = make_worker(shutdown_timeout="10ms")
-    release, running = threading.Event(), asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    @worker.job("t")
-    def work() -> None:
-        loop.call_soon_threadsafe(running.set)
-        release.wait(20)
-
-    async with broker.connect() as client:
-        async with worker:
-            job = await client.create("t")
-            await running.wait()
-        assert (await job.get()).released == 1
-    release.set()
-
-
-async def test_stop_ends_run(broker: LocalBroker, make_worker: MakeWorker) -> None:
-    worker = make_worker()
-    gate = Gate()
-
-    @worker.job("t")
-    async def work() -> str:
-        await gate.enter()
-        return "done"
-
-    async with broker.connect() as client:
-        job = await client.create("t", handle=True)
-        running = asyncio.create_task(worker.run(install_signals=False))
-        await gate.has(1)
-        worker.stop()
-        await client.info()  # meanwhile the worker has said that it takes no more
-        gate.open()
-        assert await job.result() == "done"
-        await running
-
-
-async def test_stop_twice_gives_back_at_once(broker: LocalBroker, make_worker: MakeWorker) -> None:
-    worker = make_worker()
-    gate = Gate()
-
-    @worker.job("t")
-    async def work() -> None:
-        await gate.enter()
-
-    async with broker.connect() as client:
-        job = await client.create("t")
-        running = asyncio.create_task(worker.run(install_signals=False))
-        await gate.has(1)
-        worker.stop()
-        worker.stop()
-        await running
-        assert (await job.get()).released == 1
-
-
-async def test_run_ends_when_the_worker_is_taken_over(
-    broker: LocalBroker, make_worker: MakeWorker
-) -> None:
-    worker = make_worker(client_id="me")
-    gate = Gate()
-
-    @worker.job("t")
-    async def work() -> None:
-        await gate.enter()
-
-    running = asyncio.create_task(worker.run(install_signals=False))
-    async with broker.connect() as client:
-        await client.create("t")
-        await gate.has(1)
-    async with broker.connect(client_id="me", secret=worker.client.secret, stay=False):
-        with pytest.raises(errors.Superseded):
-            await running
 
 
 # -- what can't be --------------------------------------------------------------------------------

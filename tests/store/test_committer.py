@@ -451,6 +451,13 @@ async def test_closing_commits_what_was_submitted_and_refuses_the_rest(
     assert set(await contents(raw, keys)) == {f"job-{number}" for number in range(10)}
 
 
+async def test_closing_twice_or_with_nothing_to_do_is_quiet(opener: Opener) -> None:
+    caller = opener.committer()
+    await caller.committer.close()
+    await caller.committer.close()
+    assert caller.answers == []
+
+
 async def test_caller_that_does_not_wait_cancels_nothing(
     opener: Opener, proxy: FaultProxy, raw: Raw, keys: PartitionKeys
 ) -> None:

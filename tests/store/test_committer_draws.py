@@ -225,6 +225,16 @@ async def test_what_no_longer_belongs_into_the_queue_is_passed_over(
     assert await left(caller, "post") == ["other"]
 
 
+async def test_entry_of_the_queue_that_names_no_job_harms_nobody(
+    opener: Opener, raw: Raw, keys: PartitionKeys
+) -> None:
+    caller = opener.committer()
+    await caller.submit(create("good"))
+    for member in (b"", b"short", queue_member(0, "") + b"\xff"):
+        await raw("ZADD", keys.queue("mail"), 0, member)
+    assert (await draw(caller, 5))[0] == ["good"]
+
+
 async def test_corrupt_record_is_passed_over(opener: Opener, raw: Raw, keys: PartitionKeys) -> None:
     caller = opener.committer()
     await caller.submit(create("bad"), create("good"))

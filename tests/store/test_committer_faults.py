@@ -310,3 +310,25 @@ async def test_closing_answers_everybody_though_the_outcome_can_not_be_told(
         [result] = future.result()
         assert isinstance(result, Failed)
     assert caller.answers == [1] * 5
+
+
+async def test_closing_answers_the_rest_of_a_divided_batch(
+    opener: Opener, proxy: FaultProxy, raw: Raw, keys: PartitionKeys
+) -> None:
+    caller = opener.committer(proxy.url, wait_ms=100)
+    await caller.submit(create("a"), create("b"), create("c"))
+    disturb = Meddler(raw, keys, "a", spare_lone=True)
+
+    async def disturb_then_stay_away(transaction: list[list[bytes]]) -> Fault | None:
+        await disturb(transaction)
+        if len(written(transaction)) > 1:
+            return None
+        proxy.refusing = True
+        return Fault.CUT_BEFORE
+
+    proxy.before_exec = disturb_then_stay_away
+    asked = caller.submit(*((name, claim()) for name in "abc"))
+    await proxy.met()
+    await caller.committer.close()
+    assert [unavailable(result) for result in asked.result()] == [True] * 3
+    assert caller.answers == [1, 1]

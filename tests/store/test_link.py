@@ -76,6 +76,14 @@ async def test_silence_of_the_store_has_an_end(proxy: FaultProxy) -> None:
     await link.drop()
 
 
+async def test_store_that_does_not_read_has_an_end(proxy: FaultProxy) -> None:
+    link = await Link.open(address(proxy.url, timeout_ms=50))
+    proxy.pause_at(b"PING")
+    with pytest.raises(StoreTimeout, match="did not take the command in time"):
+        await link.ask(pack(("PING",)), pack(("ECHO", bytes(16 * 1024 * 1024))))
+    await link.drop()
+
+
 async def test_a_question_that_is_cancelled_leaves_no_answer_to_the_next(
     link: Link, proxy: FaultProxy
 ) -> None:

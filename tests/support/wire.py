@@ -163,7 +163,7 @@ class Wire:
         return outcomes
 
     async def events(self, job: str, until: Callable[[Event], bool]) -> list[Event]:
-        """Events of a job up to the first one that `until` accepts."""
+        """Events of a job up to the first one that `until` accepts; those of others are dropped."""
         events: list[Event] = []
         while not (events and until(events[-1])):
             events += [event for event in (await self.push(Events)).events if event.job == job]

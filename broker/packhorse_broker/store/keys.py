@@ -112,4 +112,5 @@ def queue_member(order: int, job_id: str) -> bytes:
 
 
 def job_of_member(member: bytes) -> str:
-    return member[ORDER_BYTES:].decode()
+    """Of a member that is none of ours, an id that no job has: one bad entry stops no queue."""
+    return member[ORDER_BYTES:].decode(errors="replace")

@@ -22,7 +22,6 @@ from packhorse.errors import (
     Forbidden,
     Internal,
     InvalidValue,
-    JobFailed,
     Malformed,
     NotFound,
     NotHandler,
@@ -44,7 +43,7 @@ from packhorse.errors import (
 )
 from packhorse.job import Job
 from packhorse.newjob import NewJob
-from packhorse.outcome import Outcome
+from packhorse.outcome import JobFailed, Outcome
 from packhorse.worker import Worker
 from packhorse_protocol.messages import (
     BrokerInfo,

@@ -111,7 +111,7 @@ class Client:
 
     @property
     def secret(self) -> bytes:
-        """What resumes this client: keep it like a password. It may change with a resume."""
+        """What resumes this client: keep it like a password."""
         return self._session.welcome.secret
 
     @property
@@ -207,8 +207,11 @@ class Client:
     async def _create(self, new: NewJob, handle: bool) -> Job:
         message = new.message()
         self._check_size(message)
-        requests = self._session.requests
+        requests, outcomes = self._session.requests, self._session.outcomes
+        former = outcomes.known(new.job_id)
         created = await (requests.create_and_handle if handle else requests.create).submit(message)
+        if not created.existed:
+            outcomes.forget(former)
         return Job(
             self._session,
             created.job,

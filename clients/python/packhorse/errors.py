@@ -18,12 +18,9 @@ PackhorseError
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import ClassVar, Final
 
 from packhorse_protocol.errors import Code
-
-if TYPE_CHECKING:
-    from packhorse.outcome import Outcome
 
 
 class PackhorseError(Exception):
@@ -232,16 +229,6 @@ class SomeRefused(PackhorseError):
         self.refusals = [item for item in results if isinstance(item, PackhorseError)]
         first = f"; the first: {self.refusals[0]}" if self.refusals else ""
         super().__init__(f"{len(self.refusals)} of {len(self.results)} items were refused{first}")
-
-
-class JobFailed(PackhorseError):
-    """The job ended as FAILED; `outcome` has the reason and the runner's error."""
-
-    def __init__(self, outcome: "Outcome") -> None:
-        self.outcome = outcome
-        error = outcome.error
-        said = f"{error.type}: {error.message}" if error is not None else "no word from the runner"
-        super().__init__(f"job {outcome.job} ({outcome.type}) {outcome.reason}: {said}")
 
 
 class Fail(PackhorseError):

@@ -20,6 +20,7 @@ from packhorse.errors import (
     BrokerUnavailable,
     ClientClosed,
     ConnectionLost,
+    PackhorseError,
     Refused,
     VersionUnsupported,
 )
@@ -84,8 +85,8 @@ class Link:
     """Keeps a client connected from `open` to `close`.
 
     `started(lost)` is called at the start of each connection; `lost`: the broker had forgotten
-    the client, with its claims and handler entries. `pushed` gets what the broker
-    sends by itself. `ended(error)` is called once, when there will be no further connection.
+    the client, with its claims and handler entries. `pushed` gets what the broker sends by
+    itself. `ended(error)` is called when there will be no further connection.
     """
 
     def __init__(
@@ -111,18 +112,20 @@ class Link:
         self._next_endpoint = 0
         self._tries = 0
         self._wire: Wire | None = None
-        self._greeting: asyncio.Future[Welcome] | None = None
+        self._up = False
+        self._greeting: asyncio.Future[None] | None = None
         self._opened: asyncio.Future[None] | None = None
         self._running: asyncio.Task[None] | None = None
         self._leaving: asyncio.Task[None] | None = None
         self._closing_refusal: Refused | None = None
+        self._closing = False
         self.welcome: Welcome | None = None
         """The newest welcome; None until the first connection."""
 
     @property
     def connected(self) -> bool:
-        """Whether requests can leave at this moment."""
-        return self._wire is not None and not self._wire.closed.done()
+        """Whether there is a connection that was welcomed."""
+        return self._up and self._wire is not None and not self._wire.closed.done()
 
     async def open(self) -> None:
         """Returns with the first connection.
@@ -140,11 +143,12 @@ class Link:
 
     async def close(self, *, bye: bool) -> None:
         """Ends the session; with `bye` the broker forgets the client. Never raises."""
+        self._closing = True
         if bye and self.connected:
             try:
                 async with asyncio.timeout(BYE_S):
                     await self._requests.bye.submit(None)
-            except (TimeoutError, ConnectionLost, Refused) as error:
+            except (TimeoutError, PackhorseError) as error:
                 _log.debug("bye was not answered: %s", error)
         await self._stop()
         self._ended(partial(ClientClosed, "the client is closed"))
@@ -162,36 +166,42 @@ class Link:
     async def _run(self) -> None:
         try:
             while True:
-                wire, welcome = await self._reach()
-                self._begin(wire, welcome)
+                name, wire = await self._reach()
                 began_s = self._now_s()
                 cause = await asyncio.shield(wire.closed)
-                self._lost(cause)
+                if self._closing:
+                    self._ended(partial(ClientClosed, "the client is closed"))
+                    return
+                _log.warning("connection to %s lost: %s", name, cause)
+                self._down()
                 self._judge(self._now_s() - began_s)
         except (Refused, BrokerUnavailable) as error:
             self._over(error)
 
     def _begin(self, wire: Wire, welcome: Welcome) -> None:
+        """Called while the welcome is being read: what stands behind it is for a begun session."""
         lost = self._secret is not None and not welcome.resumed
         self._client, self._secret = welcome.client, welcome.secret
         self.welcome = welcome
+        self._up = True
         wire.keep_alive(heartbeat_ms=welcome.heartbeat_ms, timeout_ms=welcome.timeout_ms)
         self._requests.connected(wire, welcome.limits)
         self._started(lost)
         if self._opened is not None and not self._opened.done():
             self._opened.set_result(None)
 
-    def _lost(self, cause: Exception) -> None:
+    def _down(self) -> None:
+        self._up = False
         if self._leaving is not None:
             self._leaving.cancel()
             self._leaving = None
         self._requests.disconnected()
-        _log.warning("connection to %s lost: %s", self._endpoint.name, cause)
 
     def _judge(self, lived_s: float) -> None:
         """Whether and how soon to connect again."""
         refused, self._closing_refusal = self._closing_refusal, None
-        if refused is not None and refused.code == Code.SUPERSEDED:
+        if refused is not None and not refused.retryable and refused.code != Code.CLIENT_GONE:
+            # Superseded, or a mistake of ours that the next connection would only repeat.
             raise refused
         self._tries = 0 if lived_s >= STEADY_S and refused is None else self._tries + 1
 
@@ -205,12 +215,8 @@ class Link:
 
     # -- reaching a broker -------------------------------------------------------------------
 
-    @property
-    def _endpoint(self) -> Endpoint:
-        return self._endpoints[self._next_endpoint % len(self._endpoints)]
-
-    async def _reach(self) -> tuple[Wire, Welcome]:
-        """A connection whose hello was accepted, however long it takes."""
+    async def _reach(self) -> tuple[str, Wire]:
+        """A connection that was welcomed, however long it takes, and where to."""
         began_s = self._now_s()
         first = self.welcome is None
         patience_s = self._patience.first_s if first else self._patience.outage_s
@@ -219,14 +225,15 @@ class Link:
                 await asyncio.sleep(backoff.wait_s(self._tries - 1))
             failures: dict[str, ConnectionLost | Refused] = {}
             for _ in self._endpoints:
+                endpoint = self._endpoints[self._next_endpoint % len(self._endpoints)]
                 try:
-                    return await self._attempt(self._endpoint)
+                    return endpoint.name, await self._attempt(endpoint)
                 except ConnectionLost as error:
-                    failures[self._endpoint.name] = error
+                    failures[endpoint.name] = error
                 except Refused as error:
                     if not error.retryable:
                         raise
-                    failures[self._endpoint.name] = error
+                    failures[endpoint.name] = error
                 self._next_endpoint += 1
             self._tries += 1
             failure = _failure(failures)
@@ -236,8 +243,8 @@ class Link:
                 self._requests.give_up(partial(copy, failure))
             _log.warning("no broker answers, trying again: %s", failure)
 
-    async def _attempt(self, endpoint: Endpoint) -> tuple[Wire, Welcome]:
-        """One connection and its welcome; raises `ConnectionLost` or what the broker said."""
+    async def _attempt(self, endpoint: Endpoint) -> Wire:
+        """One connection, welcomed; raises `ConnectionLost` or what the broker said."""
         self._greeting = greeting = asyncio.get_running_loop().create_future()
         quietly(greeting)
         wire: Wire | None = None
@@ -251,10 +258,12 @@ class Link:
                 await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             if not greeting.done():
                 raise wire.closed.result()
-            return wire, greeting.result()
+            greeting.result()
+            return wire
         except BaseException as error:
             if wire is not None:
                 wire.abort(ConnectionLost("the hello was not accepted"))
+                self._down()
             if isinstance(error, TimeoutError):
                 raise ConnectionLost(f"no answer within {ATTEMPT_S:g} s") from None
             if isinstance(error, OSError):
@@ -285,8 +294,9 @@ class Link:
             case RefusedMessage():
                 self._refused(message)
             case Welcome():
-                if self._greeting is not None and not self._greeting.done():
-                    self._greeting.set_result(message)
+                if self._wire is not None and self._greeting is not None:
+                    self._greeting.set_result(None)
+                    self._begin(self._wire, message)
             case Drain():
                 if self._wire is not None and self._leaving is None:
                     self._requests.pause()

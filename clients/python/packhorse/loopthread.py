@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from contextlib import closing
 from enum import Enum
 from typing import Any, ParamSpec, TypeVar
 
@@ -23,15 +24,16 @@ class LoopThread:
     """
 
     def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._serve, name="packhorse-loop", daemon=True)
 
     def start(self) -> None:
+        self._loop = asyncio.new_event_loop()
         self._thread.start()
 
     def run(self, work: Coroutine[Any, Any, Returned]) -> Returned:
         """Waits for the coroutine's result; it is cancelled when the waiting is interrupted."""
-        if not self._thread.is_alive():
+        if self._loop is None or not self._thread.is_alive():
             work.close()
             raise ClientClosed("the client is closed or was never opened: use it inside `with`")
         running = asyncio.run_coroutine_threadsafe(work, self._loop)
@@ -68,12 +70,13 @@ class LoopThread:
 
     def close(self) -> None:
         """Ends the loop and its thread."""
-        if self._thread.is_alive():
+        if self._loop is not None and self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
-        self._loop.close()
 
     def _serve(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_forever()
-        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        assert self._loop is not None
+        with closing(self._loop) as loop:
+            asyncio.set_event_loop(loop)
+            loop.run_forever()
+            loop.run_until_complete(loop.shutdown_asyncgens())

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from packhorse.errors import JobFailed
+from packhorse.errors import PackhorseError
 from packhorse.payload import unpack_result
 from packhorse_protocol.messages import Done, Error, JobView, Reason
 from packhorse_protocol.messages import Outcome as OutcomeMessage
@@ -62,6 +62,16 @@ class Outcome:
         """
         # Shielded: whoever else waits for the same answer still gets it.
         await asyncio.shield(self.acknowledge())
+
+
+class JobFailed(PackhorseError):
+    """The job ended as FAILED; `outcome` has the reason and the runner's error."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        self.outcome = outcome
+        error = outcome.error
+        said = f"{error.type}: {error.message}" if error is not None else "no word from the runner"
+        super().__init__(f"job {outcome.job} ({outcome.type}) {outcome.reason}: {said}")
 
 
 def from_message(message: OutcomeMessage, acknowledge: Acknowledge) -> Outcome:

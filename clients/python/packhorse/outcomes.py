@@ -75,7 +75,8 @@ class OutcomeBook:
         self._given: WeakValueDictionary[str, Outcome] = WeakValueDictionary()
         self._kept: OrderedDict[str, Outcome] = OrderedDict()
         self._kept_changed = asyncio.Event()
-        self._acknowledging: dict[str, asyncio.Future[Done]] = {}
+        self._acknowledging: dict[tuple[str, int], asyncio.Future[Done]] = {}
+        """By job and the time of its creation: an id may be used again."""
         self._looking: asyncio.Task[None] | None = None
         self._awaited: dict[Ticket, None] = {}
         self._crowded = asyncio.Event()
@@ -94,6 +95,20 @@ class OutcomeBook:
                 self._open[job] = ticket
         ticket.handling = ticket.handling or handling or ticket.outcome is not None
         return ticket
+
+    def known(self, job: str | None) -> Outcome | None:
+        """The outcome that is known of a job with this id, perhaps of a former one."""
+        if job is None:
+            return None
+        ticket = self._tickets.get(job)
+        return self._given.get(job) or (ticket.outcome if ticket is not None else None)
+
+    def forget(self, former: Outcome | None) -> None:
+        """Its job is gone, and another one has its id now."""
+        if former is not None and self.known(former.job) is former:
+            self._tickets.pop(former.job, None)
+            self._given.pop(former.job, None)
+            self._take(former.job)
 
     async def handle(self, ticket: Ticket) -> None:
         """Becomes a handler of the job, so that its outcome comes. Raises `NotFound`."""
@@ -139,10 +154,14 @@ class OutcomeBook:
     def pushed(self, messages: Sequence[OutcomeMessage]) -> None:
         """What the broker pushed; after a resume also what it pushed before."""
         for message in messages:
-            ticket = self._tickets.get(message.job)
-            has_it = ticket is not None and ticket.outcome is not None
-            if not (has_it or message.job in self._given or message.job in self._acknowledging):
-                self._arrived(from_message(message, self._acknowledge_later(message.job)))
+            former = self.known(message.job)
+            if (message.job, message.created_at) in self._acknowledging:
+                continue
+            if former is not None and former.created_at == message.created_at:
+                continue
+            self.forget(former)
+            acknowledge = self._acknowledge_later(message.job, message.created_at)
+            self._arrived(from_message(message, acknowledge))
 
     def registration_lost(self) -> None:
         """The broker forgot this client: it becomes a handler again of what it still waits for."""
@@ -193,16 +212,17 @@ class OutcomeBook:
             self._crowded.clear()
         return outcome
 
-    def _acknowledge_later(self, job: str) -> Acknowledge:
+    def _acknowledge_later(self, job: str, created_at: int) -> Acknowledge:
         answer: asyncio.Future[Done] | None = None
+        key = (job, created_at)
 
         def acknowledge() -> asyncio.Future[Done]:
             nonlocal answer
             if answer is None or (answer.done() and _failed(answer)):
                 answer = self._requests.handled.submit(job)
                 quietly(answer)
-                self._acknowledging[job] = answer
-                answer.add_done_callback(lambda _: self._acknowledging.pop(job, None))
+                self._acknowledging[key] = answer
+                answer.add_done_callback(lambda _: self._acknowledging.pop(key, None))
             return answer
 
         return acknowledge
@@ -258,7 +278,7 @@ class OutcomeBook:
         except PackhorseError as error:
             _log.debug("could not get the outcome of job %s: %s", ticket.job, error)
             return
-        outcome = from_view(view, self._acknowledge_later(ticket.job))
+        outcome = from_view(view, self._acknowledge_later(view.id, view.created_at))
         if outcome is not None and ticket.outcome is None:
             self._arrived(outcome)
 

@@ -1,6 +1,7 @@
 """Runs claims: one task for each, from the push to the broker's word that its end was recorded."""
 
 import asyncio
+import contextlib
 import contextvars
 import logging
 from collections.abc import Mapping, Sequence
@@ -103,12 +104,15 @@ class Runner:
 
     async def drain(self) -> None:
         """Takes nothing more, and returns when no job runs."""
-        self._take_no_more()
+        await self._take_no_more()
         await self._idle.wait()
 
     async def release(self) -> None:
         """Ends what runs and gives its claims back, which costs no attempt."""
-        self._take_no_more()
+        # First, so that the broker does not push again what it gets back.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(RELEASE_S):
+                await self._take_no_more()
         runs = [run for run in self._runs.values() if run.phase == "running"]
         for run in runs:
             self._give_up(run)
@@ -120,11 +124,11 @@ class Runner:
             await asyncio.wait(ending, timeout=RELEASE_S)
         self._threads.close()
 
-    def _take_no_more(self) -> None:
+    async def _take_no_more(self) -> None:
         self._draining = True
         if self._taking:
             self._taking = False
-            quietly(self._take())
+            await asyncio.wait([self._take()])
 
     # -- what the session tells --------------------------------------------------------------
 

@@ -245,7 +245,7 @@ class Client:
 
     @property
     def secret(self) -> bytes:
-        """What resumes this client: keep it like a password. It may change with a resume."""
+        """What resumes this client: keep it like a password."""
         return self._wrapped.secret
 
     @property

@@ -24,6 +24,7 @@ class Subscription:
         self.jobs = frozenset(jobs)
         self._merged: dict[str, Event] = {}
         self._log_ends: dict[str, int] = {}
+        self._versions: dict[str, int] = {}
         self._changed = asyncio.Event()
         self._error: Callable[[], Exception] | None = None
 
@@ -41,11 +42,22 @@ class Subscription:
         return self._log_ends.get(job, 0)
 
     def add(self, event: Event, *, log_end: int = 0) -> None:
-        earlier = self._merged.get(event.job)
-        self._merged[event.job] = event if earlier is None else merged(earlier, event)
+        """What happened to a job. Old news counts only for its log.
+
+        An event and the answer that says how the job stands may overtake each other.
+        """
+        job = event.job
         if event.log:
             log_end = event.log[-1].offset + 1
-        self._log_ends[event.job] = max(self.log_end(event.job), log_end)
+        self._log_ends[job] = max(self.log_end(job), log_end)
+        newest = self._versions.get(job, -1)
+        if event.version <= newest and not event.removed:
+            event = Event(job=job, version=newest, log=event.log)
+            if not event.log:
+                return
+        self._versions[job] = max(newest, event.version)
+        earlier = self._merged.get(job)
+        self._merged[job] = event if earlier is None else merged(earlier, event)
         self._changed.set()
 
     def end(self, error: Callable[[], Exception]) -> None:
@@ -126,10 +138,8 @@ class Watches:
                 quietly(self._requests.unwatch.submit(job))
 
 
-def merged(first: Event, second: Event) -> Event:
-    """Both in one, whichever came first: the newest state and progress, the newest of the log."""
-    # How a job stands when its watch begins may be looked at after what followed from there.
-    earlier, later = (first, second) if first.version <= second.version else (second, first)
+def merged(earlier: Event, later: Event) -> Event:
+    """Both in one: the newest state and progress, the newest of the log."""
     log = (*earlier.log, *later.log)[-MAX_MERGED_LOG_ENTRIES:]
     return Event(
         job=later.job,

@@ -1,5 +1,5 @@
 """The `packhorse` command."""
 
-from packhorse.cli.main import main
+from packhorse.cli.command import main
 
 __all__ = ["main"]

@@ -1,7 +1,6 @@
 """`packhorse create`: one job from the command line, and how it goes on."""
 
 import asyncio
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -13,10 +12,13 @@ from packhorse.cli import arguments, output
 from packhorse.cli.options import json_option, url_option, with_client
 from packhorse.client import Client
 from packhorse.durations import seconds
-from packhorse.errors import InvalidValue, JobFailed, PackhorseError
+from packhorse.errors import InvalidValue, PackhorseError
 from packhorse.job import Job
-from packhorse.outcome import Outcome
+from packhorse.outcome import JobFailed, Outcome
 from packhorse_protocol.messages import Progress
+
+LINE_CHARS: Final = 79
+"""A changing line is overwritten with blanks, which needs no escape codes, and may not wrap."""
 
 LINE_EVERY_S: Final = 1.0
 """Where a line can't change, progress is one line at most this often."""
@@ -138,15 +140,14 @@ async def _show_progress(job: Job) -> None:
             async for progress in job.progress():
                 now_s = time.monotonic()
                 if rewriting:
-                    click.echo(f"\r\x1b[K{_line(job, progress)}", err=True, nl=False)
+                    click.echo(f"\r{_line(job, progress):{LINE_CHARS}}", err=True, nl=False)
                 elif now_s >= last_s + LINE_EVERY_S:
                     click.echo(_line(job, progress), err=True)
                     last_s = now_s
     finally:
         if rewriting:
-            click.echo("\r\x1b[K", err=True, nl=False)
-            sys.stderr.flush()
+            click.echo(f"\r{'':{LINE_CHARS}}\r", err=True, nl=False)
 
 
 def _line(job: Job, progress: Progress) -> str:
-    return f"{job.id} {job.type}  {progress.percent}%  {progress.text}".rstrip()[:79]
+    return f"{job.id} {job.type}  {progress.percent}%  {progress.text}".rstrip()[:LINE_CHARS]

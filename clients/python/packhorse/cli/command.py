@@ -1,14 +1,11 @@
 """The entry point: the group of commands, and what each kind of failure looks like.
 
-Data goes to stdout, everything else to stderr. A failure is one or two lines and an exit status:
-1 failed or no broker, 2 wrong usage, 3 not found, 4 refused by the broker, 124 timed out,
-130 interrupted.
+Data goes to stdout, everything else to stderr. A failure is one or two lines and an exit status.
 """
 
 import os
 import sys
 from collections.abc import Sequence
-from typing import Final
 
 import click
 
@@ -16,14 +13,15 @@ from packhorse import errors
 from packhorse.cli import broker, create, jobs
 from packhorse.cli.group import CommandGroup
 from packhorse.cli.options import url_option
+from packhorse.cli.status import (
+    FAILED,
+    INTERRUPTED,
+    NOT_FOUND,
+    REFUSED,
+    TIMED_OUT,
+    USAGE,
+)
 from packhorse.version import version
-
-FAILED: Final = 1
-USAGE: Final = 2
-NOT_FOUND: Final = 3
-REFUSED: Final = 4
-TIMED_OUT: Final = 124
-INTERRUPTED: Final = 130
 
 
 def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:

@@ -1,0 +1,342 @@
+"""One connection: bytes in, messages to the broker, bytes out.
+
+A connection parses nothing and decides nothing. It keeps the bounds: how long a stranger may take
+to say hello, how many requests may be unanswered (past that it stops reading), how much may wait
+to be sent (pushes stop early, and whoever does not read its replies is cut off).
+"""
+
+import asyncio
+import secrets
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, Protocol, cast
+
+import structlog
+
+from packhorse_broker.clock import monotonic_ms
+from packhorse_broker.config import Config
+from packhorse_broker.sessions import Push, Session
+from packhorse_protocol import (
+    RETRYABLE,
+    BrokerConnection,
+    Code,
+    FrameTooLarge,
+    FramingError,
+    MalformedMessage,
+    fit,
+    split,
+)
+from packhorse_protocol.messages import (
+    BrokerBeat,
+    BrokerMessage,
+    ClientBeat,
+    ClientMessage,
+    Hello,
+    Ok,
+    Refused,
+    Request,
+)
+
+_log = structlog.get_logger(__name__)
+
+PULSE_MS: Final = 250
+"""How often connections are looked at: heartbeats and handshake deadlines are this exact."""
+
+SILENT_TIMEOUTS: Final = 2
+"""After so many of its timeouts a silent connection is closed, whether or not its client could be
+removed meanwhile: the other end may have gone without a word."""
+
+CLOSE_S: Final = 5
+"""How long the last frames may take to leave before the connection is cut."""
+
+
+class Gate(Protocol):
+    """What a connection needs of the broker."""
+
+    async def welcome(self, hello: Hello, connection: "Connection") -> Session | Refused: ...
+    def opened(self, session: Session) -> None: ...
+    def request(
+        self, session: Session, request: Request, reply: Callable[[Ok | Refused], None]
+    ) -> None: ...
+    def writable(self, session: Session) -> None: ...
+    def ended(self, session: Session) -> None: ...
+
+
+class Host(Protocol):
+    """What a connection needs of the server that accepted it."""
+
+    config: Config
+    gate: Gate
+    loop: asyncio.AbstractEventLoop
+
+    def admit(self, connection: "Connection") -> Refused | None: ...
+    def known(self, connection: "Connection") -> None: ...
+    def forget(self, connection: "Connection") -> None: ...
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None: ...
+
+
+class Connection(asyncio.Protocol):
+    """One client's connection; the session's outlet."""
+
+    def __init__(self, server: Host) -> None:
+        self.id = secrets.token_hex(8)
+        self.session: Session | None = None
+        self.reading_paused = False
+        self._server = server
+        self._config = server.config
+        self._high_water_bytes = server.config.max_outbox_bytes // 4
+        self._protocol = BrokerConnection(max_frame_bytes=server.config.max_frame_bytes)
+        self._transport: asyncio.Transport | None = None
+        self._peer = ""
+        self._out: list[bytes] = []
+        self._flush_due = False
+        self._room = asyncio.Event()
+        self._room.set()
+        self._in_flight = 0
+        self._closing = False
+        self._greeting = False
+        self._opened_ms = monotonic_ms()
+        self._sent_ms = self._opened_ms
+
+    # -- from the transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=self._high_water_bytes)
+        self._peer = _peer_name(transport)
+        refused = self._server.admit(self)
+        if refused is not None:
+            self.send(refused)
+            self._close_after_flush()
+
+    def data_received(self, data: bytes) -> None:
+        if self._closing:
+            return
+        if self.session is not None:
+            self.session.last_response_ms = monotonic_ms()
+        for item in self._protocol.receive(data):
+            if isinstance(item, FramingError):
+                self.close(item.code, item.message)
+                return
+            if isinstance(item, MalformedMessage):
+                self._refuse(item)
+            else:
+                self._receive(item)
+            if self._transport is None or self._transport.is_closing():
+                return
+
+    def pause_writing(self) -> None:
+        self._room.clear()
+
+    def resume_writing(self) -> None:
+        self._room.set()
+        if self.session is not None and not self.session.closed:
+            self.flush_soon()
+            self._server.gate.writable(self.session)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._closing = True
+        self._room.set()
+        self.end_session()
+        self._server.forget(self)
+        if exc is not None:
+            _log.debug("connection.lost", connection=self.id, error=repr(exc))
+
+    # -- messages
+
+    def _receive(self, message: ClientMessage) -> None:
+        if isinstance(message, Hello):
+            self._hello(message)
+        elif isinstance(message, ClientBeat):
+            return
+        elif self.session is None or self.session.closed:
+            self.close(Code.HELLO_REQUIRED, "the session is over")
+        else:
+            self._in_flight += 1
+            if self._in_flight >= self._config.max_in_flight:
+                self._pause_reading()
+            self._server.gate.request(self.session, message, self._reply)
+
+    def _hello(self, hello: Hello) -> None:
+        if self._greeting:
+            self.close(Code.MALFORMED, "a connection says hello once")
+            return
+        self._greeting = True
+        self._pause_reading()
+        self._server.spawn(self._greet(hello))
+
+    async def _greet(self, hello: Hello) -> None:
+        try:
+            answer = await self._server.gate.welcome(hello, self)
+        except Exception:  # noqa: BLE001 - one failure costs one request
+            _log.exception("hello.failed", connection=self.id)
+            self.close(Code.INTERNAL, "the broker failed; its log says why")
+            return
+        if isinstance(answer, Refused):
+            self.send(answer)
+            self._close_after_flush()
+            return
+        self.session = answer
+        self._server.known(self)
+        if self._closing:
+            self.end_session()
+            return
+        _log.info(
+            "client.connected",
+            client=answer.client,
+            connection=self.id,
+            peer=self._peer,
+            library=hello.library,
+        )
+        self._server.gate.opened(answer)
+        self._resume_reading()
+
+    def _refuse(self, malformed: MalformedMessage) -> None:
+        """One bad message: it is answered, and the connection goes on once it had its hello."""
+        self.send(
+            Refused(
+                id=malformed.request_id,
+                code=malformed.code,
+                message=str(malformed),
+                details={"path": malformed.path} if malformed.path else None,
+                closing=self.session is None,
+            )
+        )
+        if self.session is None:
+            self._close_after_flush()
+
+    def _reply(self, message: Ok | Refused) -> None:
+        self._in_flight -= 1
+        if self.reading_paused and self._in_flight <= self._config.max_in_flight // 2:
+            self._resume_reading()
+        self.send(message)
+        if self.session is not None and self.session.closed and not self._in_flight:
+            self._close_after_flush()
+
+    # -- the session's outlet
+
+    def send(self, message: BrokerMessage) -> None:
+        if self._transport is None or self._transport.is_closing():
+            return
+        try:
+            frame = self._protocol.send(message)
+        except FrameTooLarge as error:
+            if not isinstance(message, Ok):
+                raise
+            _log.warning("reply.too_large", connection=self.id, error=str(error))
+            frame = self._protocol.send(fit(message, error.limit_bytes))
+        self._out.append(frame)
+        self.flush_soon()
+
+    def flush_soon(self) -> None:
+        if not self._flush_due:
+            self._flush_due = True
+            self._server.loop.call_soon(self._flush)
+
+    def has_room(self) -> bool:
+        return self._room.is_set()
+
+    async def room(self) -> None:
+        await self._room.wait()
+
+    def close(self, code: Code, message: str) -> None:
+        if self._closing:
+            return
+        self.end_session()
+        _log.info("connection.closing", connection=self.id, peer=self._peer, code=code.value)
+        self.send(Refused(code=code, message=message, retryable=code in RETRYABLE, closing=True))
+        self._close_after_flush()
+
+    def end_session(self) -> None:
+        if self.session is not None and not self.session.closed:
+            self.session.closed = True
+            self._server.gate.ended(self.session)
+
+    # -- writing
+
+    def _flush(self) -> None:
+        """One write for all that was sent in this turn of the loop, pushes as far as is room."""
+        self._flush_due = False
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            self._out.clear()
+            return
+        if transport.get_write_buffer_size() > self._config.max_outbox_bytes:
+            self._give_up_slow_reader(transport)
+            return
+        if self.session is not None and not self.session.closed:
+            self._add_pushes(self.session, transport)
+        if self._out:
+            transport.write(b"".join(self._out))
+            self._out.clear()
+            self._sent_ms = monotonic_ms()
+
+    def _add_pushes(self, session: Session, transport: asyncio.Transport) -> None:
+        """What has no room waits in the session, and its next items in the store."""
+        size_bytes = transport.get_write_buffer_size() + sum(map(len, self._out))
+        while size_bytes < self._high_water_bytes and (push := session.next_push()) is not None:
+            frames = self._push_frames(push)
+            size_bytes += sum(map(len, frames))
+            self._out += frames
+        if session.has_pushes() and self.has_room():
+            self.flush_soon()
+
+    def _give_up_slow_reader(self, transport: asyncio.Transport) -> None:
+        """Replies alone have filled the outbox: pushes stop long before. It may come back."""
+        _log.warning("connection.slow_reader", connection=self.id, peer=self._peer)
+        self._out.clear()
+        self.end_session()
+        self._closing = True
+        transport.abort()
+
+    def _push_frames(self, push: Push) -> list[bytes]:
+        """A push may hold more than a frame does."""
+        try:
+            return [self._protocol.send(push)]
+        except FrameTooLarge as error:
+            return [self._protocol.send(part) for part in split(push, error.limit_bytes)]
+
+    def _close_after_flush(self) -> None:
+        self._closing = True
+        self._flush()
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.close()
+            self._server.loop.call_later(CLOSE_S, self._transport.abort)
+
+    def finish(self) -> None:
+        """Ends the connection after what was sent; the client may come back elsewhere."""
+        self.end_session()
+        self._close_after_flush()
+
+    def _pause_reading(self) -> None:
+        if not self.reading_paused and self._transport is not None:
+            self.reading_paused = True
+            self._transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        if self.reading_paused and self._transport is not None:
+            self.reading_paused = False
+            if not self._transport.is_closing():
+                self._transport.resume_reading()
+
+    # -- time
+
+    def pulse(self, now_ms: float) -> None:
+        """Sends a heartbeat if due; ends a handshake that takes too long."""
+        if self._closing:
+            return
+        if self.session is None:
+            if now_ms - self._opened_ms > self._config.handshake_timeout_ms:
+                self.close(Code.HANDSHAKE_TIMEOUT, "no hello in time")
+            return
+        if self.reading_paused and self.has_room():
+            # Its silence is our doing: what it sent waits to be read.
+            self.session.last_response_ms = now_ms
+        if now_ms - self.session.last_response_ms > SILENT_TIMEOUTS * self.session.timeout_ms:
+            self.close(Code.SILENT, "nothing came for too long")
+        elif now_ms - self._sent_ms >= self.session.heartbeat_ms - PULSE_MS:
+            self.send(BrokerBeat())
+
+
+def _peer_name(transport: asyncio.BaseTransport) -> str:
+    peer = transport.get_extra_info("peername")
+    return f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else "local"

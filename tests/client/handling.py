@@ -1,0 +1,48 @@
+"""What tests of outcomes say as a scripted broker."""
+
+import asyncio
+from typing import Any
+
+from packhorse.client import Client
+from packhorse.job import Job
+from packhorse_protocol.messages import (
+    Create,
+    Created,
+    Get,
+    JobView,
+    Outcomes,
+    Problem,
+)
+from packhorse_protocol.messages import Outcome as OutcomeMessage
+from tests.client.scripted import Peer
+
+NOT_FOUND = Problem(code="not_found", message="there is no such job")
+
+
+def outcome(job: str, *, result: bytes = b"\x05") -> OutcomeMessage:
+    return OutcomeMessage(job=job, type="t", state="COMPLETE", version=3, result=result)
+
+
+def push(peer: Peer, *jobs: str) -> None:
+    peer.send(Outcomes(outcomes=tuple(map(outcome, jobs))))
+
+
+async def create(client: Client, peer: Peer, job_id: str) -> Job:
+    """A job that this client handles."""
+    creating = asyncio.create_task(client.create("t", job_id=job_id, handle=True))
+    peer.ok(await peer.expect(Create), Created(job=job_id, state="QUEUED"))
+    return await creating
+
+
+async def synchronise(client: Client, peer: Peer) -> None:
+    """Returns when the client has read all that was said to it."""
+    getting = asyncio.create_task(client.get("sync"))
+    view = JobView(id="sync", type="t", state="QUEUED", version=1)
+    peer.ok(await peer.expect(Get), view)
+    await getting
+
+
+async def begun(task: "asyncio.Task[Any]") -> None:
+    """Returns when the task waits for something."""
+    await asyncio.wait([task], timeout=0)
+    await asyncio.wait([task], timeout=0)

@@ -1,0 +1,111 @@
+import asyncio
+
+import pytest
+
+from packhorse.cli import output
+from packhorse.cli.create import _show_progress
+from packhorse.client import Client
+from packhorse.job import Job
+from packhorse_protocol.messages import Event, Events, JobView, LogEntry, Progress, Watch, Watched
+from tests.client.scripted import ScriptedBroker, connected
+
+
+def test_columns_are_aligned(capsys: pytest.CaptureFixture[str]) -> None:
+    output.write_rows([("TYPE", "N"), ("a", "100"), ("longer", "5")])
+    assert capsys.readouterr().out == "TYPE      N\na       100\nlonger    5\n"
+
+
+def test_pairs_leave_out_what_is_empty(capsys: pytest.CaptureFixture[str]) -> None:
+    output.write_pairs({"a": 1, "none": None, "empty": "", "longer": "two\n  lines", "zero": 0})
+    assert capsys.readouterr().out == "a       1\nlonger  two\n          lines\nzero    0\n"
+    output.write_pairs({})
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("data", "shown"),
+    [
+        (None, {}),
+        (b"\x05", {"x": 5}),
+        (b"", {"x": None}),
+        (b"\xc1", {"x_base64": "wQ=="}),
+    ],
+)
+def test_bytes_are_shown_as_what_they_hold(data: bytes | None, shown: object) -> None:
+    assert output.unpacked("x", data) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("ä", '"ä"'),
+        (None, "null"),
+        ({1: b"\x00\x01", "b": (1, 2.5)}, '{"1": "AAE=", "b": [1, 2.5]}'),
+    ],
+)
+def test_any_value_fits_on_a_line(value: object, text: str) -> None:
+    assert output.value_text(value) == text
+
+
+def test_times() -> None:
+    assert output.time_text(0) is None
+    assert output.time_text(1_700_000_000_123) == "2023-11-14T22:13:20.123Z"
+
+
+def test_a_line_of_a_log() -> None:
+    entry = LogEntry(offset=0, time_ms=1, attempt=2, type="progress", message="", percent=7)
+    assert output.log_line(entry) == "1970-01-01T00:00:00.001Z  #2  7%"
+
+
+def test_a_job_as_an_object() -> None:
+    view = JobView(
+        id="a", type="t", state="QUEUED", version=1, created_at=1, payload=b"\x81\xa1x\x05"
+    )
+    shown = output.job_object(view)
+    assert shown["payload"] == {"x": 5}
+    assert shown["created_at"] == "1970-01-01T00:00:00.001Z"
+    assert "started_at" not in shown
+    assert "result" not in shown
+
+
+async def shown_progress(scripted: ScriptedBroker, events: list[Event]) -> None:
+    """Shows the progress of a job that has these events and then ends."""
+    async with connected(scripted) as (client, peer):
+        showing = asyncio.create_task(_show_progress(job_of(client)))
+        peer.ok(await peer.expect(Watch), Watched(state="STARTED", version=1))
+        for event in events:
+            peer.send(Events(events=(event,)))
+        peer.send(Events(events=(Event(job="a", version=99, state="COMPLETE"),)))
+        await showing
+
+
+def job_of(client: Client) -> Job:
+    return Job(client._session, "a", job_type="thumb")
+
+
+HALF = Event(job="a", version=2, progress=Progress(percent=50, text="x" * 100))
+
+
+async def test_progress_on_a_terminal_changes_its_line(
+    scripted: ScriptedBroker, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(output, "rewrites_lines", lambda: True)
+    await shown_progress(scripted, [HALF])
+    shown = capsys.readouterr().err
+    assert shown == f"\ra thumb  50%  {'x' * 65}\r{' ' * 79}\r"
+
+
+async def test_progress_elsewhere_is_a_line(
+    scripted: ScriptedBroker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await shown_progress(scripted, [HALF])
+    assert capsys.readouterr().err == f"a thumb  50%  {'x' * 65}\n"
+
+
+@pytest.mark.parametrize(("term", "rewrites"), [("xterm", True), ("dumb", False)])
+def test_only_a_capable_terminal_changes_lines(
+    monkeypatch: pytest.MonkeyPatch, term: str, rewrites: bool
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("TERM", term)
+    assert output.rewrites_lines() is rewrites
