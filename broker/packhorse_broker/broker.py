@@ -16,12 +16,13 @@ from typing import Any, Final
 import structlog
 
 from packhorse_broker.changing import Changing
-from packhorse_broker.clock import StoreClock
+from packhorse_broker.clock import StoreClock, monotonic_ms
 from packhorse_broker.config import Config
 from packhorse_broker.delivery import Delivery
 from packhorse_broker.dispatch import Dispatch
 from packhorse_broker.fanout import Fanout
 from packhorse_broker.feeder import Feeder
+from packhorse_broker.holding import Holding
 from packhorse_broker.jobs.model import Rules
 from packhorse_broker.looking import Looking
 from packhorse_broker.notices import Notices
@@ -79,8 +80,15 @@ class Broker:
         self._feeder = Feeder(self.sessions, lambda work: self._committer.submit(work))
         self._delivery = Delivery(self.sessions, self._reader, self._spawn)
         self._watching = Watching(self._reader)
+        self._holding = Holding(self._reader, self._feeder)
         self._fanout = Fanout(
-            self.sessions, self._feeder, self._delivery, self._watching, self._spawn
+            self.sessions,
+            self._feeder,
+            self._delivery,
+            self._watching,
+            self._registry,
+            self._holding.reconcile,
+            self._spawn,
         )
         self._notices = Notices(
             self.id,
@@ -110,6 +118,7 @@ class Broker:
             broker=self.id,
             leaving_ms=LEAVING_FLUSHES * config.last_response_flush_ms,
             close_session=self._fanout.close_session,
+            has_peers=lambda: bool(self._notices.peers),
         )
         self._sweeper = Sweeper(
             self.sessions,
@@ -117,6 +126,7 @@ class Broker:
             self._reader,
             self._operations,
             self._feeder,
+            self._delivery,
             self._fanout,
             self._notices,
             self._clock,
@@ -145,12 +155,7 @@ class Broker:
 
         Raises SchemaRefused, ListenError.
         """
-        await self._wait_for_store()
-        lane = Lane(self._address, self._client_keys.writer(secrets.token_hex(6)))
-        try:
-            self._identity = await open_schema(lane, self._client_keys, self._clock.now_ms())
-        finally:
-            await lane.close()
+        self._identity = await self._wait_for_store()
         self._started_ms = self._clock.now_ms()
         self._committer.start()
         reception = Reception(
@@ -162,10 +167,12 @@ class Broker:
             self._feeder,
             self._delivery,
             self._watching,
+            self._holding,
             broker=self.id,
             library=LIBRARY,
             store=self._identity.id,
-            connected=self._say_connected,
+            connected=self._say_moved,
+            draining=lambda: self.draining,
             spawn=self._spawn,
         )
         self._server = Server(self.config, reception)
@@ -184,16 +191,25 @@ class Broker:
         await self._server.start()
         _log.info("broker.ready", broker=self.id, listen=self.addresses, store=self._identity.id)
 
-    async def _wait_for_store(self) -> None:
+    async def _wait_for_store(self) -> StoreIdentity:
         pause_s, longest_s = STORE_RETRY_S
         while True:
             try:
-                self._clock.set(await self._registry.time_ms())
-                return
+                return await self._open_store()
             except StoreUnavailable as error:
                 _log.warning("store.waiting", error=str(error), retry_in_s=pause_s)
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, longest_s)
+
+    async def _open_store(self) -> StoreIdentity:
+        asked_ms = monotonic_ms()
+        store_ms = await self._registry.time_ms()
+        self._clock.set(store_ms, asked_ms, monotonic_ms())
+        lane = Lane(self._address, self._client_keys.writer(secrets.token_hex(6)))
+        try:
+            return await open_schema(lane, self._client_keys, self._clock.now_ms())
+        finally:
+            await lane.close()
 
     async def drain(self) -> None:
         """Takes in no work, tells every client, and waits a bounded time until they are gone."""
@@ -249,12 +265,12 @@ class Broker:
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         self.server.spawn(work)
 
-    def _say_connected(self, client: str, connection: str) -> None:
+    def _say_moved(self, client: str) -> None:
         if self._notices.peers:
-            self._spawn(self._tell_connected(client, connection))
+            self._spawn(self._tell_moved(client))
 
-    async def _tell_connected(self, client: str, connection: str) -> None:
+    async def _tell_moved(self, client: str) -> None:
         try:
-            await self._notices.say_connected(client, connection)
+            await self._notices.say_moved(client)
         except StoreUnavailable as error:
-            _log.warning("notices.lost", error=str(error))
+            _log.warning("notices.unsaid", error=str(error))

@@ -149,13 +149,13 @@ class Changing:
     def _end(
         self, session: Session, request: Request, entries: Sequence[Entry], reply: Reply
     ) -> None:
-        """Claims that end, or turn out to be over, make room for others."""
+        """A claim that turns out to be over makes room; one that ends does so by its commit."""
 
         def over(settled: Sequence[tuple[tuple[str, Command], Result]]) -> None:
             made_room = False
             for (job, command), result in settled:
                 assert isinstance(command, commands.Release | commands.Complete | commands.Fail)
-                if isinstance(result, Applied) or _claim_is_over(result):
+                if _claim_is_over(result):
                     made_room |= session.let_go(job, command.token)
             if made_room:
                 self._feeder.offer(session)

@@ -6,6 +6,7 @@ status 1; a setting or argument that can't be is exit status 2.
 
 import json
 import os
+import secrets
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -139,7 +140,7 @@ async def _check_store(config: Config, url: str, *, mend: bool) -> Report:
         url=url, timeout_ms=config.store_timeout_ms, client_name="packhorse:fsck"
     )
     keys = PartitionKeys(config.prefix, 0)
-    lane = Lane(address, keys.writer(f"fsck-{os.getpid()}"))
+    lane = Lane(address, keys.writer(f"fsck-{secrets.token_hex(6)}"))
     try:
         return await Checker(lane, keys).check(mend=mend)
     finally:

@@ -21,6 +21,7 @@ from packhorse_protocol import (
     Code,
     FrameTooLarge,
     FramingError,
+    LocalProtocolError,
     MalformedMessage,
     fit,
     split,
@@ -224,6 +225,14 @@ class Connection(asyncio.Protocol):
                 raise
             _log.warning("reply.too_large", connection=self.id, error=str(error))
             frame = self._protocol.send(fit(message, error.limit_bytes))
+        except LocalProtocolError as error:
+            if not isinstance(message, Ok):
+                raise
+            _log.error("reply.not_allowed", connection=self.id, error=str(error))
+            broken = "the broker failed; its log says why"
+            frame = self._protocol.send(
+                Refused(id=message.id, code=Code.INTERNAL, message=broken, retryable=True)
+            )
         self._out.append(frame)
         self.flush_soon()
 
@@ -260,7 +269,7 @@ class Connection(asyncio.Protocol):
         if transport is None or transport.is_closing():
             self._out.clear()
             return
-        if transport.get_write_buffer_size() > self._config.max_outbox_bytes:
+        if self._is_over_full(transport):
             self._give_up_slow_reader(transport)
             return
         if self.session is not None and not self.session.closed:
@@ -279,6 +288,10 @@ class Connection(asyncio.Protocol):
             self._out += frames
         if session.has_pushes() and self.has_room():
             self.flush_soon()
+
+    def _is_over_full(self, transport: asyncio.Transport) -> bool:
+        """Looked at before more is written: what was written last had its time to leave."""
+        return transport.get_write_buffer_size() > self._config.max_outbox_bytes
 
     def _give_up_slow_reader(self, transport: asyncio.Transport) -> None:
         """Replies alone have filled the outbox: pushes stop long before. It may come back."""
@@ -302,11 +315,6 @@ class Connection(asyncio.Protocol):
             self._transport.close()
             self._server.loop.call_later(CLOSE_S, self._transport.abort)
 
-    def finish(self) -> None:
-        """Ends the connection after what was sent; the client may come back elsewhere."""
-        self.end_session()
-        self._close_after_flush()
-
     def _pause_reading(self) -> None:
         if not self.reading_paused and self._transport is not None:
             self.reading_paused = True
@@ -321,11 +329,16 @@ class Connection(asyncio.Protocol):
     # -- time
 
     def pulse(self, now_ms: float) -> None:
-        """Sends a heartbeat if due; ends a handshake that takes too long."""
-        if self._closing:
+        """Sends a heartbeat if due; ends a handshake that takes too long, and a slow reader."""
+        transport = self._transport
+        if self._closing or transport is None:
+            return
+        if self._is_over_full(transport):
+            self._give_up_slow_reader(transport)
             return
         if self.session is None:
-            if now_ms - self._opened_ms > self._config.handshake_timeout_ms:
+            late = now_ms - self._opened_ms > self._config.handshake_timeout_ms
+            if late and not self._greeting:
                 self.close(Code.HANDSHAKE_TIMEOUT, "no hello in time")
             return
         if self.reading_paused and self.has_room():

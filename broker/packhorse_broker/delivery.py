@@ -14,7 +14,7 @@ from packhorse_broker.jobs.model import Job
 from packhorse_broker.sessions import Session, Sessions
 from packhorse_broker.store.changes import Change
 from packhorse_broker.store.errors import StoreUnavailable
-from packhorse_broker.store.reader import Reader
+from packhorse_broker.store.reader import Found, Reader
 from packhorse_broker.store.records import CorruptRecord
 from packhorse_broker.views import outcome_view
 
@@ -91,9 +91,9 @@ class Delivery:
         """Small outcomes at once, large ones as far as the client reads meanwhile."""
         large: list[str] = []
         for job in await self._reader.records(page):
-            if job is not None and job.outcome_apart:
+            if isinstance(job, Job) and job.outcome_apart:
                 large.append(job.id)
-            elif job is not None and job.state.finished:
+            else:
                 self._push_new(session, job)
         for start in range(0, len(large), LARGE_PAGE):
             jobs = await self._reader.jobs(large[start : start + LARGE_PAGE])
@@ -101,10 +101,11 @@ class Delivery:
                 session.behind = True
                 return
             for job in jobs:
-                if job is not None and job.state.finished:
-                    self._push_new(session, job)
+                self._push_new(session, job)
 
-    def _push_new(self, session: Session, job: Job) -> None:
+    def _push_new(self, session: Session, job: Found) -> None:
+        if not isinstance(job, Job) or not job.state.finished:
+            return
         if session.owed.get(job.id) != job.finished_at:
             self._push(session, job)
 

@@ -166,7 +166,7 @@ class Dispatch:
 
     async def _bye(self, session: Session, request: Bye) -> list[object]:
         session.outlet.end_session()
-        await self._operations.remove_client(session.client)
+        await self._operations.remove_client(session.client, if_connection=session.connection)
         return [Done()]
 
 

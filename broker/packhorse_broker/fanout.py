@@ -4,18 +4,25 @@ Changes committed here come whole; those of other brokers as notices, which say 
 """
 
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias
+
+import structlog
 
 from packhorse_broker.delivery import Delivery
 from packhorse_broker.feeder import Feeder
 from packhorse_broker.notices import Notice
-from packhorse_broker.sessions import Sessions
+from packhorse_broker.sessions import Session, Sessions
 from packhorse_broker.store.changes import Change
+from packhorse_broker.store.errors import StoreUnavailable
+from packhorse_broker.store.registry import Registry
 from packhorse_broker.watching import Watching
 from packhorse_protocol import Code
 from packhorse_protocol.messages import Revocation
 
 Spawn = Callable[[Coroutine[Any, Any, None]], None]
+_log = structlog.get_logger(__name__)
+
+RevokeReason: TypeAlias = Literal["removed", "taken_back"]
 
 SUPERSEDED: Final = (Code.SUPERSEDED, "the client connected again elsewhere")
 CLIENT_GONE: Final = (Code.CLIENT_GONE, "the client was silent too long and was removed")
@@ -30,20 +37,24 @@ class Fanout:
         feeder: Feeder,
         delivery: Delivery,
         watching: Watching,
+        registry: Registry,
+        reconcile: Callable[[Session], Coroutine[Any, Any, None]],
         spawn: Spawn,
     ) -> None:
         self._sessions = sessions
         self._feeder = feeder
         self._delivery = delivery
         self._watching = watching
+        self._registry = registry
+        self._reconcile = reconcile
         self._spawn = spawn
 
     def committed(self, changes: Sequence[Change]) -> None:
         for change in changes:
+            if change.ended_claim is not None:
+                self._claim_ended(change, *change.ended_claim)
             if change.queued:
-                self._feeder.queued(change.job.type)
-            if change.revoked and change.job.runner is not None and change.job.token is not None:
-                self._revoke(change.job.runner, change.job.id, change.job.token)
+                self._feeder.queued(change.job.type, jobs=1)
             self._delivery.changed(change)
             self._watching.changed(change)
 
@@ -53,26 +64,21 @@ class Fanout:
         for client in notice.owed:
             self._delivery.owed(client)
         for client, job, token in notice.revoked:
-            self._revoke(client, job, token)
+            self._revoke(client, job, token, "removed")
         if notice.changed:
             self._spawn(self._watching.look(notice.changed))
-        if notice.connected is not None:
-            self.connected_elsewhere(*notice.connected)
-        for client in notice.gone:
-            self.close_session(client)
+        for client in notice.moved:
+            session = self._sessions.get(client)
+            if session is not None:
+                self._spawn(self._look_whether_outdated(session))
 
     def missed(self) -> None:
         """Notices may have been lost: look everywhere."""
         self._feeder.queued_all()
         for session in self._sessions:
             self._delivery.catch_up(session)
+            self._spawn(self._reconcile(session))
         self._spawn(self._watching.look_at_all())
-
-    def connected_elsewhere(self, client: str, connection: str) -> None:
-        """Another broker has the client's newest connection."""
-        session = self._sessions.get(client)
-        if session is not None and session.connection != connection:
-            session.outlet.close(*SUPERSEDED)
 
     def close_session(self, client: str) -> None:
         """The client was removed: its connection, if it has one here, is of no use any more."""
@@ -80,8 +86,34 @@ class Fanout:
         if session is not None:
             session.outlet.close(*CLIENT_GONE)
 
-    def _revoke(self, client: str, job: str, token: bytes) -> None:
+    async def _look_whether_outdated(self, session: Session) -> None:
+        """A notice may be late: what counts is what the store says now."""
+        try:
+            newest = await self._registry.newest_connections([session.client])
+        except StoreUnavailable as error:
+            _log.warning("notices.not_followed", error=str(error))
+        else:
+            close_if_outdated(session, newest[session.client])
+
+    def _claim_ended(self, change: Change, client: str, token: bytes) -> None:
+        if change.revoked:
+            removed = change.removed or change.renewed
+            self._revoke(client, change.job.id, token, "removed" if removed else "taken_back")
+            return
+        session = self._sessions.get(client)
+        if session is not None and session.let_go(change.job.id, token):
+            self._feeder.offer(session)
+
+    def _revoke(self, client: str, job: str, token: bytes, reason: RevokeReason) -> None:
         session = self._sessions.get(client)
         if session is not None and session.let_go(job, token):
-            session.push_revocation(Revocation(job=job, token=token, reason="removed"))
+            session.push_revocation(Revocation(job=job, token=token, reason=reason))
             self._feeder.offer(session)
+
+
+def close_if_outdated(session: Session, newest: str | None) -> None:
+    """Of a session that was open when it was asked which connection of its client is the newest."""
+    if newest is None:
+        session.outlet.close(*CLIENT_GONE)
+    elif newest != session.connection:
+        session.outlet.close(*SUPERSEDED)

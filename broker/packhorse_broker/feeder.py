@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 
 from packhorse_broker.contents import pack_error
-from packhorse_broker.jobs.commands import Claim, Fail, Release
+from packhorse_broker.jobs.commands import Claim, Fail, TakeBack
 from packhorse_broker.jobs.model import Applied
 from packhorse_broker.sessions import Session, Sessions
 from packhorse_broker.store.work import Draw, Result, Submission, Work
@@ -24,6 +24,12 @@ _log = structlog.get_logger(__name__)
 
 MAX_DRAW: Final = 500
 """Claims in one draw: half a batch, so that what runners report is never crowded out."""
+
+FIRST_DRAW: Final = 32
+"""Claims in the first draw of a queue of which nothing is known."""
+
+MAX_DRAWING: Final = 16
+"""Types that are drawn from at once; the others have their turn after them."""
 
 EMPTY_DRAWS: Final = 3
 """Draws in a row that got nothing though the queue was not empty (other brokers were quicker),
@@ -43,6 +49,10 @@ class Feeder:
         """Types whose queue may hold jobs, and how many draws in a row brought none. Whose turn it
         is comes first; a type that was drawn from goes to the end, so that none starves another."""
         self._drawing: set[str] = set()
+        self._signalled: dict[str, int] = {}
+        """How many jobs of a type were queued since it was last drawn from."""
+        self._appetite: dict[str, int] = {}
+        """Types whose draws came back full, and how large the next one is."""
         self._pump_due = False
         self.paused = False
         """Set while the broker drains: no further claims."""
@@ -71,9 +81,10 @@ class Feeder:
         if session.takes:
             self._pump_soon()
 
-    def queued(self, job_type: str) -> None:
-        """Jobs of this type may wait."""
+    def queued(self, job_type: str, jobs: int = 0) -> None:
+        """Jobs of this type may wait; `jobs`: so many were queued just now."""
         if job_type in self._takers:
+            self._signalled[job_type] = self._signalled.get(job_type, 0) + jobs
             self._may_wait[job_type] = 0
             self._pump_soon()
 
@@ -92,6 +103,8 @@ class Feeder:
         if self.paused:
             return
         for job_type in [name for name in self._may_wait if name not in self._drawing]:
+            if len(self._drawing) >= MAX_DRAWING:
+                return
             places = self._places(job_type)
             if places:
                 self._draw(job_type, places, self._may_wait.pop(job_type))
@@ -103,7 +116,9 @@ class Feeder:
         takers = self._takers.get(job_type, {})
         room = {session: session.room_for(job_type) for session in takers}
         places: list[Session] = []
-        while len(places) < MAX_DRAW and any(room.values()):
+        signalled = self._signalled.get(job_type, 0)
+        most = min(max(signalled, self._appetite.get(job_type, FIRST_DRAW)), MAX_DRAW)
+        while len(places) < most and any(room.values()):
             for session in [session for session, places_left in room.items() if places_left]:
                 room[session] -= 1
                 session.reserve(job_type)
@@ -114,6 +129,7 @@ class Feeder:
 
     def _draw(self, job_type: str, places: list[Session], empty_draws: int) -> None:
         self._drawing.add(job_type)
+        self._signalled.pop(job_type, None)
         nonces = os.urandom(NONCE_BYTES * len(places))
         claims = [
             Claim(session.client, nonces[NONCE_BYTES * i : NONCE_BYTES * (i + 1)])
@@ -126,12 +142,20 @@ class Feeder:
                 session.unreserve(job_type)
             for applied in claimed:
                 self.give(applied)
+            self._learn(job_type, len(claimed), len(places))
             if may_hold_more and (claimed or empty_draws < EMPTY_DRAWS):
                 self._may_wait.setdefault(job_type, 0 if claimed else empty_draws + 1)
             if self._may_wait:
                 self._pump_soon()
 
         self._submit(Draw(job_type, claims, drawn))
+
+    def _learn(self, job_type: str, got: int, asked: int) -> None:
+        """A draw that came back full is followed by one twice as large."""
+        if got < asked:
+            self._appetite.pop(job_type, None)
+        else:
+            self._appetite[job_type] = min(2 * asked, MAX_DRAW)
 
     def give(self, applied: Applied) -> None:
         """Pushes a granted claim to its runner's newest connection.
@@ -152,11 +176,12 @@ class Feeder:
                 session.push_claim(claim_view(job))
 
     def take_back(self, applied: Applied) -> None:
-        """Releases a claim that its runner was not told of."""
+        """Ends a claim that could not be brought to its runner. Should the runner have learnt of
+        it in the meantime (it came back and was told what it holds), it is told that it is over."""
         job = applied.job
         assert job.runner is not None
         assert job.token is not None
-        self._submit(Submission([(job.id, Release(job.runner, job.token))], _ignored))
+        self._submit(Submission([(job.id, TakeBack(job.runner, job.token))], _ignored))
 
     def _give_up(self, session: Session, applied: Applied) -> None:
         """A claimed job whose body is not in the store can't run: it fails and says so."""
@@ -165,13 +190,8 @@ class Feeder:
         _log.error("store.body_missing", job=job.id)
         error = pack_error(Error(type="BodyMissing", message="the store has lost the payload"))
 
-        token = job.token
-
-        def failed(_: list[Result]) -> None:
-            session.let_go(job.id, token)
-
         command = Fail(session.client, job.token, error, retry=False)
-        self._submit(Submission([(job.id, command)], failed))
+        self._submit(Submission([(job.id, command)], _ignored))
 
 
 def _ignored(_: list[Result]) -> None:

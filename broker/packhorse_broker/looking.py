@@ -5,7 +5,7 @@ from typing import Final, Protocol
 
 from packhorse_broker import views
 from packhorse_broker.config import Config
-from packhorse_broker.jobs.model import LogEntry
+from packhorse_broker.jobs.model import Job, LogEntry
 from packhorse_broker.sessions import Session
 from packhorse_broker.store.reader import Reader
 from packhorse_broker.watching import Watching
@@ -54,8 +54,8 @@ class Looking:
         while room > 0 and len(answers) < len(request.jobs):
             page = request.jobs[len(answers) : len(answers) + GET_PAGE]
             for job in await self._reader.jobs(page):
-                if job is None:
-                    answers.append(views.problem(Code.NOT_FOUND, "there is no such job"))
+                if not isinstance(job, Job):
+                    answers.append(views.not_read(job))
                 else:
                     answers.append(views.job_view(job))
                     room -= len(job.body or b"") + len(job.outcome or b"")
@@ -77,9 +77,7 @@ class Looking:
             )
             return [refused] * len(request.jobs)
         return [
-            views.watched(job)
-            if job is not None
-            else views.problem(Code.NOT_FOUND, "there is no such job")
+            views.watched(job) if isinstance(job, Job) else views.not_read(job)
             for job in await self._watching.watch(session, request.jobs)
         ]
 

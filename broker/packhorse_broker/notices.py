@@ -28,7 +28,7 @@ MAX_NAMED: Final = 1_000
 
 
 class Notice(Struct, frozen=True):
-    """What one broker tells the others."""
+    """What one broker tells the others. Fields are only added, at the end."""
 
     broker: str
     queued: tuple[str, ...] = ()
@@ -39,10 +39,8 @@ class Notice(Struct, frozen=True):
     """Jobs that somebody may watch."""
     revoked: tuple[tuple[str, str, bytes], ...] = ()
     """Claims that are over: client, job, token."""
-    connected: tuple[str, str] | None = None
-    """A client, and the connection that is its newest."""
-    gone: tuple[str, ...] = ()
-    """Clients that were removed."""
+    moved: tuple[str, ...] = ()
+    """Clients that connected anew or were removed."""
 
 
 class Notices:
@@ -78,9 +76,10 @@ class Notices:
             for handler in change.job.handlers
         }
         revoked = tuple(
-            (change.job.runner, change.job.id, change.job.token)
+            (runner, change.job.id, token)
             for change in changes
-            if change.revoked and change.job.runner is not None and change.job.token is not None
+            if change.revoked and change.ended_claim is not None
+            for runner, token in (change.ended_claim,)
         )
         return self.encode(
             Notice(
@@ -96,11 +95,8 @@ class Notices:
         """Keeps the channel audible: a subscription that hears nothing is taken for dead."""
         await self._publish(Notice(broker=self.broker))
 
-    async def say_connected(self, client: str, connection: str) -> None:
-        await self._publish(Notice(broker=self.broker, connected=(client, connection)))
-
-    async def say_gone(self, client: str) -> None:
-        await self._publish(Notice(broker=self.broker, gone=(client,)))
+    async def say_moved(self, client: str) -> None:
+        await self._publish(Notice(broker=self.broker, moved=(client,)))
 
     async def _publish(self, notice: Notice) -> None:
         """Outside of any transaction. Raises StoreUnavailable."""
@@ -125,18 +121,21 @@ class Notices:
 
     def _receive(self, data: bytes) -> None:
         try:
-            broker, queued, owed, changed, revoked, connected, gone = msgpack.unpackb(data)
+            broker, queued, owed, changed, revoked, moved, *_ = msgpack.unpackb(data)
             notice = Notice(
                 broker,
                 tuple(queued),
                 tuple(owed),
                 tuple(changed),
                 tuple((client, job, token) for client, job, token in revoked),
-                tuple(connected) if connected is not None else None,
-                tuple(gone),
+                tuple(moved),
             )
         except (ValueError, TypeError, msgpack.UnpackException) as error:
             _log.error("notices.unreadable", size_bytes=len(data), error=repr(error))
             return
-        if notice.broker != self.broker:
+        if notice.broker == self.broker:
+            return
+        try:
             self._heard(notice)
+        except Exception:  # noqa: BLE001 - the next notice is another one
+            _log.exception("notices.not_followed")

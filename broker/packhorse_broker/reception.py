@@ -13,18 +13,28 @@ from packhorse_broker.connection import Connection
 from packhorse_broker.delivery import Delivery
 from packhorse_broker.dispatch import Dispatch
 from packhorse_broker.feeder import Feeder
-from packhorse_broker.jobs.model import Job, State
+from packhorse_broker.holding import Holding
 from packhorse_broker.operations import new_id
 from packhorse_broker.sessions import Session, Sessions
 from packhorse_broker.store.errors import StoreUnavailable
 from packhorse_broker.store.reader import Reader
-from packhorse_broker.store.records import ClientRecord, CorruptRecord
+from packhorse_broker.store.records import ClientRecord
 from packhorse_broker.store.registry import Refused as NotRegistered
 from packhorse_broker.store.registry import Registry
-from packhorse_broker.views import UNAVAILABLE_RETRY_MS, claim_view
+from packhorse_broker.views import UNAVAILABLE_RETRY_MS
 from packhorse_broker.watching import Watching
 from packhorse_protocol import PROTOCOL_VERSION, RETRYABLE, Code
-from packhorse_protocol.messages import ROLES, Hello, Limits, Ok, Refused, Request, Role, Welcome
+from packhorse_protocol.messages import (
+    ROLES,
+    Drain,
+    Hello,
+    Limits,
+    Ok,
+    Refused,
+    Request,
+    Role,
+    Welcome,
+)
 
 _log = structlog.get_logger(__name__)
 
@@ -59,11 +69,13 @@ class Reception:
         feeder: Feeder,
         delivery: Delivery,
         watching: Watching,
+        holding: Holding,
         *,
         broker: str,
         library: str,
         store: str,
-        connected: Callable[[str, str], None],
+        connected: Callable[[str], None],
+        draining: Callable[[], bool],
         spawn: Callable[[Coroutine[Any, Any, None]], None],
     ) -> None:
         self._config = config
@@ -74,10 +86,12 @@ class Reception:
         self._feeder = feeder
         self._delivery = delivery
         self._watching = watching
+        self._holding = holding
         self._broker = broker
         self._library = library
         self._store = store
         self._connected = connected
+        self._draining = draining
         self._spawn = spawn
         self.dispatch: Dispatch | None = None
 
@@ -121,7 +135,7 @@ class Reception:
             heartbeat_ms=min(self._config.heartbeat_ms, client.timeout_ms // HEARTBEATS),
         )
         self._sessions.add(session)
-        self._connected(client.id, connection.id)
+        self._connected(client.id)
         connection.send(self._welcome(client, session, secret, resumed=answer.resumed))
         return session
 
@@ -176,34 +190,20 @@ class Reception:
 
     def opened(self, session: Session) -> None:
         """Pushes what the client held and is owed, then lets it take more."""
+        if self._draining():
+            session.outlet.send(Drain(grace_ms=self._config.drain_ms))
         self._spawn(self._resume(session))
 
     async def _resume(self, session: Session) -> None:
         try:
             if "run" in session.roles:
-                await self._push_held(session)
+                await self._holding.push_all(session)
         except StoreUnavailable as error:
             session.outlet.close(Code.UNAVAILABLE, f"the store is unavailable: {error}")
             return
-        except CorruptRecord as error:
-            _log.error("store.corrupt_record", client=session.client, error=str(error))
-        session.begin()
+        session.ready = True
         self._feeder.offer(session)
         self._delivery.catch_up(session)
-
-    async def _push_held(self, session: Session) -> None:
-        held = await self._reader.held_by(session.client, self._config.max_batch * 100)
-        for start in range(0, len(held), RESUME_PAGE):
-            large: list[str] = []
-            for job in await self._reader.records(held[start : start + RESUME_PAGE]):
-                if job is not None and job.body is None:
-                    large.append(job.id)
-                else:
-                    _push_again(session, job)
-            for place in range(0, len(large), LARGE_PAGE):
-                await session.outlet.room()
-                for job in await self._reader.jobs(large[place : place + LARGE_PAGE]):
-                    _push_again(session, job)
 
     def request(
         self, session: Session, request: Request, reply: Callable[[Ok | Refused], None]
@@ -223,15 +223,6 @@ class Reception:
         self._watching.leave(session)
         self._sessions.discard(session)
         _log.info("client.disconnected", client=session.client, connection=session.connection)
-
-
-def _push_again(session: Session, job: Job | None) -> None:
-    """A claim that the client still holds; it may have changed hands since it was looked up."""
-    if job is None or job.state is not State.STARTED or job.runner != session.client:
-        return
-    assert job.token is not None
-    if session.hold(job.id, job.type, job.token):
-        session.push_claim(claim_view(job))
 
 
 def _refused(

@@ -5,6 +5,8 @@ import socket
 from collections.abc import Coroutine
 from typing import Any, Final
 
+import structlog
+
 from packhorse_broker.addresses import (
     Address,
     ListenError,
@@ -14,9 +16,11 @@ from packhorse_broker.addresses import (
 )
 from packhorse_broker.clock import monotonic_ms
 from packhorse_broker.config import Config
-from packhorse_broker.connection import PULSE_MS, Connection, Gate
+from packhorse_broker.connection import CLOSE_S, PULSE_MS, Connection, Gate
 from packhorse_protocol import Code
 from packhorse_protocol.messages import BrokerMessage, Refused
+
+_log = structlog.get_logger(__name__)
 
 BACKLOG: Final = 1_024
 """Connections that the kernel holds until they are accepted."""
@@ -108,7 +112,12 @@ class Server:
         """Runs `work` beside everything else; `close` ends it."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._spawned_ended)
+
+    def _spawned_ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("task.failed", task=repr(task.get_coro()), exc_info=error)
 
     @property
     def connections(self) -> int:
@@ -132,10 +141,15 @@ class Server:
         if self._pulse is not None:
             self._pulse.cancel()
         for connection in list(self._connections):
-            connection.finish()
+            connection.close(Code.DRAINING, "this broker is going away")
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                await self.emptied()
+        except TimeoutError:
+            _log.warning("server.unread", connections=self.connections)
 
     async def _pulses(self) -> None:
         while True:

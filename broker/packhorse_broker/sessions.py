@@ -96,9 +96,6 @@ class Session:
         self._held: dict[str, tuple[str, bytes]] = {}
         """Jobs that this client holds as their runner: type and token."""
         self._held_of: dict[str, int] = {}
-        self._over: set[bytes] = set()
-        """Tokens of claims that ended while those held before were being read: what was read may
-        be older than their end."""
         self._reserved = 0
         self._reserved_of: dict[str, int] = {}
         self.looking = asyncio.Lock()
@@ -134,15 +131,10 @@ class Session:
         self._reserved -= 1
         self._reserved_of[job_type] -= 1
 
-    def begin(self) -> None:
-        """All claims that it held before are known."""
-        self.ready = True
-        self._over.clear()
-
     def hold(self, job: str, job_type: str, token: bytes) -> bool:
-        """The client has become the job's runner; False: that was known, or is over already."""
+        """The client has become the job's runner; False: that was known."""
         held = self._held.get(job)
-        if held == (job_type, token) or token in self._over:
+        if held == (job_type, token):
             return False
         if held is not None:
             self._held_of[held[0]] -= 1
@@ -152,14 +144,17 @@ class Session:
 
     def let_go(self, job: str, token: bytes) -> bool:
         """This claim is over, if it was held; whether that made room."""
-        if not self.ready:
-            self._over.add(token)
         held = self._held.get(job)
         if held is None or held[1] != token:
             return False
         del self._held[job]
         self._held_of[held[0]] -= 1
         return True
+
+    @property
+    def holds(self) -> dict[str, bytes]:
+        """Jobs that the client holds, and the token of each claim."""
+        return {job: token for job, (_, token) in self._held.items()}
 
     # -- pushes
 

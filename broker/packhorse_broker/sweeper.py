@@ -6,13 +6,16 @@ broker or the store was away: whoever is to be removed must have had a full time
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 import structlog
 
 from packhorse_broker.clock import MAX_DRIFT_MS, StoreClock, monotonic_ms
-from packhorse_broker.fanout import CLIENT_GONE, SUPERSEDED, Fanout
+from packhorse_broker.delivery import Delivery
+from packhorse_broker.fanout import Fanout, close_if_outdated
 from packhorse_broker.feeder import Feeder
 from packhorse_broker.notices import Notices
 from packhorse_broker.operations import Operations
@@ -28,10 +31,14 @@ PAGE: Final = 1_000
 """Clients or jobs that one sweep sees to."""
 
 LOOK_SWEEPS: Final = 10
-"""With other brokers on the store, what a lost notice was about is found so many sweeps later."""
+"""What a lost notice was about, or went wrong in some other way, is found so many sweeps later."""
 
-GAP_FACTOR: Final = 5
-"""Sweeps further apart than so many periods mean that this process was stopped meanwhile."""
+GAP_FACTOR: Final = 2
+"""Answers of the store further apart than so many sweeps are a gap: it, or this process, stood
+still. Clients for whose timeout that was short are not affected."""
+
+MAX_GAPS: Final = 64
+"""Gaps that are remembered; longer ago matters to nobody."""
 
 
 class Sweeper:
@@ -44,6 +51,7 @@ class Sweeper:
         reader: Reader,
         operations: Operations,
         feeder: Feeder,
+        delivery: Delivery,
         fanout: Fanout,
         notices: Notices,
         clock: StoreClock,
@@ -56,14 +64,17 @@ class Sweeper:
         self._reader = reader
         self._operations = operations
         self._feeder = feeder
+        self._delivery = delivery
         self._fanout = fanout
         self._notices = notices
         self._clock = clock
         self._sweep_ms = sweep_ms
         self._flush_ms = flush_ms
-        self._watchful_since_ms = monotonic_ms()
-        """Since when this broker has been up and in touch with the store without a break."""
-        self._swept_ms = monotonic_ms()
+        self._answered_ms = monotonic_ms()
+        """When the store answered last."""
+        self._gaps: deque[tuple[float, float]] = deque([(monotonic_ms(), float("inf"))], MAX_GAPS)
+        """Times in which this broker could not know who was silent: when each ended, how long it
+        was. The first is the time before its start."""
         self._looked_ms = monotonic_ms()
 
     async def run(self) -> None:
@@ -73,15 +84,10 @@ class Sweeper:
             try:
                 await self.sweep()
             except StoreUnavailable as error:
-                self._watchful_since_ms = monotonic_ms()
                 _log.warning("sweep.store_unavailable", error=str(error))
 
     async def sweep(self) -> None:
         """One round. Raises StoreUnavailable; what was not done is done by the next."""
-        now_ms = monotonic_ms()
-        if now_ms - self._swept_ms > GAP_FACTOR * self._sweep_ms:
-            self._watchful_since_ms = now_ms
-        self._swept_ms = now_ms
         for step in (
             self._set_clock,
             self._announce,
@@ -94,28 +100,39 @@ class Sweeper:
             await _guarded(step)
 
     async def _set_clock(self) -> None:
-        drift_ms = self._clock.set(await self._registry.time_ms())
+        asked_ms = monotonic_ms()
+        store_ms = await self._registry.time_ms()
+        answered_ms = monotonic_ms()
+        drift_ms = self._clock.set(store_ms, asked_ms, answered_ms)
         if abs(drift_ms) > MAX_DRIFT_MS:
             _log.warning("clock.jumped", drift_ms=round(drift_ms))
-            self._watchful_since_ms = monotonic_ms()
+            self._gaps.append((answered_ms, float("inf")))
+        silence_ms = answered_ms - self._answered_ms
+        if silence_ms > GAP_FACTOR * self._sweep_ms:
+            self._gaps.append((answered_ms, silence_ms))
+        self._answered_ms = answered_ms
 
     async def _announce(self) -> None:
         """Says that this broker runs, and learns whether others do."""
         brokers = await self._registry.announce_broker(self._notices.broker, self._clock.now_ms())
-        await self._notices.say_running()
         if self._notices.peers != brokers - 1:
             _log.info("brokers.counted", others=brokers - 1)
             self._notices.peers = brokers - 1
+        try:
+            await self._notices.say_running()
+        except StoreUnavailable as error:
+            _log.warning("notices.unsaid", error=str(error))
 
     async def _renew(self) -> None:
-        """Tells the store who was heard of, in one command for all."""
+        """Tells the store who was heard of, and learns whose connection is not the newest."""
         offset_ms = self._clock.now_ms() - monotonic_ms()
+        sessions = list(self._sessions)
         heard = {
             session: session.last_response_ms
-            for session in self._sessions
+            for session in sessions
             if session.last_response_ms > session.renewed_ms
         }
-        liveness = await self._registry.renew(
+        await self._registry.renew(
             {
                 session.client: int(response_ms + offset_ms) + session.timeout_ms
                 for session, response_ms in heard.items()
@@ -123,11 +140,9 @@ class Sweeper:
         )
         for session, response_ms in heard.items():
             session.renewed_ms = response_ms
-            newest = liveness.connections[session.client]
-            if newest is None:
-                session.outlet.close(*CLIENT_GONE)
-            elif newest != session.connection:
-                session.outlet.close(*SUPERSEDED)
+        newest = await self._registry.newest_connections([one.client for one in sessions])
+        for session in sessions:
+            close_if_outdated(session, newest[session.client])
 
     async def _remove_silent(self) -> None:
         now_ms = self._clock.now_ms()
@@ -137,7 +152,7 @@ class Sweeper:
                 continue
             if await self._operations.remove_client(client.id, if_silent_at=now_ms):
                 _log.info("client.removed", client=client.id, because="silent")
-                await self._notices.say_gone(client.id)
+                await self._notices.say_moved(client.id)
 
     def _spared(self, client: ClientRecord, session: Session | None) -> bool:
         """Whether its silence proves nothing: we heard of it, or were not there to hear."""
@@ -147,11 +162,14 @@ class Sweeper:
         patience_ms = client.timeout_ms
         if client.broker != self._notices.broker:
             patience_ms += 2 * self._flush_ms
-        return now_ms - self._watchful_since_ms < patience_ms
+        return any(
+            ended_ms + patience_ms > now_ms and 2 * length_ms > client.timeout_ms
+            for ended_ms, length_ms in self._gaps
+        )
 
     async def _finish_removals(self) -> None:
         for client, since_ms in (await self._registry.leaving(PAGE)).items():
-            await self._operations.finish_removal(client, since_ms)
+            await _guarded(partial(self._operations.finish_removal, client, since_ms))
 
     async def _expire(self) -> None:
         due = await self._reader.due(self._clock.now_ms(), PAGE)
@@ -159,10 +177,13 @@ class Sweeper:
             await self._operations.expire(due)
 
     async def _look_again(self) -> None:
-        """Finds what no notice told: at once for queues, which is cheap, else now and then."""
+        """Finds what no notice told: at once where that is cheap, else now and then."""
         self._feeder.queued_all()
+        for session in self._sessions:
+            if session.behind:
+                self._delivery.catch_up(session)
         now_ms = monotonic_ms()
-        if self._notices.peers and now_ms - self._looked_ms >= LOOK_SWEEPS * self._sweep_ms:
+        if now_ms - self._looked_ms >= LOOK_SWEEPS * self._sweep_ms:
             self._looked_ms = now_ms
             self._fanout.missed()
 
@@ -174,6 +195,11 @@ async def _guarded(step: Callable[[], Awaitable[None]]) -> None:
     except StoreUnavailable:
         raise
     except (StoreError, CorruptRecord) as error:
-        _log.error("sweep.failed", step=step.__name__, error=str(error))
+        _log.error("sweep.failed", step=_name(step), error=str(error))
     except Exception:  # noqa: BLE001 - the next sweep tries again
-        _log.exception("sweep.failed", step=step.__name__)
+        _log.exception("sweep.failed", step=_name(step))
+
+
+def _name(step: Callable[[], Awaitable[None]]) -> str:
+    called = step.func if isinstance(step, partial) else step
+    return str(called.__name__)

@@ -5,6 +5,7 @@ from typing import Literal, cast
 from packhorse_broker.contents import unpack_body, unpack_outcome
 from packhorse_broker.jobs.model import Applied, Job, LogEntry, Refusal, State
 from packhorse_broker.store.errors import StoreUnavailable
+from packhorse_broker.store.records import CorruptRecord
 from packhorse_broker.store.work import Failed
 from packhorse_protocol import RETRYABLE, Code
 from packhorse_protocol.messages import (
@@ -146,6 +147,13 @@ def watched(job: Job) -> Watched:
 
 def problem(code: Code, message: str, **details: str) -> Problem:
     return Problem(code=code, message=message, retryable=code in RETRYABLE, details=details or None)
+
+
+def not_read(found: CorruptRecord | None) -> Problem:
+    """Of a job that is not there, or whose record can't be read."""
+    if found is None:
+        return problem(Code.NOT_FOUND, "there is no such job")
+    return problem(Code.INTERNAL, "the job's record can't be read: run packhorse fsck")
 
 
 def problem_of(result: Refusal | Failed) -> Problem:

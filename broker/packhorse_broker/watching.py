@@ -13,7 +13,7 @@ from packhorse_broker.jobs.model import Job, LogEntry
 from packhorse_broker.sessions import Session
 from packhorse_broker.store.changes import Change
 from packhorse_broker.store.errors import StoreUnavailable
-from packhorse_broker.store.reader import Reader
+from packhorse_broker.store.reader import Found, Reader
 from packhorse_broker.store.records import CorruptRecord
 from packhorse_broker.views import entry_view, progress_of, state_name
 from packhorse_protocol.messages import Event
@@ -22,6 +22,10 @@ _log = structlog.get_logger(__name__)
 
 MAX_LOG_READ: Final = 100
 """Log entries told at once of what another broker wrote; the rest is read by offset."""
+
+
+PAGE: Final = 500
+"""Jobs that are read at once."""
 
 
 class _Watched:
@@ -41,14 +45,16 @@ class Watching:
         self._watched: dict[str, _Watched] = {}
         self._jobs_of: dict[Session, set[str]] = {}
 
-    async def watch(self, session: Session, jobs: Sequence[str]) -> list[Job | None]:
+    async def watch(self, session: Session, jobs: Sequence[str]) -> list[Found]:
         """Registers first and reads then, so that no change falls in between."""
+        if session.closed:
+            return [None] * len(jobs)
         for job_id in jobs:
             self._watched.setdefault(job_id, _Watched()).sessions[session] = None
             self._jobs_of.setdefault(session, set()).add(job_id)
         found = await self._reader.records(jobs)
         for job_id, job in zip(jobs, found, strict=True):
-            if job is None:
+            if not isinstance(job, Job):
                 self.unwatch(session, [job_id])
             elif (watched := self._watched.get(job_id)) is not None:
                 watched.version = max(watched.version, job.version)
@@ -85,8 +91,11 @@ class Watching:
         """These jobs changed elsewhere, or may have."""
         ids = [job_id for job_id in jobs if job_id in self._watched]
         try:
-            for job_id, job in zip(ids, await self._reader.records(ids), strict=True):
-                await self._look_at(job_id, job)
+            for start in range(0, len(ids), PAGE):
+                page = ids[start : start + PAGE]
+                for job_id, job in zip(page, await self._reader.records(page), strict=True):
+                    if not isinstance(job, CorruptRecord):
+                        await self._look_at(job_id, job)
         except StoreUnavailable as error:
             _log.warning("watching.waits", error=str(error))
         except CorruptRecord as error:
@@ -109,8 +118,9 @@ class Watching:
         if job.log_end > watched.log_end:
             page = await self._reader.log(job_id, watched.log_end, MAX_LOG_READ)
             entries = page.entries if page is not None else ()
-        if job_id in self._watched:
-            self._tell(watched, job, entries, removed=False)
+        if self._watched.get(job_id) is watched and job.version > watched.version:
+            unseen = [entry for entry in entries if entry.offset >= watched.log_end]
+            self._tell(watched, job, unseen, removed=False)
 
     def _tell(
         self, watched: _Watched, job: Job, entries: Sequence[LogEntry], *, removed: bool

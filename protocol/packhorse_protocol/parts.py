@@ -177,7 +177,7 @@ class Revocation:
 
     job: Name
     token: Token
-    reason: Literal["removed", "client_gone"]
+    reason: Literal["removed", "taken_back"]
 
 
 @record

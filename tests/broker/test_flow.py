@@ -172,10 +172,11 @@ async def test_a_runner_that_does_not_read_is_given_no_more(
     await take(other, 40)
     while await count(creator, "QUEUED"):
         await other.ask(Info)
-    await other.ask(Info)
-    taken = [claim for claims in other.kept(Claims) for claim in claims.claims]
-    assert taken
-    mine = await runner.claims(40 - len(taken))
+    session = broker.sessions.get("r")
+    assert session is not None
+    assert 0 < len(session._held) < 40
+    mine = await runner.claims(len(session._held))
+    taken = await other.claims(40 - len(mine))
     assert sorted(names([*mine, *taken])) == ids
 
 
@@ -187,7 +188,7 @@ async def test_one_that_asks_and_does_not_read_is_answered_no_further(
     for n in range(4):
         await create(other, f"j{n}", payload=bytes(MIB))
     before = resident_bytes()
-    requests = [asker.begin(Get, jobs=(f"j{n % 4}",)) for n in range(200)]
+    requests = [asker.begin(Get, jobs=(f"j{n % 4}",)) for n in range(60)]
     await full(broker, "a")
     assert await other.ask(Info)
     assert resident_bytes() - before < 5 * broker.config.max_outbox_bytes
@@ -250,7 +251,7 @@ async def test_a_quiet_connection_is_kept_alive_from_both_sides(brokers: Brokers
     )
     wire = await brokers.connect(broker)
     # Beats come and nothing else, as long as this client says that it lives.
-    while wire.beats < 8:
+    while wire.beats < 3:
         beats = wire.beats
         wire.send(ClientBeat())
         while wire.beats == beats:

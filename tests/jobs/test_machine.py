@@ -24,9 +24,10 @@ from packhorse_broker.jobs.commands import (
     Remove,
     ReportProgress,
     RunnerGone,
+    TakeBack,
     WriteLog,
 )
-from packhorse_broker.jobs.machine import decide
+from packhorse_broker.jobs.machine import MAX_HANDLERS, decide
 from packhorse_broker.jobs.model import (
     Applied,
     Decision,
@@ -114,6 +115,8 @@ COMMANDS: Final[dict[str, Command]] = {
     "release": Release("runner", TOKEN),
     "release old": Release("runner", OLD),
     "release other": Release("other", TOKEN),
+    "take back": TakeBack("runner", TOKEN),
+    "take back old": TakeBack("runner", OLD),
     "progress": ReportProgress("runner", TOKEN, Progress(50, "half")),
     "progress old": ReportProgress("runner", OLD, Progress(50, "half")),
     "progress other": ReportProgress("other", TOKEN, Progress(50, "half")),
@@ -147,6 +150,8 @@ create unnamed  QUEUED     conflict     conflict     conflict     conflict     c
 claim           not_found  STARTED      STARTED      STARTED      STARTED      wrong_state  wrong_state  wrong_state  wrong_state  wrong_state
 release         not_found  stale_claim  same         stale_claim  stale_claim  QUEUED       stale_claim  stale_claim  stale_claim  stale_claim
 release old     not_found  stale_claim  stale_claim  stale_claim  stale_claim  stale_claim  stale_claim  stale_claim  stale_claim  stale_claim
+take back       not_found  stale_claim  stale_claim  stale_claim  stale_claim  QUEUED       stale_claim  stale_claim  stale_claim  stale_claim
+take back old   not_found  stale_claim  stale_claim  stale_claim  stale_claim  stale_claim  stale_claim  stale_claim  stale_claim  stale_claim
 release other   not_found  stale_claim  stale_claim  stale_claim  stale_claim  stale_claim  stale_claim  stale_claim  stale_claim  stale_claim
 progress        not_found  stale_claim  stale_claim  stale_claim  stale_claim  STARTED      stale_claim  stale_claim  stale_claim  stale_claim
 progress old    not_found  stale_claim  stale_claim  stale_claim  stale_claim  stale_claim  stale_claim  stale_claim  stale_claim  stale_claim
@@ -509,6 +514,26 @@ def test_a_job_is_tried_as_often_as_its_attempts_say() -> None:
         assert job.token is not None
         job = after(job, Fail("runner", job.token, b"error"))
     assert (job.state, job.failed) == (State.FAILED, 3)
+
+
+def test_taking_back_is_told_apart_from_a_release() -> None:
+    """Only the runner itself may repeat its release."""
+    taken = after(HELD, TakeBack("runner", TOKEN))
+    released = after(HELD, Release("runner", TOKEN))
+    assert taken == replace(released, end=End.TAKEN_BACK)
+    refusal = decide(taken, Release("runner", TOKEN), NOW, RULES)
+    assert isinstance(refusal, Refusal)
+    assert refusal.code is RefusalCode.STALE_CLAIM
+
+
+def test_handlers_of_one_job_have_a_bound() -> None:
+    job = after(None, Create("job", "mail", b"body", "maker"))
+    for number in range(MAX_HANDLERS):
+        job = after(job, Handle(f"client-{number}"))
+    refusal = decide(job, Handle("one-more"), NOW, RULES)
+    assert isinstance(refusal, Refusal)
+    assert refusal.code is RefusalCode.TOO_MANY
+    assert after(job, Handle("client-0")) is job
 
 
 def test_release_keeps_place_and_attempt() -> None:

@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from packhorse_broker.jobs.commands import (
+    Command,
     Complete,
     Fail,
     Handled,
@@ -25,8 +26,8 @@ from packhorse_broker.jobs.model import (
     RefusalCode,
     State,
 )
+from packhorse_broker.store.backlog import MAX_BATCH, MAX_WAITING
 from packhorse_broker.store.changes import Change
-from packhorse_broker.store.committer import MAX_BATCH, MAX_WAITING
 from packhorse_broker.store.errors import StoreInconsistent, StoreUnavailable
 from packhorse_broker.store.keys import PartitionKeys
 from packhorse_broker.store.records import CorruptRecord, encode_job
@@ -223,12 +224,30 @@ async def test_job_that_is_made_anew_in_the_batch_that_removes_it(
     await contents(raw, keys)
     reader = opener.reader()
     [job] = await reader.jobs(["a"])
-    assert job is not None
+    assert isinstance(job, Job)
     assert (job.type, job.body) == ("post", other)
     page = await reader.log("a", 0, 10)
     assert page is not None
     assert [entry.message for entry in page.entries] == ["new"]
     assert await reader.types() == ["mail", "post"]
+
+
+async def test_log_of_a_job_that_came_and_went_is_not_its_successors(
+    opener: Opener, raw: Raw, keys: PartitionKeys
+) -> None:
+    """Two lives of one id in one batch, neither of which the store had seen."""
+    caller = opener.committer()
+    lives = [claim(), claim()]
+    items: list[tuple[str, Command]] = []
+    for life in lives:
+        items += [("a", Remove()), create("a"), ("a", life)]
+        items.append(("a", WriteLog("ann", first_token(life), (f"of {life.nonce.hex()}",))))
+    results = await caller.submit(*items)
+    assert told(results)[-4:] == ["gone", "QUEUED", "STARTED", "STARTED"]
+    await contents(raw, keys)
+    page = await opener.reader().log("a", 0, 10)
+    assert page is not None
+    assert [entry.message for entry in page.entries] == [f"of {lives[1].nonce.hex()}"]
 
 
 async def test_job_that_is_made_anew_small_leaves_nothing_of_the_large_one(
@@ -297,7 +316,7 @@ async def test_outcome_apart_survives_later_changes(opener: Opener) -> None:
     await caller.ask("a", Complete("ann", first_token(claimed), LARGE))
     await caller.ask("a", Handled("bob"))
     [job] = await opener.reader().jobs(["a"])
-    assert job is not None
+    assert isinstance(job, Job)
     assert (job.outcome, job.handlers) == (LARGE, ())
 
 

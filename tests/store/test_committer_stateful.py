@@ -133,7 +133,7 @@ class Jobs(RuleBasedStateMachine):
     async def _check_reader(self) -> None:
         """All jobs in full, queues and clients' lists, as the model has them."""
         names = sorted(self.model.jobs)
-        found = {job.id: job for job in await self.reader.jobs(names) if job is not None}
+        found = {job.id: job for job in await self.reader.jobs(names) if isinstance(job, Job)}
         assert sorted(found) == names
         for name, job in found.items():
             assert plain(job, await self._log(job)) == self.model.jobs[name]

@@ -111,6 +111,14 @@ async def test_opening_that_hears_nothing_is_unavailable(proxy: FaultProxy) -> N
         await Link.open(address(proxy.url, timeout_ms=50))
 
 
+async def test_opening_is_tried_once(proxy: FaultProxy) -> None:
+    """When to try again is decided elsewhere, where it is known what a new connection means."""
+    proxy.refusing = True
+    with pytest.raises(StoreUnavailable):
+        await Link.open(address(proxy.url))
+    assert proxy.refusals == 1
+
+
 @pytest.mark.parametrize(
     "url", ["unix:///nonexistent/store.sock", "redis://127.0.0.1:1/0", "redis://127.0.0.1:1/9"]
 )

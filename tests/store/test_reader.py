@@ -6,10 +6,10 @@ from typing import Final
 import pytest
 
 from packhorse_broker.jobs.commands import Complete, Fail, Handled, Remove, WriteLog
-from packhorse_broker.jobs.model import Job, LogEntry, State
+from packhorse_broker.jobs.model import LogEntry, State
 from packhorse_broker.store.errors import StoreUnavailable
 from packhorse_broker.store.keys import PartitionKeys
-from packhorse_broker.store.reader import LOG_READS, LogPage, Reader
+from packhorse_broker.store.reader import LOG_READS, Found, LogPage, Reader
 from packhorse_broker.store.records import CorruptRecord
 from tests.support.commands import claim, create, first_token
 from tests.support.inspection import Raw
@@ -35,8 +35,12 @@ async def complete(caller: Caller, job_id: str, outcome: bytes = b"result") -> N
     await caller.submit((job_id, claimed), (job_id, Complete("ann", first_token(claimed), outcome)))
 
 
-def parts(jobs: list[Job | None]) -> list[tuple[str, bytes | None, bytes | None] | None]:
-    return [(job.id, job.body, job.outcome) if job is not None else None for job in jobs]
+def parts(jobs: list[Found]) -> list[tuple[str, bytes | None, bytes | None] | None]:
+    told: list[tuple[str, bytes | None, bytes | None] | None] = []
+    for job in jobs:
+        assert not isinstance(job, CorruptRecord)
+        told.append((job.id, job.body, job.outcome) if job is not None else None)
+    return told
 
 
 # -- records
@@ -96,12 +100,16 @@ async def test_job_that_goes_between_two_reads_is_gone(
     assert await reading == [None, None]
 
 
-async def test_corrupt_record_is_told(reader: Reader, raw: Raw, keys: PartitionKeys) -> None:
+async def test_corrupt_record_is_told_in_its_place(
+    caller: Caller, reader: Reader, raw: Raw, keys: PartitionKeys
+) -> None:
+    await caller.submit(create("a"), create("large", body=LARGE))
     await raw("SET", keys.record("bad"), "no record")
-    with pytest.raises(CorruptRecord):
-        await reader.records(["bad"])
-    with pytest.raises(CorruptRecord):
-        await reader.jobs(["bad"])
+    for read in (reader.records, reader.jobs):
+        first, bad, *last = await read(["a", "bad", "large", "none"])
+        assert isinstance(bad, CorruptRecord)
+        body = LARGE if read == reader.jobs else None
+        assert parts([first, *last]) == [("a", b"body", None), ("large", body, None), None]
     with pytest.raises(CorruptRecord):
         await reader.log("bad", 0, 1)
 
@@ -188,6 +196,20 @@ async def test_log_that_is_cut_meanwhile_has_no_gap(
     await caller.ask("a", WriteLog("ann", token, ("5", "6", "7")))
     proxy.resume()
     assert offsets(await reading) == ([3, 4, 5], 3, 8)
+
+
+async def test_log_of_another_job_that_took_the_id_is_not_mixed_in(
+    caller: Caller, opener: Opener, proxy: FaultProxy
+) -> None:
+    """An offset past the end tells the reader that it has to begin anew."""
+    await write(caller, 8)
+    proxy.pause_at(b"GET")
+    reading = asyncio.create_task(opener.reader(proxy.url).log("a", 5, 10))
+    await proxy.met()
+    await caller.ask("a", Remove())
+    await write(caller, 4)
+    proxy.resume()
+    assert offsets(await reading) == ([], 0, 4)
 
 
 async def test_log_that_is_cut_all_the_time_is_read_as_far_as_it_can_be(

@@ -11,7 +11,7 @@ from packhorse_broker.store.keys import ClientKeys
 from packhorse_broker.store.records import ClientRecord, CorruptRecord
 from packhorse_broker.store.registry import (
     BROKER_TTL_MS,
-    Liveness,
+    REMOVAL_LEASE_MS,
     Refused,
     Registered,
     Registry,
@@ -69,6 +69,11 @@ def registry(registries: Registries) -> Registry:
     return registries.make()
 
 
+def given_up(broker: str, now_ms: int) -> ClientRecord:
+    """Ann, whose removal this broker has begun at that moment."""
+    return replace(ANN, broker=broker, leaving_until=now_ms + REMOVAL_LEASE_MS)
+
+
 async def all_of(raw: Raw, client_keys: ClientKeys, client_id: str) -> list[object]:
     """All that the store has of a client."""
     return [
@@ -114,10 +119,9 @@ async def test_another_secret_is_refused_and_changes_nothing(
 
 async def test_leaving_client_can_not_come_back_until_it_is_gone(registry: Registry) -> None:
     await registry.register(ANN, NOW)
-    leaving = await registry.mark_leaving("ann", NOW + 1)
-    assert leaving == replace(ANN, leaving=True)
-    assert await registry.register(BACK, NOW + 2) == Refused(leaving, "leaving")
-    await registry.forget("ann")
+    assert await registry.begin_removal("ann", "b-3", NOW + 1)
+    assert await registry.register(BACK, NOW + 2) == Refused(given_up("b-3", NOW + 1), "leaving")
+    await registry.end_removal("ann", "b-3")
     assert await registry.register(BACK, NOW + 3) == Registered(BACK, resumed=False)
 
 
@@ -192,46 +196,76 @@ async def test_corrupt_record_is_told(
 
 async def test_removal_step_by_step(registry: Registry, raw: Raw, client_keys: ClientKeys) -> None:
     await registry.register(ANN, NOW)
-    leaving = replace(ANN, leaving=True)
-    assert await registry.mark_leaving("ann", NOW + 1) == leaving
+    assert await registry.begin_removal("ann", "b-3", NOW + 1)
+    assert await registry.get("ann") == given_up("b-3", NOW + 1)
     assert await all_of(raw, client_keys, "ann") == [1, None, None, b"1000001"]
     assert await registry.leaving(10) == {"ann": NOW + 1}
-    assert await registry.mark_leaving("ann", NOW + 9) == leaving, "begun once"
-    assert await registry.leaving(10) == {"ann": NOW + 1}
     assert await registry.count() == 0
-    await registry.forget("ann")
+    await registry.end_removal("ann", "b-3")
     assert await all_of(raw, client_keys, "ann") == [0, None, None, None]
     assert await registry.leaving(10) == {}
-    await registry.forget("ann")
+    await registry.end_removal("ann", "b-3")
 
 
-async def test_client_that_does_not_leave_is_not_forgotten(
+async def test_one_broker_sees_to_a_removal_until_its_lease_is_over(registry: Registry) -> None:
+    await registry.register(ANN, NOW)
+    end = NOW + REMOVAL_LEASE_MS
+    assert await registry.begin_removal("ann", "b-3", NOW)
+    assert not await registry.begin_removal("ann", "b-4", end - 1)
+    await registry.end_removal("ann", "b-4")
+    assert await registry.get("ann") == given_up("b-3", NOW)
+
+    assert await registry.begin_removal("ann", "b-3", NOW + 5), "it renews its lease"
+    assert await registry.get("ann") == given_up("b-3", NOW + 5)
+    assert not await registry.begin_removal("ann", "b-4", end)
+
+    assert await registry.begin_removal("ann", "b-4", end + 5), "another takes over"
+    assert not await registry.begin_removal("ann", "b-3", end + 6)
+    await registry.end_removal("ann", "b-3")
+    assert await registry.get("ann") == given_up("b-4", end + 5)
+    assert await registry.leaving(10) == {"ann": NOW}, "since it began"
+    await registry.end_removal("ann", "b-4")
+    assert await registry.get("ann") is None
+
+
+async def test_of_two_brokers_that_begin_one_does_it(
+    registries: Registries, proxy: FaultProxy
+) -> None:
+    slow, quick = registries.make(proxy.url), registries.make()
+    await quick.register(ANN, NOW)
+    proxy.fail(Fault.PAUSE)
+    beginning = asyncio.create_task(slow.begin_removal("ann", "b-3", NOW))
+    await proxy.met()
+    assert await quick.begin_removal("ann", "b-4", NOW)
+    proxy.resume()
+    assert not await beginning
+    assert await quick.get("ann") == given_up("b-4", NOW)
+
+
+async def test_client_that_does_not_leave_is_not_removed(
     registry: Registry, raw: Raw, client_keys: ClientKeys
 ) -> None:
     await registry.register(ANN, NOW)
     before = await all_of(raw, client_keys, "ann")
-    await registry.forget("ann")
+    await registry.end_removal("ann", ANN.broker)
     assert await all_of(raw, client_keys, "ann") == before
 
 
 async def test_nobody_can_leave(registry: Registry, raw: Raw, client_keys: ClientKeys) -> None:
     """An entry without a record is cleared away."""
-    assert await registry.mark_leaving("ann", NOW) is None
-    await raw("ZADD", client_keys.alive, 1, "ann")
-    assert await registry.mark_leaving("ann", NOW) is None
-    assert await registry.count() == 0
+    assert not await registry.begin_removal("ann", "b-3", NOW)
     await raw("ZADD", client_keys.leaving, 1, "ann")
-    await registry.forget("ann")
+    await registry.end_removal("ann", "b-3")
     assert await registry.leaving(10) == {}
 
 
 async def test_only_a_silent_client_is_given_up(registry: Registry) -> None:
     await registry.register(ANN, NOW)
     until = NOW + 30_000
-    assert await registry.mark_leaving("ann", until, if_silent_at=until - 1) is None
+    assert not await registry.begin_removal("ann", "b-3", until, if_silent_at=until - 1)
     assert await registry.get("ann") == ANN
-    found = await registry.mark_leaving("ann", until, if_silent_at=until)
-    assert found == replace(ANN, leaving=True)
+    assert await registry.begin_removal("ann", "b-3", until, if_silent_at=until)
+    assert await registry.get("ann") == given_up("b-3", until)
 
 
 async def test_client_without_a_time_is_not_taken_for_silent(
@@ -239,7 +273,16 @@ async def test_client_without_a_time_is_not_taken_for_silent(
 ) -> None:
     await registry.register(ANN, NOW)
     await raw("ZREM", client_keys.alive, "ann")
-    assert await registry.mark_leaving("ann", NOW, if_silent_at=2 * NOW) is None
+    assert not await registry.begin_removal("ann", "b-3", NOW, if_silent_at=2 * NOW)
+
+
+async def test_client_that_is_on_another_connection_now_is_not_given_up(
+    registry: Registry,
+) -> None:
+    await registry.register(ANN, NOW)
+    await registry.register(BACK, NOW)
+    assert not await registry.begin_removal("ann", "b-3", NOW, if_connection="c-1")
+    assert await registry.begin_removal("ann", "b-3", NOW, if_connection="c-2")
 
 
 async def test_client_that_comes_back_at_the_last_moment_stays(
@@ -249,11 +292,11 @@ async def test_client_that_comes_back_at_the_last_moment_stays(
     await other.register(ANN, NOW)
     late = NOW + 30_000
     proxy.fail(Fault.PAUSE)
-    giving_up = asyncio.create_task(sweeping.mark_leaving("ann", late, if_silent_at=late))
+    giving_up = asyncio.create_task(sweeping.begin_removal("ann", "b-3", late, if_silent_at=late))
     await proxy.met()
     await other.register(BACK, late)
     proxy.resume()
-    assert await giving_up is None
+    assert not await giving_up
     assert await other.get("ann") == replace(BACK, registered_at=NOW)
 
 
@@ -262,14 +305,14 @@ async def test_client_is_not_forgotten_if_another_took_its_id(
 ) -> None:
     sweeping, other = registries.make(proxy.url), registries.make()
     await other.register(ANN, NOW)
-    await other.mark_leaving("ann", NOW)
+    await other.begin_removal("ann", "b-3", NOW)
     proxy.fail(Fault.PAUSE)
-    forgetting = asyncio.create_task(sweeping.forget("ann"))
+    ending = asyncio.create_task(sweeping.end_removal("ann", "b-3"))
     await proxy.met()
-    await other.forget("ann")
+    await other.end_removal("ann", "b-3")
     assert await other.register(BACK, NOW) == Registered(BACK, resumed=False)
     proxy.resume()
-    await forgetting
+    await ending
     assert await other.get("ann") == BACK
 
 
@@ -280,25 +323,38 @@ async def test_removal_goes_on_though_answers_are_lost(
     registry = registries.make(proxy.url)
     await registry.register(ANN, NOW)
     proxy.fail(fault)
-    assert await registry.mark_leaving("ann", NOW) == replace(ANN, leaving=True)
+    assert await registry.begin_removal("ann", "b-3", NOW)
+    assert await registry.get("ann") == given_up("b-3", NOW)
     proxy.fail(fault)
-    await registry.forget("ann")
+    await registry.end_removal("ann", "b-3")
     assert await all_of(raw, client_keys, "ann") == [0, None, None, None]
 
 
 # -- liveness
 
 
-async def test_renewal_tells_where_everybody_is_and_brings_nobody_back(
+async def test_renewal_brings_nobody_back(
     registry: Registry, raw: Raw, client_keys: ClientKeys
 ) -> None:
     await registry.register(ANN, NOW)
-    await registry.register(replace(ANN, id="bob", connection="c-9"), NOW)
-    await registry.mark_leaving("bob", NOW)
-    until = {"bob": 7, "ann": 8, "cid": 9}
-    assert await registry.renew(until) == Liveness({"bob": None, "ann": "c-1", "cid": None})
+    await registry.register(replace(ANN, id="bob"), NOW)
+    await registry.begin_removal("bob", "b-3", NOW)
+    await registry.renew({"bob": 7, "ann": 8, "cid": 9})
     assert await raw("ZRANGE", client_keys.alive, 0, -1, "WITHSCORES") == [b"ann", b"8"]
-    assert await registry.renew({}) == Liveness({})
+    await registry.renew({})
+
+
+async def test_newest_connection_of_everybody(registry: Registry) -> None:
+    await registry.register(ANN, NOW)
+    await registry.register(replace(ANN, id="bob"), NOW)
+    await registry.register(BACK, NOW)
+    await registry.begin_removal("bob", "b-3", NOW)
+    assert await registry.newest_connections(["bob", "ann", "cid"]) == {
+        "bob": None,
+        "ann": "c-2",
+        "cid": None,
+    }
+    assert await registry.newest_connections([]) == {}
 
 
 async def test_silent_clients_longest_first(
@@ -315,10 +371,20 @@ async def test_silent_clients_longest_first(
     assert await registry.silent(late - 2, 10) == [clients[2]], "an entry without a record"
 
 
+async def test_corrupt_client_keeps_no_other_from_being_found_silent(
+    registry: Registry, raw: Raw, client_keys: ClientKeys
+) -> None:
+    for name in ("ann", "bob"):
+        await registry.register(replace(ANN, id=name), NOW)
+    await raw("SET", client_keys.client("ann"), "no record")
+    late = NOW + 30_000
+    assert await registry.silent(late, 10) == [replace(ANN, id="bob")]
+
+
 async def test_leaving_clients_longest_first(registry: Registry) -> None:
     for place, name in enumerate(("ann", "bob", "cid")):
         await registry.register(replace(ANN, id=name), NOW)
-        await registry.mark_leaving(name, NOW - place)
+        await registry.begin_removal(name, "b-3", NOW - place)
     assert list((await registry.leaving(2)).items()) == [("cid", NOW - 2), ("bob", NOW - 1)]
 
 

@@ -312,9 +312,12 @@ async def test_outcome_survives_a_restart_of_the_store(
 ) -> None:
     store = EmbeddedStore(folder)
     await store.start()
+    for _ in range(20):
+        await (await Raw.open(store.url)).close()
     async with FaultProxy(store.url) as proxy:
         lane = opener.lane(proxy.url)
         await lane.watch([key])
+        lost = await lane.ask(pack(("CLIENT", "ID")))
         proxy.fail(Fault.SWALLOW_ANSWER if applied else Fault.CUT_BEFORE)
         proxy.refusing = True
         committing = asyncio.create_task(lane.commit(writes(counter)))
@@ -326,8 +329,9 @@ async def test_outcome_survives_a_restart_of_the_store(
 
         store = EmbeddedStore(folder)
         await store.start()
-        # connections with the same numbers as the old process gave: none may be killed
-        innocent = [await Raw.open(store.url) for _ in range(20)]
+        # the new process gives the same numbers to others, who must not be killed for it
+        innocent = [await Raw.open(store.url) for _ in range(60)]
+        assert lost[0] in [await connection("CLIENT", "ID") for connection in innocent]
         proxy.refusing = False
         assert await committing == ([] if applied else None)
         for connection in innocent:

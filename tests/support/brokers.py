@@ -7,6 +7,7 @@ from typing import Any, Final
 from packhorse_broker.broker import Broker
 from packhorse_broker.config import Config
 from packhorse_broker.store.keys import PartitionKeys
+from packhorse_protocol.messages import Hello, Refused, Welcome
 from tests.support.inspection import Contents, Raw
 from tests.support.wire import Wire
 
@@ -57,6 +58,18 @@ class Brokers:
     async def connect(self, broker: Broker, client: str | None = None, **hello: Any) -> Wire:
         """A client of that broker."""
         return self.keep(await Wire.open(broker.addresses[0], client=client, **hello))
+
+    async def connect_when_possible(self, broker: Broker, client: str, **hello: Any) -> Wire:
+        """A client that is refused for now, and tries until it is let in."""
+        while True:
+            wire = await self.dial(broker)
+            wire.send(Hello(versions=(1,), client=client, **hello))
+            answer = await wire.push(object)
+            if isinstance(answer, Welcome):
+                wire.accept(answer)
+                return wire
+            assert isinstance(answer, Refused)
+            assert answer.retryable, answer
 
     async def dial(self, broker: Broker) -> Wire:
         """A connection that has said nothing yet."""

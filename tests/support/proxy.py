@@ -56,6 +56,8 @@ class FaultProxy:
         self.before_exec: Hook | None = None
         self.refusing = False
         """While set, new connections are closed at once."""
+        self.refusals = 0
+        """How many were, or found no store."""
         self._store = Path(store_url.removeprefix("unix://"))
         self._faults: deque[Fault] = deque()
         self._met: asyncio.Queue[Fault] = asyncio.Queue()
@@ -135,14 +137,13 @@ class FaultProxy:
     # -- its inside
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self.refusing:
-            writer.close()
-            self._refused.put_nowait(None)
-            return
         try:
+            if self.refusing:
+                raise ConnectionRefusedError
             store = await asyncio.open_unix_connection(str(self._store))
         except OSError:
             writer.close()
+            self.refusals += 1
             self._refused.put_nowait(None)
             return
         self._arrived.put_nowait(None)

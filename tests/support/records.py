@@ -67,5 +67,5 @@ clients: Final[st.SearchStrategy[ClientRecord]] = st.builds(
     registered_at=times,
     connection=texts,
     broker=texts,
-    leaving=st.booleans(),
+    leaving_until=times,
 )

@@ -59,7 +59,7 @@ class Wire:
 
     @classmethod
     async def dial(cls, address: str, *, receive_buffer_bytes: int | None = None) -> "Wire":
-        """Connects and says nothing."""
+        """Connects and says nothing. Raises OSError."""
         parts = urlsplit(address)
         if parts.scheme == "unix":
             return cls(*await asyncio.open_unix_connection(parts.path))
@@ -68,8 +68,12 @@ class Wire:
         if receive_buffer_bytes is not None:
             connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
         target = (parts.hostname, parts.port)
-        await asyncio.get_running_loop().sock_connect(connected, target)
-        return cls(*await asyncio.open_connection(sock=connected))
+        try:
+            await asyncio.get_running_loop().sock_connect(connected, target)
+            return cls(*await asyncio.open_connection(sock=connected))
+        except BaseException:
+            connected.close()
+            raise
 
     @classmethod
     async def open(
@@ -82,8 +86,13 @@ class Wire:
 
     async def greet(self, **hello: Any) -> Welcome:
         self.send(Hello(**{"versions": (1,), **hello}))
-        self._welcome = await self.push(Welcome)
-        return self._welcome
+        welcome = await self.push(Welcome)
+        self.accept(welcome)
+        return welcome
+
+    def accept(self, welcome: Welcome) -> None:
+        """Of a hello that was sent otherwise."""
+        self._welcome = welcome
 
     @property
     def welcome(self) -> Welcome:

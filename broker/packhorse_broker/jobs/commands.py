@@ -31,6 +31,13 @@ class Release(Struct, frozen=True):
     token: bytes
 
 
+class TakeBack(Struct, frozen=True):
+    """The broker ends a claim that could not be brought to its runner: as if it were released."""
+
+    client: str
+    token: bytes
+
+
 class ReportProgress(Struct, frozen=True):
     client: str
     token: bytes
@@ -92,6 +99,7 @@ Command = (
     Create
     | Claim
     | Release
+    | TakeBack
     | ReportProgress
     | WriteLog
     | Complete

@@ -26,6 +26,7 @@ from packhorse_broker.jobs.commands import (
     Remove,
     ReportProgress,
     RunnerGone,
+    TakeBack,
     WriteLog,
 )
 from packhorse_broker.jobs.model import (
@@ -41,6 +42,9 @@ from packhorse_broker.jobs.model import (
     Rules,
     State,
 )
+
+MAX_HANDLERS: Final = 256
+"""Handlers of one job: each is an entry in the record and in an index, written at every change."""
 
 QUEUED, STARTED, COMPLETE, FAILED = State.QUEUED, State.STARTED, State.COMPLETE, State.FAILED
 
@@ -170,11 +174,20 @@ def _fail(job: Job, command: Fail, now: Now, rules: Rules) -> Decision:
 
 
 def _release(job: Job, command: Release, now: Now, rules: Rules) -> Decision:
+    return _give_back(job, command, End.RELEASED, now)
+
+
+def _take_back(job: Job, command: TakeBack, now: Now, rules: Rules) -> Decision:
+    return _give_back(job, command, End.TAKEN_BACK, now)
+
+
+def _give_back(job: Job, command: Release | TakeBack, end: End, now: Now) -> Decision:
+    """The job keeps its place in the queue and no attempt is spent."""
     if not _holds(job, command.client, command.token):
         return _STALE
     given_back = replace(
         job,
-        end=End.RELEASED,
+        end=end,
         released=job.released + 1,
         current_attempt=job.current_attempt - 1,
     )
@@ -233,6 +246,10 @@ def _settle(before: Job, job: Job, now: Now, rules: Rules) -> Applied:
 def _handle(job: Job, command: Handle, now: Now, rules: Rules) -> Decision:
     if command.client in job.handlers:
         return Applied(job, job)
+    if len(job.handlers) >= MAX_HANDLERS:
+        return Refusal(
+            RefusalCode.TOO_MANY, f"a job has at most {MAX_HANDLERS} handlers", job.state
+        )
     added = replace(
         job, handlers=(*job.handlers, command.client), version=job.version + 1, expires_at=0
     )
@@ -273,6 +290,10 @@ TABLE: Final[dict[tuple[State | None, type[Command]], Transition]] = {
     (STARTED, Release): _release,
     (COMPLETE, Release): _too_late,
     (FAILED, Release): _too_late,
+    (QUEUED, TakeBack): _too_late,
+    (STARTED, TakeBack): _take_back,
+    (COMPLETE, TakeBack): _too_late,
+    (FAILED, TakeBack): _too_late,
     (QUEUED, ReportProgress): _too_late,
     (STARTED, ReportProgress): _report_progress,
     (COMPLETE, ReportProgress): _too_late,

@@ -36,6 +36,7 @@ class End(IntEnum):
     FAILED = 2
     RELEASED = 3
     LOST = 4
+    TAKEN_BACK = 5
 
 
 class Progress(Struct, frozen=True, array_like=True):
@@ -143,6 +144,7 @@ class RefusalCode(StrEnum):
     STALE_CLAIM = "stale_claim"
     WRONG_STATE = "wrong_state"
     NOT_HANDLER = "not_handler"
+    TOO_MANY = "too_many"
 
 
 class Refusal(Struct, frozen=True):

@@ -6,7 +6,7 @@ ZADD for each index and one DEL, whatever they were changed by.
 
 from msgspec import Struct
 
-from packhorse_broker.jobs.model import Job, LogEntry, State
+from packhorse_broker.jobs.model import End, Job, LogEntry, State
 from packhorse_broker.store.indexes import entries, removed_entries
 from packhorse_broker.store.keys import PartitionKeys
 from packhorse_broker.store.link import Arg, Argument
@@ -27,9 +27,29 @@ class Change(Struct):
     """Whether `before` was removed and `job` is another one under its id."""
 
     @property
+    def ended_claim(self) -> tuple[str, bytes] | None:
+        """Runner and token of the claim that the job had and has no more."""
+        before, job = self.before, self.job
+        if self.removed and job.state is State.STARTED:
+            held = job
+        elif (
+            before is not None
+            and before.state is State.STARTED
+            and (self.removed or job.state is not State.STARTED or job.token != before.token)
+        ):
+            held = before
+        else:
+            return None
+        assert held.runner is not None
+        assert held.token is not None
+        return held.runner, held.token
+
+    @property
     def revoked(self) -> bool:
-        """Whether a runner still believed to hold the job: it was removed by hand under it."""
-        return self.removed and self.job.state is State.STARTED
+        """Whether the ended claim was not ended by its runner: it has to be told."""
+        job = self.job
+        by_hand = (self.removed and job.state is State.STARTED) or self.renewed
+        return by_hand or job.end is End.LOST or job.end is End.TAKEN_BACK
 
     @property
     def finished(self) -> bool:
@@ -68,8 +88,9 @@ class Writes:
             return
         had = entries(keys, before) if before is not None else []
         has = entries(keys, job) if not change.removed else []
+        known = set(had)
         for key, member, score in has:
-            if (key, member, score) not in had:
+            if (key, member, score) not in known:
                 self._add.setdefault(key, []).extend((score, member))
         for key, member, _ in removed_entries(had, has):
             self._remove.setdefault(key, []).append(member)

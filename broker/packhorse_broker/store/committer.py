@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from packhorse_broker.jobs.commands import Claim, Command
 from packhorse_broker.jobs.machine import decide
 from packhorse_broker.jobs.model import Applied, Decision, Job, Now, Rules, State
+from packhorse_broker.store.backlog import Backlog
 from packhorse_broker.store.changes import Change, Writes
 from packhorse_broker.store.errors import StoreError, StoreUnavailable
 from packhorse_broker.store.keys import PartitionKeys, job_of_member
@@ -28,12 +29,6 @@ from packhorse_broker.store.transaction import Lane
 from packhorse_broker.store.work import Draw, Failed, Result, Submission, Work, halves
 
 _log = structlog.get_logger(__name__)
-
-MAX_BATCH: Final = 1_000
-"""Commands in one transaction: past it the gain per command is small and the wait grows."""
-
-MAX_WAITING: Final = 100_000
-"""Commands waiting for a batch; more are refused as unavailable, so that memory stays bounded."""
 
 MAX_DRAWN_BYTES: Final = 8 * 1024 * 1024
 """Payloads kept apart that one batch of claims reads."""
@@ -53,6 +48,10 @@ MAX_CONFLICTS: Final = 200
 CONFLICT_PAUSE_MS: Final = 5
 """Longest pause after a conflict, drawn at random so that brokers get out of step."""
 
+EXPIRY_LOOKS: Final = 4
+"""How often, in the time that work may wait, is looked for what has waited too long."""
+
+_OVERDUE: Final = StoreUnavailable("the store did not come to it in time")
 _CLOSED: Final = StoreUnavailable("the broker closed before it was done")
 
 RETRY_PAUSE_S: Final = (0.01, 0.1)
@@ -113,11 +112,11 @@ class Committer:
         self._wait_ms = wait_ms
         self._publish = publish
         self._committed = committed
-        self._waiting: deque[Work] = deque()
-        self._waiting_size = 0
+        self._backlog = Backlog()
         self._arrived = asyncio.Event()
         self._closing = False
         self._task: asyncio.Task[None] | None = None
+        self._expiry: asyncio.Task[None] | None = None
         self._known_types: set[str] = set()
         self._undrawable: dict[str, int] = {}
         """By type: how many entries at the head of the queue to look past."""
@@ -128,33 +127,32 @@ class Committer:
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="packhorse-committer")
+        self._expiry = asyncio.create_task(self._expire(), name="packhorse-committer-expiry")
 
     def submit(self, work: Work) -> None:
         """Queues work for the next batch; its `done` is called once, after EXEC or a failure."""
-        if self._closing or self._waiting_size >= MAX_WAITING:
+        work.since_s = asyncio.get_running_loop().time()
+        if self._closing or not self._backlog.add(work):
             _fail([work], StoreUnavailable("the broker has no room for more work right now"))
             return
-        work.since_s = asyncio.get_running_loop().time()
-        self._waiting.append(work)
-        self._waiting_size += work.size
         self._arrived.set()
 
     async def close(self) -> None:
         """Commits what was submitted, then ends; later work is refused."""
         self._closing = True
         self._arrived.set()
-        if self._task is not None:
+        if self._task is not None and self._expiry is not None:
             await asyncio.wait({self._task}, timeout=2 * self._wait_ms / 1000)
             self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            _fail(list(self._waiting), _CLOSED)
-            self._waiting.clear()
+            self._expiry.cancel()
+            await asyncio.gather(self._task, self._expiry, return_exceptions=True)
+            _fail(self._backlog.overdue(float("inf")), _CLOSED)
         await self._lane.close()
 
     async def _run(self) -> None:
         while True:
             await self._arrived.wait()
-            batch = self._next_batch()
+            batch = self._backlog.next_batch()
             if not batch:
                 if self._closing:
                     return
@@ -162,15 +160,12 @@ class Committer:
                 continue
             await self._commit(batch)
 
-    def _next_batch(self) -> list[Work]:
-        batch: list[Work] = []
-        size = 0
-        while self._waiting and (not batch or size + self._waiting[0].size <= MAX_BATCH):
-            work = self._waiting.popleft()
-            size += work.size
-            batch.append(work)
-        self._waiting_size -= size
-        return batch
+    async def _expire(self) -> None:
+        """Answers what waits too long behind a transaction whose outcome is not known yet."""
+        while True:
+            await asyncio.sleep(self._wait_ms / 1000 / EXPIRY_LOOKS)
+            now_s = asyncio.get_running_loop().time()
+            _fail(self._backlog.overdue(now_s - self._wait_ms / 1000), _OVERDUE)
 
     async def _commit(self, batch: list[Work]) -> None:
         """Settles every member of the batch, each once, with a result or a failure."""
@@ -197,7 +192,7 @@ class Committer:
     async def _try(self, batch: list[Work]) -> bool:
         """Commits the batch and settles it, or says that it has to be divided.
 
-        Raises StoreError with none of it written.
+        Raises StoreUnavailable with none of it written, StoreInconsistent.
         """
         deadline = min(work.since_s for work in batch) + self._wait_ms / 1000
         conflicts = 0
@@ -314,7 +309,10 @@ class Committer:
             else:
                 round_.drawn.append(self._draw(round_, work, windows[work.type], now_ms))
         for job_type, window in windows.items():
-            self._undrawable[job_type] = min(window.undrawable, MAX_UNDRAWABLE)
+            if window.undrawable:
+                self._undrawable[job_type] = min(window.undrawable, MAX_UNDRAWABLE)
+            else:
+                self._undrawable.pop(job_type, None)
 
     def _apply(self, round_: _Round, job_id: str, command: Command, now_ms: int) -> Result:
         if job_id in round_.broken:

@@ -6,7 +6,7 @@ watched record.
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -14,11 +14,15 @@ from msgspec.structs import replace
 from packhorse_broker.jobs.model import Job, LogEntry, State
 from packhorse_broker.store.keys import PartitionKeys
 from packhorse_broker.store.link import pack
-from packhorse_broker.store.records import decode_entry, decode_job
+from packhorse_broker.store.records import CorruptRecord, decode_entry, decode_job
 from packhorse_broker.store.transaction import Lane
 
 LOG_READS: Final = 4
 """How often a log page is read again because entries were dropped meanwhile."""
+
+
+Found: TypeAlias = Job | CorruptRecord | None
+"""A job, or None if there is none of that id, or why its record can't be read."""
 
 
 class LogPage(Struct, frozen=True):
@@ -41,18 +45,18 @@ class Reader:
         async with self._turn:
             return await self._lane.ask(*commands)
 
-    async def records(self, ids: Sequence[str]) -> list[Job | None]:
-        """Records alone; bodies and outcomes that live apart are None. Raises CorruptRecord."""
+    async def records(self, ids: Sequence[str]) -> list[Found]:
+        """Records alone; bodies and outcomes that live apart are None."""
         if not ids:
             return []
         [values] = await self._ask(pack(("MGET", *map(self._keys.record, ids))))
-        return [decode_job(value) if value is not None else None for value in values]
+        return [_decoded(value) for value in values]
 
-    async def jobs(self, ids: Sequence[str]) -> list[Job | None]:
-        """Records with their bodies and outcomes. Raises CorruptRecord."""
+    async def jobs(self, ids: Sequence[str]) -> list[Found]:
+        """Records with their bodies and outcomes."""
         jobs = await self.records(ids)
-        bodies = [job.id for job in jobs if job is not None and job.body is None]
-        outcomes = [job.id for job in jobs if job is not None and job.outcome_apart]
+        bodies = [job.id for job in jobs if isinstance(job, Job) and job.body is None]
+        outcomes = [job.id for job in jobs if isinstance(job, Job) and job.outcome_apart]
         if not bodies and not outcomes:
             return jobs
         names = [*map(self._keys.body, bodies), *map(self._keys.outcome, outcomes)]
@@ -62,8 +66,14 @@ class Reader:
         return [_completed(job, body_of, outcome_of) for job in jobs]
 
     async def log(self, job_id: str, offset: int, limit: int) -> LogPage | None:
-        """At most `limit` entries from `offset` on that are still kept; None: no such job."""
-        [job] = await self.records([job_id])
+        """At most `limit` entries from `offset` on that are still kept; None: no such job.
+
+        Raises CorruptRecord.
+        """
+        [found] = await self.records([job_id])
+        if isinstance(found, CorruptRecord):
+            raise found
+        job = found
         page: LogPage | None = None
         for _ in range(LOG_READS):
             if job is None:
@@ -142,12 +152,19 @@ class Reader:
         await self._lane.close(forget_mark=False)
 
 
+def _decoded(data: bytes | None) -> Found:
+    try:
+        return decode_job(data) if data is not None else None
+    except CorruptRecord as error:
+        return error
+
+
 def _completed(
-    job: Job | None, bodies: dict[str, bytes | None], outcomes: dict[str, bytes | None]
-) -> Job | None:
+    job: Found, bodies: dict[str, bytes | None], outcomes: dict[str, bytes | None]
+) -> Found:
     """The record with what lives apart; None if the job was removed between the two reads."""
-    if job is None:
-        return None
+    if not isinstance(job, Job):
+        return job
     if job.id in bodies:
         job = replace(job, body=bodies[job.id])
     if job.id in outcomes:

@@ -88,7 +88,11 @@ def decode_entry(data: bytes) -> LogEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientRecord:
-    """A client's registration. `leaving`: it has been given up, its jobs are being seen to."""
+    """A client's registration.
+
+    `leaving_until` 0: it is registered. Else it has been given up, and until then (ms, the store's
+    clock) `broker` alone ends what it held; after that another broker may take this over.
+    """
 
     id: str
     secret_hash: bytes
@@ -98,7 +102,11 @@ class ClientRecord:
     registered_at: int
     connection: str
     broker: str
-    leaving: bool = False
+    leaving_until: int = 0
+
+    @property
+    def leaving(self) -> bool:
+        return self.leaving_until > 0
 
 
 def encode_client(client: ClientRecord) -> bytes:
@@ -112,7 +120,7 @@ def encode_client(client: ClientRecord) -> bytes:
             client.registered_at,
             client.connection,
             client.broker,
-            client.leaving,
+            client.leaving_until,
         )
     )
     return packed
@@ -131,7 +139,7 @@ def decode_client(data: bytes) -> ClientRecord:
             registered_at,
             connection,
             broker,
-            leaving,
+            leaving_until,
         ) = fields
         return ClientRecord(
             id=client_id,
@@ -142,7 +150,7 @@ def decode_client(data: bytes) -> ClientRecord:
             registered_at=registered_at,
             connection=connection,
             broker=broker,
-            leaving=leaving,
+            leaving_until=leaving_until,
         )
     except (ValueError, TypeError, msgpack.UnpackException) as error:
         raise CorruptRecord(f"{len(data)} bytes are no client record: {error!r}") from error

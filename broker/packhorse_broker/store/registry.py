@@ -1,8 +1,8 @@
 """Clients in the store: registration, resume, liveness, and the way out.
 
 A client is removed in three steps, so that a broker that dies in between leaves nothing behind
-that another would not find: `mark_leaving` (no connection can resume it any more), then whoever
-sweeps ends its claims and handler entries, then `forget`.
+that another would not find: `begin_removal` (no connection can resume it any more), then the
+broker that began ends its claims and handler entries, then `end_removal`.
 """
 
 import asyncio
@@ -14,6 +14,9 @@ from packhorse_broker.store.keys import ClientKeys
 from packhorse_broker.store.link import Argument, pack
 from packhorse_broker.store.records import ClientRecord, decode_client, encode_client
 from packhorse_broker.store.transaction import Lane
+
+REMOVAL_LEASE_MS: Final = 10_000
+"""How long a broker has to end what a removed client held before another may take over."""
 
 BROKER_TTL_MS: Final = 5_000
 """A broker that did not say for this long that it runs is no longer counted."""
@@ -32,13 +35,6 @@ class Refused:
 class Registered:
     client: ClientRecord
     resumed: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Liveness:
-    """Of connected clients: the newest connection of each, None if the client is gone."""
-
-    connections: Mapping[str, str | None]
 
 
 class Registry:
@@ -77,48 +73,66 @@ class Registry:
             ("HSET", self._keys.at, client.id, client.connection),
         ]
 
-    async def mark_leaving(
-        self, client_id: str, now_ms: int, *, if_silent_at: int | None = None
-    ) -> ClientRecord | None:
-        """Begins a removal; None if there is no such client.
+    async def begin_removal(
+        self,
+        client_id: str,
+        broker: str,
+        now_ms: int,
+        *,
+        if_silent_at: int | None = None,
+        if_connection: str | None = None,
+    ) -> bool:
+        """Gives the client up; True if it is `broker` that has to end what it held, until the
+        lease is over. Repeating renews the lease.
 
-        With `if_silent_at` only where its time was up by then: it may have come back meanwhile.
+        With `if_silent_at` only where its time was up by then, with `if_connection` only where
+        that is its newest: it may have come back meanwhile.
         """
         key = self._keys.client(client_id)
         async with self._turn:
             while True:
                 [found] = await self._lane.watch([key])
-                if found is None:
-                    await self._lane.ask(
-                        pack(("UNWATCH",)), pack(("ZREM", self._keys.alive, client_id))
-                    )
-                    return None
-                client = decode_client(found)
-                if client.leaving:
+                client = decode_client(found) if found is not None else None
+                if client is None or not await self._may_remove(
+                    client, broker, now_ms, if_silent_at, if_connection
+                ):
                     await self._lane.forget()
-                    return client
-                if if_silent_at is not None:
-                    [until] = await self._lane.ask(pack(("ZSCORE", self._keys.alive, client_id)))
-                    if until is None or float(until) > if_silent_at:
-                        await self._lane.forget()
-                        return None
-                leaving = replace(client, leaving=True)
+                    return False
+                leaving = replace(client, broker=broker, leaving_until=now_ms + REMOVAL_LEASE_MS)
                 commands: list[Argument] = [
                     ("SET", key, encode_client(leaving)),
                     ("ZREM", self._keys.alive, client_id),
                     ("HDEL", self._keys.at, client_id),
-                    ("ZADD", self._keys.leaving, now_ms, client_id),
+                    ("ZADD", self._keys.leaving, "NX", now_ms, client_id),
                 ]
                 if await self._lane.commit(commands) is not None:
-                    return leaving
+                    return True
 
-    async def forget(self, client_id: str) -> None:
-        """Ends a removal: nothing of the client is left."""
+    async def _may_remove(
+        self,
+        client: ClientRecord,
+        broker: str,
+        now_ms: int,
+        if_silent_at: int | None,
+        if_connection: str | None,
+    ) -> bool:
+        if client.leaving:
+            return client.broker == broker or client.leaving_until <= now_ms
+        if if_connection is not None and client.connection != if_connection:
+            return False
+        if if_silent_at is None:
+            return True
+        [until] = await self._lane.ask(pack(("ZSCORE", self._keys.alive, client.id)))
+        return until is not None and float(until) <= if_silent_at
+
+    async def end_removal(self, client_id: str, broker: str) -> None:
+        """Nothing of the client is left, unless another broker has taken the removal over."""
         key = self._keys.client(client_id)
         async with self._turn:
             while True:
                 [found] = await self._lane.watch([key])
-                if found is not None and not decode_client(found).leaving:
+                client = decode_client(found) if found is not None else None
+                if client is not None and not (client.leaving and client.broker == broker):
                     await self._lane.forget()
                     return
                 commands: list[Argument] = [
@@ -128,28 +142,24 @@ class Registry:
                 if await self._lane.commit(commands) is not None:
                     return
 
-    async def renew(self, until_ms: Mapping[str, int]) -> Liveness:
-        """Writes when each of the connected clients times out, all in one command.
-
-        Clients that are gone are not brought back; the answer tells which those are.
-        """
+    async def renew(self, until_ms: Mapping[str, int]) -> None:
+        """Writes when clients time out, all in one command; those that are gone stay so."""
         if not until_ms:
-            return Liveness({})
+            return
         scores: list[str | int] = []
         for client_id, until in until_ms.items():
             scores += (until, client_id)
-        clients = list(until_ms)
-        async with self._turn:
-            _, at = await self._lane.ask(
-                pack(("ZADD", self._keys.alive, "XX", *scores)),
-                pack(("HMGET", self._keys.at, *clients)),
-            )
-        return Liveness(
-            {
-                client_id: connection.decode() if connection is not None else None
-                for client_id, connection in zip(clients, at, strict=True)
-            }
-        )
+        await self._ask(pack(("ZADD", self._keys.alive, "XX", *scores)))
+
+    async def newest_connections(self, clients: Sequence[str]) -> dict[str, str | None]:
+        """Each client's newest connection, at whatever broker; None if the client is gone."""
+        if not clients:
+            return {}
+        [found] = await self._ask(pack(("HMGET", self._keys.at, *clients)))
+        return {
+            client_id: connection.decode() if connection is not None else None
+            for client_id, connection in zip(clients, found, strict=True)
+        }
 
     async def silent(self, now_ms: int, limit: int) -> list[ClientRecord]:
         """Clients whose time was up at `now_ms`, longest silent first."""

@@ -126,6 +126,7 @@ class Lane:
                     await self.ask(pack(("CLIENT", "KILL", "ID", lost.connection_id)))
                 [mark] = await self.ask(pack(("GET", self._mark)))
             except StoreUnavailable:
+                await asyncio.sleep(RECONNECT_MOST_MS / 1000 * random.uniform(0, 0.5))
                 continue
             return mark is not None and int(mark) == number
 

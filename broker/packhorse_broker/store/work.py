@@ -4,11 +4,11 @@ A member of a batch is a caller's commands for named jobs, or claims from the he
 """
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from msgspec import Struct
 
-from packhorse_broker.jobs.commands import Claim, Command
+from packhorse_broker.jobs.commands import Claim, Command, Complete, Create, Fail
 from packhorse_broker.jobs.model import Applied, Refusal
 
 
@@ -19,6 +19,10 @@ class Failed(Struct, frozen=True):
 
 
 Result: TypeAlias = Applied | Refusal | Failed
+
+
+COMMAND_BYTES: Final = 256
+"""What a command holds beside a body or an outcome, roughly."""
 
 
 class Submission(Struct):
@@ -32,6 +36,11 @@ class Submission(Struct):
     @property
     def size(self) -> int:
         return len(self.items)
+
+    @property
+    def size_bytes(self) -> int:
+        """About what the commands hold."""
+        return sum(_command_bytes(command) for _, command in self.items)
 
 
 class Draw(Struct):
@@ -50,8 +59,20 @@ class Draw(Struct):
     def size(self) -> int:
         return len(self.claims)
 
+    @property
+    def size_bytes(self) -> int:
+        return COMMAND_BYTES * len(self.claims)
+
 
 Work: TypeAlias = Submission | Draw
+
+
+def _command_bytes(command: Command) -> int:
+    if isinstance(command, Create):
+        return COMMAND_BYTES + len(command.body)
+    if isinstance(command, Complete | Fail):
+        return COMMAND_BYTES + len(command.outcome)
+    return COMMAND_BYTES
 
 
 def halves(batch: list[Work]) -> list[list[Work]]:
