@@ -45,7 +45,7 @@ BROKER_LAYERS = (
     {"sessions", "views"},
     {"delivery", "notices", "watching"},
     {"feeder"},
-    {"fanout"},
+    {"fanout", "holding"},
     {"changing", "looking"},
     {"dispatch"},
     {"connection"},

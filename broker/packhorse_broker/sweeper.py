@@ -33,9 +33,12 @@ PAGE: Final = 1_000
 LOOK_SWEEPS: Final = 10
 """What a lost notice was about, or went wrong in some other way, is found so many sweeps later."""
 
-GAP_FACTOR: Final = 2
+GAP_SWEEPS: Final = 2
 """Answers of the store further apart than so many sweeps are a gap: it, or this process, stood
-still. Clients for whose timeout that was short are not affected."""
+still. It matters to clients for whose timeout it was long."""
+
+OUTAGE_SWEEPS: Final = 5
+"""A longer gap is an outage, which matters to every client."""
 
 MAX_GAPS: Final = 64
 """Gaps that are remembered; longer ago matters to nobody."""
@@ -72,6 +75,8 @@ class Sweeper:
         self._flush_ms = flush_ms
         self._answered_ms = monotonic_ms()
         """When the store answered last."""
+        self._was_away = False
+        """Whether the store could not be reached since then."""
         self._gaps: deque[tuple[float, float]] = deque([(monotonic_ms(), float("inf"))], MAX_GAPS)
         """Times in which this broker could not know who was silent: when each ended, how long it
         was. The first is the time before its start."""
@@ -84,6 +89,7 @@ class Sweeper:
             try:
                 await self.sweep()
             except StoreUnavailable as error:
+                self._was_away = True
                 _log.warning("sweep.store_unavailable", error=str(error))
 
     async def sweep(self) -> None:
@@ -108,9 +114,12 @@ class Sweeper:
             _log.warning("clock.jumped", drift_ms=round(drift_ms))
             self._gaps.append((answered_ms, float("inf")))
         silence_ms = answered_ms - self._answered_ms
-        if silence_ms > GAP_FACTOR * self._sweep_ms:
+        if self._was_away:
+            self._gaps.append((answered_ms, float("inf")))
+        elif silence_ms > GAP_SWEEPS * self._sweep_ms:
             self._gaps.append((answered_ms, silence_ms))
         self._answered_ms = answered_ms
+        self._was_away = False
 
     async def _announce(self) -> None:
         """Says that this broker runs, and learns whether others do."""
@@ -163,7 +172,8 @@ class Sweeper:
         if client.broker != self._notices.broker:
             patience_ms += 2 * self._flush_ms
         return any(
-            ended_ms + patience_ms > now_ms and 2 * length_ms > client.timeout_ms
+            ended_ms + patience_ms > now_ms
+            and (length_ms > OUTAGE_SWEEPS * self._sweep_ms or 2 * length_ms > client.timeout_ms)
             for ended_ms, length_ms in self._gaps
         )
 

@@ -183,13 +183,13 @@ async def test_after_a_pause_of_the_process_everybody_has_a_full_timeout(
     await mute.abort()
     await times_out(raw, brokers.prefix, "mute", at_ms=1)
     await raw.close()
-    sweeper._watchful_since_ms -= 2 * LONG_MS
-    sweeper._swept_ms -= NEVER_MS
+    sweeper._gaps.clear()
+    sweeper._answered_ms -= NEVER_MS
     await sweeper.sweep()
     other = await brokers.connect(broker)
     assert await clients(other) == 2
     # Without a pause the same silence is enough.
-    sweeper._watchful_since_ms -= 2 * LONG_MS
+    sweeper._gaps.clear()
     await sweeper.sweep()
     assert await clients(other) == 1
 
@@ -203,10 +203,9 @@ async def test_a_client_of_a_store_that_was_away_has_a_full_timeout(
         mute = await brokers.connect(broker, "mute", timeout_ms=LONG_MS)
         await mute.abort()
         proxy.refusing = True
-        long_ago_ms = sweeper._watchful_since_ms - 2 * LONG_MS
-        sweeper._watchful_since_ms = long_ago_ms
+        sweeper._gaps.clear()
         proxy.cut()
-        await until(lambda: sweeper._watchful_since_ms != long_ago_ms)
+        await until(lambda: sweeper._was_away)
         await times_out(raw, brokers.prefix, "mute", at_ms=1)
         await raw.close()
         proxy.refusing = False
@@ -223,7 +222,7 @@ async def test_one_that_is_heard_is_not_removed_whatever_the_store_says(
     """Its signs of life reach the store a little late."""
     broker = await brokers.start(min_client_timeout_ms=10)
     wire = await brokers.connect(broker, "me", timeout_ms=LONG_MS)
-    broker._sweeper._watchful_since_ms -= 2 * LONG_MS
+    broker._sweeper._gaps.clear()
     await times_out(raw, brokers.prefix, "me", at_ms=1)
     await raw.close()
     await broker._sweeper.sweep()
@@ -240,7 +239,7 @@ async def test_a_removal_that_was_begun_is_finished_by_whoever_sweeps(
     await create(leaver, "a", handle=True, attempts=2)
     await create(other, "watched")
     await leaver.ask(ClaimJobs, jobs=("a",))
-    assert await broker._registry.mark_leaving("l", 1) is not None
+    assert await broker._registry.begin_removal("l", broker.id, 1)
     await is_true(lambda: _is_queued(other, "a"))
     assert (await get(other, "a")).handlers == ()
     wire = await brokers.connect_when_possible(broker, "l", secret=bytes(32))
@@ -257,7 +256,7 @@ async def test_while_it_is_being_removed_a_client_is_asked_to_come_later(
 ) -> None:
     leaver = await brokers.connect(broker, "l", timeout_ms=LONG_MS)
     await leaver.abort()
-    assert await broker._registry.mark_leaving("l", 1) is not None
+    assert await broker._registry.begin_removal("l", broker.id, 1)
     wire = await brokers.dial(broker)
     wire.send(Hello(versions=(1,), client="l", secret=leaver.welcome.secret))
     error = await wire.closing_error()

@@ -172,7 +172,7 @@ async def test_what_was_asked_before_the_close_is_committed_and_answered(brokers
     broker = await brokers.start()
     wire = await brokers.connect(broker)
     requests = [wire.begin(Create, jobs=(NewJob(type="t", id=f"j{n}"),)) for n in range(50)]
-    await until(lambda: broker._committer._waiting_size > 0)
+    await until(lambda: broker._committer.waiting > 0)
     await brokers.stop(broker)
     answers = [message for message in await wire.ended() if getattr(message, "id", None)]
     done = [answer for answer in answers if isinstance(answer, Ok)]

@@ -288,6 +288,29 @@ async def test_store_without_memory_refuses_and_recovers(
 
 
 @pytest.mark.parametrize("fault", [Fault.SWALLOW_ANSWER, Fault.CUT_BEFORE])
+async def test_nobody_waits_for_ever_behind_an_outcome_that_can_not_be_told(
+    opener: Opener, proxy: FaultProxy, raw: Raw, keys: PartitionKeys, fault: Fault
+) -> None:
+    caller = opener.committer(proxy.url, wait_ms=100)
+
+    async def go_away(_: object) -> Fault:
+        proxy.refusing = True
+        return fault
+
+    proxy.before_exec = go_away
+    unknown = caller.submit(create("a"))
+    await proxy.met()
+    proxy.before_exec = None
+    assert unavailable(await caller.ask(*create("b")))
+    assert await caller.draw("mail", [claim()]) == ([], True)
+    assert not unknown.done()
+    proxy.refusing = False
+    await unknown
+    assert isinstance(await caller.ask(*create("c")), Applied)
+    assert set(await states(raw, keys)) == {"a", "c"}
+
+
+@pytest.mark.parametrize("fault", [Fault.SWALLOW_ANSWER, Fault.CUT_BEFORE])
 async def test_closing_answers_everybody_though_the_outcome_can_not_be_told(
     opener: Opener, proxy: FaultProxy, fault: Fault
 ) -> None:

@@ -79,7 +79,7 @@ async def test_silence_of_the_store_has_an_end(proxy: FaultProxy) -> None:
 async def test_store_that_does_not_read_has_an_end(proxy: FaultProxy) -> None:
     link = await Link.open(address(proxy.url, timeout_ms=50))
     proxy.pause_at(b"PING")
-    with pytest.raises(StoreTimeout, match="did not take the command in time"):
+    with pytest.raises(StoreTimeout, match="in time"):
         await link.ask(pack(("PING",)), pack(("ECHO", bytes(16 * 1024 * 1024))))
     await link.drop()
 

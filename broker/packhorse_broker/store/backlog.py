@@ -23,7 +23,8 @@ class Backlog:
 
     def __init__(self) -> None:
         self._waiting: deque[tuple[Work, int]] = deque()
-        self._size = 0
+        self.size = 0
+        """Commands that wait."""
         self._size_bytes = 0
 
     def __bool__(self) -> bool:
@@ -31,11 +32,11 @@ class Backlog:
 
     def add(self, work: Work) -> bool:
         """Whether there was room for it."""
-        if self._size >= MAX_WAITING or self._size_bytes >= MAX_WAITING_BYTES:
+        if self.size >= MAX_WAITING or self._size_bytes >= MAX_WAITING_BYTES:
             return False
         size_bytes = work.size_bytes
         self._waiting.append((work, size_bytes))
-        self._size += work.size
+        self.size += work.size
         self._size_bytes += size_bytes
         return True
 
@@ -63,6 +64,6 @@ class Backlog:
 
     def _pop(self) -> Work:
         work, size_bytes = self._waiting.popleft()
-        self._size -= work.size
+        self.size -= work.size
         self._size_bytes -= size_bytes
         return work

@@ -137,6 +137,11 @@ class Committer:
             return
         self._arrived.set()
 
+    @property
+    def waiting(self) -> int:
+        """Commands that wait for their batch."""
+        return self._backlog.size
+
     async def close(self) -> None:
         """Commits what was submitted, then ends; later work is refused."""
         self._closing = True
