@@ -9,6 +9,7 @@ from typing import Final
 import pytest
 import uvloop
 
+from packhorse_broker.logs import set_up
 from packhorse_broker.store.embedded import EmbeddedStore
 
 _PREFIXES: Final = count(1)
@@ -25,6 +26,12 @@ def pytest_asyncio_loop_factories(
     if folder in ON_BOTH_LOOPS:
         loops["uvloop"] = uvloop.new_event_loop
     return loops
+
+
+@pytest.fixture(autouse=True)
+def quiet_log() -> None:
+    """What a broker in a test's process has to say goes to stderr; standard output is data."""
+    set_up(level="warning")
 
 
 @pytest.fixture(scope="session")

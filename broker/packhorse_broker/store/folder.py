@@ -72,6 +72,8 @@ class DataFolder:
     def release(self) -> None:
         """Lets others have the folder. Call it after the store has ended."""
         if self._lock >= 0:
+            # Unlocked, not only closed: a child between its fork and its exec has it open too.
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
             os.close(self._lock)
             self._lock = -1
 

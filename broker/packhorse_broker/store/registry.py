@@ -10,10 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+import structlog
+
 from packhorse_broker.store.keys import ClientKeys
 from packhorse_broker.store.link import Argument, pack
-from packhorse_broker.store.records import ClientRecord, decode_client, encode_client
+from packhorse_broker.store.records import ClientRecord, CorruptRecord, decode_client, encode_client
 from packhorse_broker.store.transaction import Lane
+
+_log = structlog.get_logger(__name__)
 
 REMOVAL_LEASE_MS: Final = 10_000
 """How long a broker has to end what a removed client held before another may take over."""
@@ -216,7 +220,13 @@ class Registry:
         [values] = await self._ask(
             pack(("MGET", *(self._keys.client(client_id.decode()) for client_id in ids)))
         )
-        return [decode_client(value) for value in values if value is not None]
+        clients: list[ClientRecord] = []
+        for value in values:
+            try:
+                clients += [decode_client(value)] if value is not None else []
+            except CorruptRecord as error:
+                _log.error("store.corrupt_client", error=str(error))
+        return clients
 
     async def close(self) -> None:
         await self._lane.close()
