@@ -180,7 +180,7 @@ async def test_a_revoked_claim_is_let_go(scripted: ScriptedBroker) -> None:
         peer.send(Claims(claims=(first,)))
         await jobs.running.get()
         unknown = Revocation(job="x", token=second.token, reason="removed")
-        known = Revocation(job="a", token=first.token, reason="client_gone")
+        known = Revocation(job="a", token=first.token, reason="taken_back")
         peer.send(Revoke(claims=(unknown, known)), Claims(claims=(second,)))
         assert await jobs.cancelled.get() == "a"
         assert await jobs.running.get() == "a"

@@ -13,6 +13,7 @@ import pytest
 import redis
 from structlog.testing import capture_logs
 
+from packhorse_broker.logs import set_up
 from packhorse_broker.store import embedded
 from packhorse_broker.store.embedded import EmbeddedStore, StoreFailed
 from packhorse_broker.store.errors import StoreError
@@ -263,6 +264,7 @@ async def test_a_long_reading_of_the_data_is_waited_for_and_told(
     monkeypatch.setattr(EmbeddedStore, "_arguments", slow)
     monkeypatch.setattr(embedded, "TELL_LOADING_MS", 0)
     second = EmbeddedStore(tmp_path)
+    set_up(level="info")
     with capture_logs() as logs:
         await second.start()
     assert "store.loading" in [line["event"] for line in logs]
