@@ -16,6 +16,9 @@ ARGS ?=
 # Of `make test` and `make test-debug`: flags for pytest, as in `make test TESTS="-k claim"`.
 TESTS ?=
 
+# pytest rewrites the asserts of its plugins: once, where it may keep what it wrote.
+unexport PYTHONDONTWRITEBYTECODE
+
 SOURCES := broker protocol clients/python
 # Tests that are run once more with asyncio's debug mode: those that drive an event loop.
 DEBUG_TESTS := tests/broker tests/client tests/store

@@ -39,7 +39,9 @@ class Delivery:
         self._sessions = sessions
         self._reader = reader
         self._spawn = spawn
-        self._reading: set[Session] = set()
+        self._reading: dict[Session, set[str]] = {}
+        """Sessions for which the store is read, and the jobs handled since a page was: what was
+        read of those is older than that."""
 
     def changed(self, change: Change) -> None:
         """A job ended, or a finished one got another handler."""
@@ -56,6 +58,8 @@ class Delivery:
         """These were dealt with: there is room for others."""
         for job_id in jobs:
             session.owed.pop(job_id, None)
+        if session in self._reading:
+            self._reading[session].update(jobs)
         if session.behind and len(session.owed) <= WINDOW // 2:
             self.catch_up(session)
 
@@ -71,7 +75,7 @@ class Delivery:
             return
         session.behind = True
         if session not in self._reading:
-            self._reading.add(session)
+            self._reading[session] = set()
             self._spawn(self._catch_up(session))
 
     def _offer(self, session: Session, job: Job) -> None:
@@ -104,7 +108,7 @@ class Delivery:
                 self._push_new(session, job)
 
     def _push_new(self, session: Session, job: Found) -> None:
-        if not isinstance(job, Job) or not job.state.finished:
+        if not isinstance(job, Job) or not job.state.finished or job.id in self._reading[session]:
             return
         if session.owed.get(job.id) != job.finished_at:
             self._push(session, job)
@@ -116,6 +120,7 @@ class Delivery:
                 if room <= 0 or not session.outlet.has_room():
                     return
                 session.behind = False
+                self._reading[session].clear()
                 owed = await self._reader.owed_to(session.client, WINDOW)
                 new = [job_id for job_id, at in owed.items() if session.owed.get(job_id) != at]
                 page = new[: min(room, PAGE)]
@@ -130,4 +135,4 @@ class Delivery:
         except CorruptRecord as error:
             _log.error("store.corrupt_record", client=session.client, error=str(error))
         finally:
-            self._reading.discard(session)
+            del self._reading[session]

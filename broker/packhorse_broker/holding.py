@@ -4,6 +4,7 @@ The session's own list follows what this broker commits. What other brokers comm
 wrong in between, is found by comparing it with the store's index of the client's claims.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import structlog
@@ -39,19 +40,23 @@ class Holding:
 
         Raises StoreUnavailable.
         """
-        held = await self._reader.held_by(session.client, MAX_HELD)
-        for start in range(0, len(held), PAGE):
-            large: list[str] = []
-            for job in await self._reader.records(held[start : start + PAGE]):
-                if isinstance(job, Job) and job.body is None:
-                    large.append(job.id)
-                else:
-                    _push(session, job)
-            for place in range(0, len(large), LARGE_PAGE):
-                await session.outlet.room()
-                for job in await self._reader.jobs(large[place : place + LARGE_PAGE]):
-                    _push(session, job)
+        with session.lookup():
+            held = await self._reader.held_by(session.client, MAX_HELD)
+            for start in range(0, len(held), PAGE):
+                await self._push_page(session, held[start : start + PAGE])
         return set(held)
+
+    async def _push_page(self, session: Session, page: Sequence[str]) -> None:
+        large: list[str] = []
+        for job in await self._reader.records(page):
+            if isinstance(job, Job) and job.body is None:
+                large.append(job.id)
+            else:
+                _push(session, job)
+        for place in range(0, len(large), LARGE_PAGE):
+            await session.outlet.room()
+            for job in await self._reader.jobs(large[place : place + LARGE_PAGE]):
+                _push(session, job)
 
     async def reconcile(self, session: Session) -> None:
         """Makes the session agree with the store, whatever it has missed."""

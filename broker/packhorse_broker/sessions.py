@@ -8,6 +8,7 @@ reads.
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final, Protocol, TypeAlias, TypeVar
 
@@ -96,6 +97,9 @@ class Session:
         self._held: dict[str, tuple[str, bytes]] = {}
         """Jobs that this client holds as their runner: type and token."""
         self._held_of: dict[str, int] = {}
+        self._lookups = 0
+        self._over: set[bytes] = set()
+        """Tokens of claims that ended during a lookup."""
         self._reserved = 0
         self._reserved_of: dict[str, int] = {}
         self.looking = asyncio.Lock()
@@ -131,10 +135,22 @@ class Session:
         self._reserved -= 1
         self._reserved_of[job_type] -= 1
 
+    @contextmanager
+    def lookup(self) -> Iterator[None]:
+        """While it is read what the client holds. A claim may end in between, and what was read
+        be older than its end: it is not held again."""
+        self._lookups += 1
+        try:
+            yield
+        finally:
+            self._lookups -= 1
+            if not self._lookups:
+                self._over.clear()
+
     def hold(self, job: str, job_type: str, token: bytes) -> bool:
-        """The client has become the job's runner; False: that was known."""
+        """The client has become the job's runner; False: that was known, or is over."""
         held = self._held.get(job)
-        if held == (job_type, token):
+        if held == (job_type, token) or token in self._over:
             return False
         if held is not None:
             self._held_of[held[0]] -= 1
@@ -144,6 +160,8 @@ class Session:
 
     def let_go(self, job: str, token: bytes) -> bool:
         """This claim is over, if it was held; whether that made room."""
+        if self._lookups:
+            self._over.add(token)
         held = self._held.get(job)
         if held is None or held[1] != token:
             return False

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from tests.support.proxy import FaultProxy
 from tests.support.requests import complete, count, create, get, names, take
 from tests.support.wire import Wire
 
-QUICK = {"sweep_ms": 20, "last_response_flush_ms": 20, "min_client_timeout_ms": 10}
+QUICK: dict[str, Any] = {"sweep_ms": 20, "last_response_flush_ms": 20, "min_client_timeout_ms": 10}
 """For brokers that are to notice things soon."""
 
 SHORT_MS = 300

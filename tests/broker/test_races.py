@@ -213,7 +213,7 @@ async def test_jobs_that_come_while_a_draw_is_under_way_are_not_forgotten(
     await take(runner, 5)
     await proxy.met()
     later = creator.begin(Create, jobs=(NewJob(type="t", id="b"),))
-    await until(lambda: broker._committer._waiting_size > 0)
+    await until(lambda: broker._committer.waiting > 0)
     proxy.resume()
     await creator.answer(later)
     assert names(await runner.claims(2)) == ["a", "b"]

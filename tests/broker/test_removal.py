@@ -31,7 +31,7 @@ async def test_a_job_is_removed_in_any_state(
     assert done == Done()
     assert twice.code == missing.code == Code.NOT_FOUND
     for jobs_state in ("QUEUED", "STARTED", "COMPLETE", "FAILED"):
-        assert await count(wire, jobs_state) == 0  # type: ignore[arg-type]
+        assert await count(wire, jobs_state) == 0
     # The id is free.
     await create(wire, "a", payload=b"another")
 

@@ -1,6 +1,7 @@
 """What a runner says of the jobs that it holds, and what it may no longer say."""
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
@@ -201,7 +202,7 @@ async def _release(wire: Wire, claim: Claim) -> object:
 
 ACTS = [_progress, _log, _complete, _fail, _release]
 ENDS = [_complete, _fail, _release]
-BY_NAME = {"ids": lambda act: act.__name__.strip("_")}
+BY_NAME: dict[str, Any] = {"ids": lambda act: act.__name__.strip("_")}
 
 
 async def is_stale(wire: Wire, act: Act, claim: Claim) -> None:

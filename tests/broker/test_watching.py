@@ -178,6 +178,7 @@ async def test_a_slow_watcher_gets_the_newest(brokers: Brokers, broker: Broker) 
         assert last.version == (await get(runner, job)).version
         assert last.progress == Progress(percent=(reports - 1) % 100, text=text)
         [page] = await runner.ask(ReadLog, job=job, offset=last.log[0].offset - 1, limit=1)
+        assert last.log[0].percent is not None
         assert page.entries[0].percent == (last.log[0].percent - 1) % 100
 
 

@@ -23,6 +23,7 @@ from packhorse_broker.jobs.commands import (
     Remove,
     ReportProgress,
     RunnerGone,
+    TakeBack,
     WriteLog,
 )
 from packhorse_broker.jobs.model import Progress
@@ -78,7 +79,7 @@ def _drafts(sizes: st.SearchStrategy[int]) -> st.SearchStrategy[Draft]:
     progress = st.builds(Progress, st.integers(0, 100), st.sampled_from(("", "half")))
     lines = st.lists(st.sampled_from(("line", "Zeile", "行")), max_size=4).map(tuple)
     makes: st.SearchStrategy[Make] = st.one_of(
-        st.just(Release),
+        st.sampled_from((Release, TakeBack)),
         progress.map(lambda said: lambda client, token: ReportProgress(client, token, said)),
         lines.map(lambda said: lambda client, token: WriteLog(client, token, said)),
         outcomes.map(lambda data: lambda client, token: Complete(client, token, data)),

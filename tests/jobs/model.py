@@ -20,6 +20,7 @@ from packhorse_broker.jobs.commands import (
     Remove,
     ReportProgress,
     RunnerGone,
+    TakeBack,
     WriteLog,
 )
 from packhorse_broker.jobs.model import Job, LogEntry
@@ -159,7 +160,7 @@ class Model:
     def _command(self, job: Plain, command: Command, now_ms: int) -> str:
         if isinstance(command, Claim):
             return self._claim(job, command, now_ms)
-        if isinstance(command, Release | ReportProgress | WriteLog | Complete | Fail):
+        if isinstance(command, Release | TakeBack | ReportProgress | WriteLog | Complete | Fail):
             return self._by_the_runner(job, command, now_ms)
         if isinstance(command, RunnerGone):
             return self._runner_gone(job, command, now_ms)
@@ -198,7 +199,7 @@ class Model:
     def _by_the_runner(
         self,
         job: Plain,
-        command: Release | ReportProgress | WriteLog | Complete | Fail,
+        command: Release | TakeBack | ReportProgress | WriteLog | Complete | Fail,
         now_ms: int,
     ) -> str:
         if (job["runner"], job["token"]) != (command.client, command.token):
@@ -215,10 +216,11 @@ class Model:
             for message in command.messages:
                 self._log(job, "log", message, None, now_ms)
             return "changed"
-        if isinstance(command, Release):
+        if isinstance(command, Release | TakeBack):
             job["released"] += 1
             job["current_attempt"] -= 1
-            return self._back_to_the_queue(job, "RELEASED", now_ms)
+            end = "RELEASED" if isinstance(command, Release) else "TAKEN_BACK"
+            return self._back_to_the_queue(job, end, now_ms)
         if isinstance(command, Complete):
             return self._finish(job, "COMPLETE", "COMPLETED", command.outcome, now_ms)
         job["failed"] += 1

@@ -195,39 +195,64 @@ def test_many_changes_are_few_commands() -> None:
 
 # -- what a change means
 
+BACK: Final = replace(HELD, state=State.QUEUED, version=3, current_attempt=0, released=1)
+AGAIN: Final = replace(BACK, state=State.STARTED, version=4, fence=2, token=b"u" * 16)
+
+
+def renewed(before: Job, after: Job) -> Change:
+    return Change(before, after, False, [], renewed=True)
+
 
 @pytest.mark.parametrize(
-    ("change", "queued", "finished", "revoked"),
+    ("change", "queued", "finished"),
     [
-        (changed(None, QUEUED), True, False, False),
-        (changed(QUEUED, HELD), False, False, False),
-        (changed(HELD, replace(QUEUED, fence=1)), True, False, False),
-        (changed(QUEUED, replace(QUEUED, fence=1)), True, False, False),
-        (changed(QUEUED, replace(QUEUED, handlers=("bob",))), False, False, False),
-        (changed(HELD, DONE), False, True, False),
-        (changed(None, DONE), False, True, False),
-        (changed(DONE, replace(DONE, handlers=("bob",))), False, False, False),
-        (removed(HELD, DONE), False, True, False),
-        (removed(HELD, HELD), False, False, True),
-        (removed(QUEUED, QUEUED), False, False, False),
-        (removed(DONE, DONE), False, False, False),
-        (removed(None, QUEUED), False, False, False),
-    ],
-    ids=[
-        "created",
-        "claimed",
-        "given back",
-        "claimed and given back in one batch",
-        "handler came",
-        "completed",
-        "created and completed in one batch",
-        "handler came late",
-        "completed and gone",
-        "removed under its runner",
-        "removed from its queue",
-        "removed when finished",
-        "came and went",
+        pytest.param(changed(None, QUEUED), True, False, id="created"),
+        pytest.param(changed(QUEUED, HELD), False, False, id="claimed"),
+        pytest.param(changed(HELD, BACK), True, False, id="given back"),
+        pytest.param(changed(QUEUED, BACK), True, False, id="claimed and given back"),
+        pytest.param(changed(None, HELD), False, False, id="created and claimed"),
+        pytest.param(changed(QUEUED, replace(QUEUED, version=2)), False, False, id="handled"),
+        pytest.param(changed(HELD, DONE), False, True, id="completed"),
+        pytest.param(changed(None, DONE), False, True, id="created and completed"),
+        pytest.param(changed(DONE, replace(DONE, version=4)), False, False, id="handled late"),
+        pytest.param(removed(HELD, DONE), False, True, id="completed and gone"),
+        pytest.param(removed(HELD, HELD), False, False, id="removed under its runner"),
+        pytest.param(removed(QUEUED, QUEUED), False, False, id="removed from its queue"),
+        pytest.param(removed(DONE, DONE), False, False, id="removed when finished"),
+        pytest.param(removed(None, QUEUED), False, False, id="came and went"),
+        pytest.param(renewed(QUEUED, QUEUED), True, False, id="another in its place"),
+        pytest.param(renewed(DONE, DONE), False, True, id="another, finished too"),
     ],
 )
-def test_meaning_of_a_change(change: Change, queued: bool, finished: bool, revoked: bool) -> None:
-    assert (change.queued, change.finished, change.revoked) == (queued, finished, revoked)
+def test_what_became_of_the_job(change: Change, queued: bool, finished: bool) -> None:
+    assert (change.queued, change.finished) == (queued, finished)
+
+
+@pytest.mark.parametrize(
+    ("change", "ended", "revoked"),
+    [
+        pytest.param(changed(None, QUEUED), None, None, id="never held"),
+        pytest.param(changed(QUEUED, HELD), None, None, id="claimed"),
+        pytest.param(changed(HELD, replace(HELD, version=3)), None, None, id="still held"),
+        pytest.param(changed(HELD, DONE), HELD, False, id="completed"),
+        pytest.param(removed(HELD, DONE), HELD, False, id="completed and gone"),
+        pytest.param(changed(HELD, replace(BACK, end=End.RELEASED)), HELD, False, id="given back"),
+        pytest.param(changed(HELD, replace(BACK, end=End.FAILED)), HELD, False, id="failed"),
+        pytest.param(changed(HELD, replace(BACK, end=End.LOST)), HELD, True, id="lost"),
+        pytest.param(changed(HELD, replace(BACK, end=End.TAKEN_BACK)), HELD, True, id="taken back"),
+        pytest.param(changed(HELD, AGAIN), HELD, False, id="given back and claimed again"),
+        pytest.param(removed(HELD, HELD), HELD, True, id="removed under its runner"),
+        pytest.param(removed(HELD, AGAIN), AGAIN, True, id="removed under its next runner"),
+        pytest.param(removed(QUEUED, HELD), HELD, True, id="claimed and removed"),
+        pytest.param(removed(QUEUED, QUEUED), None, None, id="removed from its queue"),
+        pytest.param(removed(DONE, DONE), None, None, id="removed when finished"),
+        pytest.param(renewed(HELD, QUEUED), HELD, True, id="another in its place"),
+        pytest.param(renewed(DONE, QUEUED), None, None, id="another in a finished one's place"),
+    ],
+)
+def test_which_claim_ended_and_whether_its_runner_has_to_be_told(
+    change: Change, ended: Job | None, revoked: bool | None
+) -> None:
+    assert change.ended_claim == ((ended.runner, ended.token) if ended is not None else None)
+    if ended is not None:
+        assert change.revoked is revoked

@@ -180,7 +180,7 @@ class Wire:
 
     def kept(self, kind: type[M]) -> list[M]:
         """What was read of a kind and not waited for yet; takes it out."""
-        found = [message for message in self._received if isinstance(message, kind)]
+        found: list[M] = [message for message in self._received if isinstance(message, kind)]
         self._received = [message for message in self._received if not isinstance(message, kind)]
         return found
 
