@@ -112,7 +112,12 @@ class Fanout:
 
 
 def close_if_outdated(session: Session, newest: str | None) -> None:
-    """Of a session that was open when it was asked which connection of its client is the newest."""
+    """Of a session that was open when it was asked which connection of its client is the newest.
+
+    One that has ended since is saying bye, and is answered.
+    """
+    if session.closed:
+        return
     if newest is None:
         session.outlet.close(*CLIENT_GONE)
     elif newest != session.connection:

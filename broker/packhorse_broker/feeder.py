@@ -73,7 +73,8 @@ class Feeder:
             takers = self._takers.get(job_type, {})
             takers.pop(session, None)
             if not takers:
-                self._takers.pop(job_type, None)
+                for known in (self._takers, self._may_wait, self._signalled, self._appetite):
+                    known.pop(job_type, None)
         session.takes = {}
 
     def offer(self, session: Session) -> None:
@@ -108,8 +109,6 @@ class Feeder:
             places = self._places(job_type)
             if places:
                 self._draw(job_type, places, self._may_wait.pop(job_type))
-            elif job_type not in self._takers:
-                del self._may_wait[job_type]
 
     def _places(self, job_type: str) -> list[Session]:
         """Free places for a type, reserved, in turn over its runners."""
@@ -142,9 +141,10 @@ class Feeder:
                 session.unreserve(job_type)
             for applied in claimed:
                 self.give(applied)
-            self._learn(job_type, len(claimed), len(places))
-            if may_hold_more and (claimed or empty_draws < EMPTY_DRAWS):
-                self._may_wait.setdefault(job_type, 0 if claimed else empty_draws + 1)
+            if job_type in self._takers:
+                self._learn(job_type, len(claimed), len(places))
+                if may_hold_more and (claimed or empty_draws < EMPTY_DRAWS):
+                    self._may_wait.setdefault(job_type, 0 if claimed else empty_draws + 1)
             if self._may_wait:
                 self._pump_soon()
 

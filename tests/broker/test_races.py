@@ -219,6 +219,29 @@ async def test_jobs_that_come_while_a_draw_is_under_way_are_not_forgotten(
     assert names(await runner.claims(2)) == ["a", "b"]
 
 
+async def test_one_that_says_bye_while_connections_are_compared_is_answered(
+    brokers: Brokers, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leaver = await brokers.connect(broker)
+    reached, opened = asyncio.Event(), asyncio.Event()
+    ask = broker._registry.newest_connections
+
+    async def delayed(clients: Sequence[str]) -> dict[str, str | None]:
+        reached.set()
+        await opened.wait()
+        return await ask(clients)
+
+    monkeypatch.setattr(broker._registry, "newest_connections", delayed)
+    sweep = asyncio.create_task(broker._sweeper.sweep())
+    await reached.wait()
+    bye = leaver.begin(Bye)
+    await until(lambda: broker.sessions.get(leaver.id) is None)
+    opened.set()
+    await sweep
+    assert (await leaver.answer(bye)).id == bye
+    assert await leaver.ended() == []
+
+
 # -- what a handler is owed
 
 

@@ -1,5 +1,6 @@
 """`packhorse serve` as a process: where it keeps jobs, what signals do, what it refuses."""
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import msgpack
@@ -13,6 +14,8 @@ from tests.support.daemon import Daemon, Daemons
 from tests.support.inspection import Raw
 from tests.support.store_server import StoreServer
 from tests.support.wire import Wire
+
+Connect = Callable[..., Awaitable[Wire]]
 
 
 async def refused(daemon: Daemon, status: int) -> str:
@@ -68,10 +71,12 @@ async def test_it_listens_at_a_unix_socket_too(
     assert await queued(address) == 1
 
 
-async def test_sigterm_tells_clients_and_waits_for_them(daemons: Daemons, tmp_path: Path) -> None:
+async def test_sigterm_tells_clients_and_waits_for_them(
+    daemons: Daemons, tmp_path: Path, connect: Connect
+) -> None:
     daemon = await daemons.start("--data-dir", tmp_path, "--drain-ms", "60000")
     await create(daemon.url, "a")
-    wires = [await Wire.open(daemon.url) for _ in range(2)]
+    wires = [await connect(daemon.url) for _ in range(2)]
     daemon.terminate()
     for wire in wires:
         assert (await wire.push(Drain)).grace_ms == 60_000
@@ -86,23 +91,23 @@ async def test_sigterm_tells_clients_and_waits_for_them(daemons: Daemons, tmp_pa
     assert await queued(again.url) == 1
 
 
-async def test_a_second_sigterm_waits_for_nobody(daemons: Daemons, tmp_path: Path) -> None:
+async def test_a_second_sigterm_waits_for_nobody(
+    daemons: Daemons, tmp_path: Path, connect: Connect
+) -> None:
     daemon = await daemons.start("--data-dir", tmp_path, "--drain-ms", "3600000")
-    wire = await Wire.open(daemon.url)
+    wire = await connect(daemon.url)
     daemon.terminate()
     await wire.push(Drain)
     daemon.terminate()
     assert await daemon.wait() == 0
-    await wire.close()
 
 
-async def test_sighup_changes_nothing(daemons: Daemons, tmp_path: Path) -> None:
+async def test_sighup_changes_nothing(daemons: Daemons, tmp_path: Path, connect: Connect) -> None:
     daemon = await daemons.start("--data-dir", tmp_path)
-    wire = await Wire.open(daemon.url)
+    wire = await connect(daemon.url)
     daemon.hang_up()
     assert (await daemon.logged("signal.received"))["signal"] == "SIGHUP"
     await wire.ask(Info)
-    await wire.close()
     await create(daemon.url, "a")
     assert await queued(daemon.url) == 1
 
