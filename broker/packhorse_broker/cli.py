@@ -26,8 +26,9 @@ from packhorse_broker.sources import Loaded, load
 from packhorse_broker.store.embedded import EmbeddedStore
 from packhorse_broker.store.errors import StoreError
 from packhorse_broker.store.fsck import Checker, Report
-from packhorse_broker.store.keys import PartitionKeys
+from packhorse_broker.store.keys import ClientKeys, PartitionKeys
 from packhorse_broker.store.link import StoreAddress
+from packhorse_broker.store.schema import check_schema
 from packhorse_broker.store.transaction import Lane
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -127,6 +128,8 @@ def fsck(file: Path | None, mend: bool, as_json: bool, **flags: str | None) -> N
 async def _check(config: Config, *, mend: bool) -> Report:
     if config.store is not None:
         return await _check_store(config, config.store, mend=mend)
+    if not (config.data_dir / "appendonlydir").is_dir():
+        raise StoreError(f"there is no store in {config.data_dir}; choose one with --data-dir")
     embedded = EmbeddedStore(config.data_dir)
     await embedded.start()
     try:
@@ -142,6 +145,7 @@ async def _check_store(config: Config, url: str, *, mend: bool) -> Report:
     keys = PartitionKeys(config.prefix, 0)
     lane = Lane(address, keys.writer(f"fsck-{secrets.token_hex(6)}"))
     try:
+        await check_schema(lane, ClientKeys(config.prefix))
         return await Checker(lane, keys).check(mend=mend)
     finally:
         await lane.close()

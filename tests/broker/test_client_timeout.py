@@ -10,7 +10,7 @@ import pytest
 from packhorse_broker.broker import Broker
 from packhorse_broker.store.keys import ClientKeys
 from packhorse_protocol import Code
-from packhorse_protocol.messages import ClaimJobs, ClientBeat, Hello, Info, Watch
+from packhorse_protocol.messages import ClaimJobs, ClientBeat, Hello, Info, Take, Watch
 from tests.support.brokers import NEVER_MS, Brokers, until
 from tests.support.inspection import Raw
 from tests.support.proxy import FaultProxy
@@ -121,6 +121,41 @@ async def test_coming_back_in_time_is_enough(brokers: Brokers) -> None:
             continue
 
 
+async def test_a_silent_connection_is_closed_also_where_nobody_can_be_removed(
+    brokers: Brokers,
+) -> None:
+    """The store is away, say, or this broker does not get round to it."""
+    broker = await brokers.start(min_client_timeout_ms=10)
+    wire = await brokers.connect(broker, "me", timeout_ms=10)
+    error = await wire.closing_error()
+    assert (error.code, error.retryable) == (Code.SILENT, True)
+    again = await brokers.connect(broker, "me", secret=wire.welcome.secret)
+    assert again.welcome.resumed
+
+
+async def test_signs_of_life_reach_the_store_in_one_write(brokers: Brokers) -> None:
+    """Not one for each frame, nor one for each client."""
+    async with FaultProxy(brokers.store_url) as proxy:
+        broker = await brokers.start(store_url=proxy.url)
+        wires = [await brokers.connect(broker, f"c{n}") for n in range(20)]
+        raw = await Raw.open(brokers.store_url)
+        alive = ClientKeys(brokers.prefix).alive
+        before = [await raw("ZSCORE", alive, wire.id) for wire in wires]
+        proxy.commands.clear()
+        for _ in range(10):
+            for wire in wires:
+                wire.send(ClientBeat())
+        await asyncio.gather(*(wire.ask(Take, types={}, credit=0) for wire in wires))
+        assert not proxy.commands
+        await broker._sweeper.sweep()
+        # The other one says that this broker runs.
+        assert proxy.commands[b"ZADD"] == 2
+        after = [await raw("ZSCORE", alive, wire.id) for wire in wires]
+        assert all(now > then for now, then in zip(after, before, strict=True))
+        await raw.close()
+        await brokers.stop(broker)
+
+
 # -- when the broker, or the store, was not there to hear
 
 
@@ -150,7 +185,6 @@ async def test_a_broker_that_was_down_gives_everybody_a_full_timeout(
     began = time.monotonic()
     second = await brokers.start(**QUICK)
     other = await brokers.connect(second, timeout_ms=LONG_MS)
-    assert await clients(other) == 3
     # The hasty one's timeout passes after the start, and not before.
     await other.ask(Watch, jobs=("b",))
     await other.events("b", lambda event: event.state == "QUEUED")
@@ -178,14 +212,14 @@ async def test_after_a_pause_of_the_process_everybody_has_a_full_timeout(
     brokers: Brokers, raw: Raw
 ) -> None:
     """A broker that was stopped (SIGSTOP, a suspended laptop) heard nothing meanwhile."""
-    broker = await brokers.start(sweep_ms=20, min_client_timeout_ms=10)
+    broker = await brokers.start()
     sweeper = broker._sweeper
     mute = await brokers.connect(broker, "mute", timeout_ms=LONG_MS)
     await mute.abort()
     await times_out(raw, brokers.prefix, "mute", at_ms=1)
     await raw.close()
     sweeper._gaps.clear()
-    sweeper._answered_ms -= NEVER_MS
+    sweeper._answered_ms -= 10 * NEVER_MS
     await sweeper.sweep()
     other = await brokers.connect(broker)
     assert await clients(other) == 2
@@ -193,6 +227,28 @@ async def test_after_a_pause_of_the_process_everybody_has_a_full_timeout(
     sweeper._gaps.clear()
     await sweeper.sweep()
     assert await clients(other) == 1
+
+
+async def test_a_clock_of_the_store_that_is_set_removes_nobody(
+    brokers: Brokers, raw: Raw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await raw.close()
+    broker = await brokers.start(sweep_ms=20, last_response_flush_ms=20)
+    lost = await brokers.connect(broker, "lost", timeout_ms=LONG_MS)
+    await lost.abort()
+    read = broker._registry.time_ms
+
+    async def set_forward() -> int:
+        return await read() + 2 * LONG_MS
+
+    monkeypatch.setattr(broker._registry, "time_ms", set_forward)
+    other = await brokers.connect(broker, timeout_ms=LONG_MS)
+    [before] = await other.ask(Info)
+    for _ in range(3):
+        await broker._sweeper.sweep()
+    [after] = await other.ask(Info)
+    assert after.now_ms - before.now_ms >= LONG_MS
+    assert after.clients == 2
 
 
 async def test_a_client_of_a_store_that_was_away_has_a_full_timeout(

@@ -116,4 +116,4 @@ async def test_one_runner_at_a_time_and_one_end_for_each_job(brokers: Brokers) -
     assert ledger.claims.total() >= JOBS * CLAIMS_OF_A_JOB == 10_000
     assert ledger.changed_hands > 1_000
     for state in ("QUEUED", "STARTED", "COMPLETE", "FAILED"):
-        assert await count(handler, state) == 0  # type: ignore[arg-type]
+        assert await count(handler, state) == 0

@@ -87,16 +87,6 @@ async def test_a_thousand_jobs_in_one_frame(brokers: Brokers, broker: Broker) ->
     assert counts.types["t"]["QUEUED"] == 1_000
 
 
-async def test_more_jobs_than_a_batch_holds_are_refused_as_a_whole(brokers: Brokers) -> None:
-    broker = await brokers.start(max_batch=2)
-    wire = await brokers.connect(broker)
-    error = await wire.refusal(Create, jobs=tuple(NewJob(type="t", id=n) for n in "abc"))
-    assert error.code == Code.TOO_MANY
-    assert not error.retryable
-    [found] = await wire.ask(Get, jobs=("a",))
-    assert found.code == Code.NOT_FOUND
-
-
 # -- again
 
 

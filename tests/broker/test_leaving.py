@@ -19,6 +19,7 @@ from packhorse_protocol.messages import (
     Ok,
     Refused,
     Take,
+    Watch,
 )
 from tests.support.brokers import Brokers, at_rest, until
 from tests.support.requests import complete, count, create, failure, get, names, release, take
@@ -93,6 +94,51 @@ async def test_bye_of_one_with_a_thousand_jobs(brokers: Brokers, broker: Broker)
     await leaver.ask(Bye)
     assert await count(other, "QUEUED") == 1_200
     assert await count(other, "STARTED") == 0
+
+
+async def test_a_connection_that_is_half_closed_is_over(brokers: Brokers, broker: Broker) -> None:
+    wire = await brokers.connect(broker, "me")
+    await create(wire, "a")
+    wire.end_sending()
+    await wire.ended()
+    assert broker.sessions.get("me") is None
+    again = await brokers.connect(broker, "me", secret=wire.welcome.secret)
+    assert again.welcome.resumed
+
+
+async def test_nothing_is_kept_of_connections_that_are_gone(
+    brokers: Brokers, broker: Broker
+) -> None:
+    for turn in range(30):
+        wire = await brokers.connect(broker)
+        await create(wire, f"a{turn}", f"b{turn}", type=f"type-{turn}", handle=True)
+        await take(wire, 1, f"type-{turn}", "t")
+        await wire.ask(Watch, jobs=(f"a{turn}", f"b{turn}"))
+        [claim] = await wire.claims(1)
+        await complete(wire, claim)
+        await wire.outcomes(1)
+        if turn % 3 == 0:
+            await wire.abort()
+        elif turn % 3 == 1:
+            await wire.close()
+        else:
+            await wire.ask(Bye)
+    strangers = [await brokers.dial(broker) for _ in range(10)]
+    for stranger in strangers:
+        await stranger.abort()
+    await until(lambda: broker.server.connections == 0)
+    await at_rest(broker)
+    assert not list(broker.sessions)
+    parts = (
+        (broker.server, ("_connections", "_strangers", "_tasks")),
+        (broker._feeder, ("_takers", "_may_wait", "_drawing", "_signalled", "_appetite")),
+        (broker._watching, ("_watched", "_jobs_of")),
+        (broker._delivery, ("_reading",)),
+        (broker._operations, ("_removing",)),
+    )
+    for part, collections in parts:
+        for name in collections:
+            assert not getattr(part, name), name
 
 
 # -- drain

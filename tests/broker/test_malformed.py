@@ -7,7 +7,30 @@ import pytest
 
 from packhorse_broker.broker import Broker
 from packhorse_protocol import Code
-from packhorse_protocol.messages import Create, Get, Info, NewJob, Refused
+from packhorse_protocol.messages import (
+    ClaimJobs,
+    ClaimRef,
+    Complete,
+    Completion,
+    Create,
+    Error,
+    Fail,
+    Failure,
+    Get,
+    Handle,
+    Handled,
+    Info,
+    LogReport,
+    NewJob,
+    ProgressReport,
+    Refused,
+    Release,
+    Remove,
+    ReportProgress,
+    Unwatch,
+    Watch,
+    WriteLog,
+)
 from tests.support.brokers import Brokers
 from tests.support.requests import count, create
 from tests.support.wire import Wire
@@ -111,6 +134,56 @@ async def test_a_bad_message_is_answered_and_forgotten(
     found = (error.details or {}).get("path", "")
     assert found.startswith(path) if path else not found
     assert await count(wire, "QUEUED") == 0
+
+
+NAMES = ("a", "b", "c")
+REFS = tuple(ClaimRef(job=job, token=bytes(16)) for job in NAMES)
+
+
+@pytest.mark.parametrize(
+    ("request_kind", "fields"),
+    [
+        (Create, {"jobs": tuple(NewJob(type="t", id=job) for job in NAMES)}),
+        (Get, {"jobs": NAMES}),
+        (ClaimJobs, {"jobs": NAMES}),
+        (Handle, {"jobs": NAMES}),
+        (Handled, {"jobs": NAMES}),
+        (Remove, {"jobs": NAMES}),
+        (Watch, {"jobs": NAMES}),
+        (Unwatch, {"jobs": NAMES}),
+        (Release, {"claims": REFS}),
+        (Complete, {"jobs": tuple(Completion(job=ref.job, token=ref.token) for ref in REFS)}),
+        (
+            Fail,
+            {"jobs": tuple(Failure(job=ref.job, token=ref.token, error=Error()) for ref in REFS)},
+        ),
+        (
+            ReportProgress,
+            {
+                "reports": tuple(
+                    ProgressReport(job=ref.job, token=ref.token, percent=1) for ref in REFS
+                )
+            },
+        ),
+        (
+            WriteLog,
+            {
+                "reports": tuple(
+                    LogReport(job=ref.job, token=ref.token, messages=("m",)) for ref in REFS
+                )
+            },
+        ),
+    ],
+)
+async def test_more_items_than_a_batch_holds_are_refused_as_a_whole(
+    brokers: Brokers, request_kind: Any, fields: dict[str, Any]
+) -> None:
+    broker = await brokers.start(max_batch=2)
+    wire = await brokers.connect(broker)
+    error = await wire.refusal(request_kind, **fields)
+    assert (error.code, error.retryable, error.closing) == (Code.TOO_MANY, False, False)
+    [name] = fields
+    assert len(await wire.ask(request_kind, **{name: fields[name][:2]})) == 2
 
 
 async def test_a_bad_message_does_not_hold_up_the_others(brokers: Brokers, broker: Broker) -> None:

@@ -1,13 +1,16 @@
 """Two brokers on one store: what happens at one is known at the other, told or found."""
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
+import msgpack
 import pytest
 
 from packhorse_broker.broker import Broker
 from packhorse_protocol import Code
 from packhorse_protocol.messages import (
     Bye,
+    Claim,
     ClaimJobs,
     CountJobs,
     Create,
@@ -16,6 +19,7 @@ from packhorse_protocol.messages import (
     Info,
     LogReport,
     NewJob,
+    Problem,
     ProgressReport,
     Remove,
     ReportProgress,
@@ -24,6 +28,7 @@ from packhorse_protocol.messages import (
     WriteLog,
 )
 from tests.support.brokers import Brokers
+from tests.support.inspection import Raw
 from tests.support.requests import complete, count, create, get, names, take
 from tests.support.wire import Wire
 
@@ -33,7 +38,7 @@ async def two(request: pytest.FixtureRequest, brokers: Brokers) -> list[Broker]:
     """Two brokers that know of each other: they hear each other's notices and never sweep, or
     hear none at all and sweep often."""
     told = request.param == "told"
-    quick = {} if told else {"sweep_ms": 10, "last_response_flush_ms": 10}
+    quick: dict[str, Any] = {} if told else {"sweep_ms": 10, "last_response_flush_ms": 10}
     two = []
     for _ in range(2):
         broker = brokers.make(**quick)
@@ -208,3 +213,56 @@ async def test_runners_on_both_share_the_work(
     await complete(near, *ours)
     await complete(far, *theirs)
     assert await count(creator, "STARTED") == 0
+
+
+async def test_claims_by_id_at_both_are_granted_once(near: Wire, far: Wire) -> None:
+    ids = tuple(f"j{n}" for n in range(200))
+    await create(near, *ids)
+    begun = [(wire, wire.begin(ClaimJobs, jobs=ids)) for wire in (near, far)]
+    answers = [(await wire.answer(request)).results for wire, request in begun]  # type: ignore[union-attr]
+    for ours, theirs in zip(*answers, strict=True):
+        assert {type(ours), type(theirs)} == {Claim, Problem}
+
+
+# -- when telling fails
+
+
+async def test_what_is_no_notice_is_passed_over(
+    brokers: Brokers, two: list[Broker], near: Wire, far: Wire
+) -> None:
+    raw = await Raw.open(brokers.store_url)
+    for data in (b"", b"\xc1", b"\x91\xa1x", msgpack.packb(["x", 1, 2, 3, 4, 5, 6]), bytes(9)):
+        await raw("SPUBLISH", brokers.keys.events, data)
+    await raw.close()
+    await take(far, 1)
+    await create(near, "a")
+    assert names(await far.claims(1)) == ["a"]
+
+
+async def test_what_happens_while_a_broker_hears_nothing_is_found_when_it_hears_again(
+    brokers: Brokers,
+) -> None:
+    """Its subscription was cut; no sweep helps it."""
+    two = [await brokers.start(broker_name=name) for name in ("one", "two")]
+    for broker in [*two, *two]:
+        await broker._sweeper.sweep()
+    near, far = [await brokers.connect(broker) for broker in two]
+    await create(far, "watched", "held", handle=True)
+    await far.ask(Watch, jobs=("watched",))
+    await take(far, 1)
+    [claim] = await far.claims(1)
+    raw = await Raw.open(brokers.store_url)
+    listing = (await raw("CLIENT", "LIST", "TYPE", "PUBSUB")).decode().splitlines()
+    [line] = [line for line in listing if "name=packhorse:two " in line]
+    await raw("CLIENT", "KILL", "ID", line.split()[0].removeprefix("id="))
+    await raw.close()
+    # All of this goes by unheard: a claim that ends, an outcome, a change, a job that waits.
+    [other] = await near.ask(ClaimJobs, jobs=("held",))
+    await complete(near, other)
+    await near.ask(Remove, jobs=("watched",))
+    await create(near, "new")
+    assert [outcome.job for outcome in await far.outcomes(1)] == ["held"]
+    await far.events("watched", lambda event: event.removed)
+    assert names(await far.claims(1)) == ["new"]
+    [late] = await complete(far, claim)
+    assert late.code == Code.NOT_FOUND

@@ -7,14 +7,16 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
+import msgpack
 import pytest
 import pytest_asyncio
 
 import packhorse
 from packhorse import Context, Fail, Worker
 from packhorse_broker.local import LocalBroker
-from packhorse_broker.store.keys import PartitionKeys
+from packhorse_broker.store.keys import ClientKeys, PartitionKeys
 from packhorse_broker.store.records import INLINE_BYTES
+from packhorse_broker.store.schema import SCHEMA_VERSION
 from packhorse_protocol.messages import ClaimJobs
 from tests.support.daemon import Daemons, Ended
 from tests.support.daemon import packhorse as command
@@ -206,6 +208,26 @@ async def test_it_is_named_and_left_as_it_is(store: Store, damage: str) -> None:
     for flags in ((), ("--mend",), ()):
         assert await store.findings(*flags) == (1, [(kind, job, False)])
     assert await store.raw.keys(store.keys.base) == keys
+
+
+async def test_names_that_are_no_text_hide_nothing(store: Store) -> None:
+    await store.raw("ZADD", store.keys.complete("t"), 1, b"\xff")
+    await store.raw("SET", store.keys.record("") + b"\xfe", b"x")
+    await store.raw("SET", store.keys.body("nobody"), "x")
+    status, found = await store.findings()
+    assert status == 1
+    assert sorted(kind for kind, _, _ in found) == ["corrupt", "orphan", "stale"]
+
+
+async def test_a_newer_store_is_left_alone(store: Store, prefix: str) -> None:
+    newer = msgpack.packb([SCHEMA_VERSION + 1, "identity", 1, 0])
+    await store.raw("SET", ClientKeys(prefix).store, newer)
+    await store.raw("SET", store.keys.body("nobody"), "x")
+    ended = await store.fsck("--mend")
+    assert await store.raw("EXISTS", store.keys.body("nobody")) == 1
+    assert (ended.status, ended.out) == (1, [])
+    [line] = ended.err
+    assert str(SCHEMA_VERSION + 1) in line
 
 
 async def test_people_read_a_line_for_each_finding(store: Store) -> None:

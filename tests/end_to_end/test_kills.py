@@ -17,7 +17,7 @@ from tests.support.wire import Wire
 
 Connect = Callable[..., Awaitable[Wire]]
 
-CREATOR = ("create",)
+CREATOR = ("create", "read")
 """A raw client that runs nothing: the broker has nothing to look up when it has connected."""
 
 WAIT_S = 60

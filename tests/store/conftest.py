@@ -5,7 +5,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from packhorse_broker.store.embedded import EmbeddedStore
-from packhorse_broker.store.keys import PartitionKeys
+from packhorse_broker.store.keys import ClientKeys, PartitionKeys
+from packhorse_broker.store.registry import Registry
+from tests.support.clients import Registries
 from tests.support.inspection import Raw
 from tests.support.opening import Opener
 from tests.support.proxy import FaultProxy
@@ -60,3 +62,29 @@ async def opener(store_url: str, keys: PartitionKeys, raw: Raw) -> AsyncIterator
     yield made
     await raw.clear(keys.base)
     await made.close()
+
+
+@pytest.fixture
+def key(keys: PartitionKeys) -> bytes:
+    return keys.base + b"watched"
+
+
+@pytest.fixture
+def counter(keys: PartitionKeys) -> bytes:
+    """Grows by one with each transaction: tells how often one was applied."""
+    return keys.base + b"counter"
+
+
+@pytest.fixture
+def client_keys(prefix: str) -> ClientKeys:
+    return ClientKeys(prefix)
+
+
+@pytest.fixture
+def registries(opener: Opener, client_keys: ClientKeys) -> Registries:
+    return Registries(opener, client_keys)
+
+
+@pytest.fixture
+def registry(registries: Registries) -> Registry:
+    return registries.make()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import pytest
 from msgspec.structs import replace
@@ -23,9 +24,21 @@ def ids(drawn: Sequence[Applied]) -> list[str]:
     return [applied.job.id for applied in drawn]
 
 
-async def draw(caller: Caller, count: int, job_type: str = "mail") -> tuple[list[str], bool]:
-    drawn, more = await caller.draw(job_type, [claim() for _ in range(count)])
+Drawing: TypeAlias = "asyncio.Future[tuple[list[Applied], bool]]"
+
+
+def submit_draw(caller: Caller, count: int, job_type: str = "mail") -> Drawing:
+    return caller.draw(job_type, [claim() for _ in range(count)])
+
+
+async def drawn_by(drawing: Drawing) -> tuple[list[str], bool]:
+    """The jobs that a draw got, and whether it was told that there may be more."""
+    drawn, more = await drawing
     return ids(drawn), more
+
+
+async def draw(caller: Caller, count: int, job_type: str = "mail") -> tuple[list[str], bool]:
+    return await drawn_by(submit_draw(caller, count, job_type))
 
 
 async def left(caller: Caller, job_type: str = "mail") -> list[str]:
@@ -68,13 +81,11 @@ async def test_draws_of_one_batch_share_a_queue_without_sharing_a_job(
     proxy.fail(Fault.PAUSE)
     created = caller.submit(*(create(f"job-{number}") for number in range(10)))
     await proxy.met()
-    draws = [draw(caller, size) for size in (3, 1, 4)]
-    other = [draw(caller, 2, "post")]
-    waiting = [asyncio.create_task(drawing) for drawing in (*draws, *other)]
-    await asyncio.sleep(0)
+    draws = [submit_draw(caller, size) for size in (3, 1, 4)]
+    other = submit_draw(caller, 2, "post")
     proxy.resume()
     await created
-    assert [await drawing for drawing in waiting] == [
+    assert [await drawn_by(drawing) for drawing in (*draws, other)] == [
         (["job-0", "job-1", "job-2"], True),
         (["job-3"], True),
         (["job-4", "job-5", "job-6", "job-7"], True),
@@ -90,11 +101,10 @@ async def test_draw_passes_over_what_its_batch_has_taken(opener: Opener, proxy: 
     other = caller.submit(create("other", "post"))
     await proxy.met()
     taken = caller.submit(("b", claim()), ("c", Remove()))
-    drawing = asyncio.create_task(draw(caller, 4))
-    await asyncio.sleep(0)
+    drawing = submit_draw(caller, 4)
     proxy.resume()
     await asyncio.gather(other, taken)
-    assert await drawing == (["a", "d"], True)
+    assert await drawn_by(drawing) == (["a", "d"], True)
     assert await left(caller) == ["e", "f"]
 
 
@@ -108,11 +118,10 @@ async def test_a_draw_that_leaves_jobs_says_so_though_others_took_its_share(
     other = caller.submit(create("other", "post"))
     await proxy.met()
     taken = caller.submit(("a", claim()))
-    draws = [asyncio.create_task(draw(caller, 2)) for _ in range(2)]
-    await asyncio.sleep(0)
+    draws = [submit_draw(caller, 2) for _ in range(2)]
     proxy.resume()
     await asyncio.gather(other, taken)
-    assert [await drawing for drawing in draws] == [(["b", "c"], True), (["d"], True)]
+    assert [await drawn_by(drawing) for drawing in draws] == [(["b", "c"], True), (["d"], True)]
     assert await left(caller) == ["e"]
 
 
@@ -164,11 +173,11 @@ async def test_a_new_job_in_the_queue_disturbs_no_draw(opener: Opener, proxy: Fa
     caller, other = opener.committer(proxy.url), opener.committer()
     await caller.submit(create("a"), create("b"))
     proxy.fail(Fault.PAUSE)
-    drawing = asyncio.create_task(draw(caller, 3))
+    drawing = submit_draw(caller, 3)
     await proxy.met()
     await other.submit(create("c"))
     proxy.resume()
-    assert await drawing == (["a", "b"], False)
+    assert await drawn_by(drawing) == (["a", "b"], False)
     assert caller.committer.conflicts == 0
 
 
@@ -178,11 +187,11 @@ async def test_a_job_that_another_broker_took_is_drawn_by_one_only(
     caller, other = opener.committer(proxy.url), opener.committer()
     await caller.submit(*(create(name) for name in "abc"))
     proxy.fail(Fault.PAUSE)
-    drawing = asyncio.create_task(draw(caller, 2))
+    drawing = submit_draw(caller, 2)
     await proxy.met()
     assert await draw(other, 1) == (["a"], True)
     proxy.resume()
-    assert await drawing == (["b", "c"], True)
+    assert await drawn_by(drawing) == (["b", "c"], True)
     assert caller.committer.conflicts == 1
 
 

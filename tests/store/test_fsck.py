@@ -233,10 +233,10 @@ async def test_changes_under_way_are_no_findings(caller: Caller, checker: Checke
             await caller.ask(name, Complete("ann", second, b"result"))
 
     living = [asyncio.create_task(live(f"job-{number}")) for number in range(20)]
-    for _ in range(10):
-        assert await found(checker, mend=True) == set()
+    seen = [await found(checker, mend=True) for _ in range(10)]
     stopped = True
     await asyncio.gather(*living)
+    assert seen == [set()] * 10
     assert await found(checker) == set()
 
 

@@ -13,11 +13,6 @@ from tests.support.opening import Opener
 from tests.support.proxy import Fault, FaultProxy
 
 
-@pytest.fixture
-def client_keys(prefix: str) -> ClientKeys:
-    return ClientKeys(prefix)
-
-
 async def test_first_use_names_the_store_for_good(opener: Opener, client_keys: ClientKeys) -> None:
     first = await open_schema(opener.lane(), client_keys, 1_000)
     assert (first.schema, first.partitions, first.created_at) == (SCHEMA_VERSION, 1, 1_000)

@@ -4,6 +4,7 @@ from itertools import count
 from typing import Final
 
 from packhorse_broker.jobs.commands import Claim, Create
+from packhorse_broker.jobs.model import Job, State
 
 _NONCES: Final = count(1)
 
@@ -37,3 +38,8 @@ def claim(client: str = "ann") -> Claim:
 def first_token(claimed: Claim) -> bytes:
     """The token that this claim gets if it is the first of its job."""
     return (1).to_bytes(8, "big") + claimed.nonce
+
+
+def stored(job_id: str) -> Job:
+    """A QUEUED job's record, as somebody else may have written it."""
+    return Job(id=job_id, type="mail", state=State.QUEUED, version=1, order=1, body=b"")

@@ -95,5 +95,18 @@ class Contents:
                 parts.add(keys.log(job.id))
             assert not apart(job.body)
             assert not apart(job.outcome)
-        assert self.indexes == expected
-        assert self.keys - {keys.types} == parts | set(expected)
+        differing = {
+            key: (self.indexes.get(key), expected.get(key))
+            for key in self.indexes.keys() | expected.keys()
+            if self.indexes.get(key) != expected.get(key)
+        }
+        assert not differing, f"index: (found, asked for by records) {differing}"
+        keys_differing = (self.keys - {keys.types}) ^ (parts | set(expected))
+        assert not keys_differing, f"there and not asked for, or the other way: {keys_differing}"
+
+
+async def contents(raw: Raw, keys: PartitionKeys) -> dict[str, Job]:
+    """All jobs in the store, after a check that records and indexes agree."""
+    found = await Contents.read(raw, keys)
+    found.check(keys)
+    return found.jobs

@@ -205,6 +205,10 @@ class Wire:
             await self._writer.wait_closed()
         self.at_end = True
 
+    def end_sending(self) -> None:
+        """Closes its own direction only."""
+        self._writer.write_eof()
+
     async def abort(self) -> None:
         """Closes without a word, whatever was on its way."""
         self._writer.transport.abort()

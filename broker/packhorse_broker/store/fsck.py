@@ -7,12 +7,12 @@ record watched, before it is reported.
 """
 
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from packhorse_broker.jobs.model import Job
 from packhorse_broker.store.indexes import Entry, entries
-from packhorse_broker.store.keys import PartitionKeys, job_of_member
+from packhorse_broker.store.keys import ORDER_BYTES, PartitionKeys
 from packhorse_broker.store.link import Argument, pack
 from packhorse_broker.store.records import CorruptRecord, decode_job
 from packhorse_broker.store.transaction import Lane
@@ -60,10 +60,13 @@ class Checker:
     def __init__(self, lane: Lane, keys: PartitionKeys) -> None:
         self._lane = lane
         self._keys = keys
+        self._nameless: dict[Finding, Argument | None] = {}
+        """Names that no job can have, and how to be rid of them."""
 
     async def check(self, *, mend: bool = False) -> Report:
         """Raises StoreUnavailable."""
         report = Report(0, 0, [])
+        self._nameless = {}
         suspects: dict[str, set[Place]] = {}
         async for ids in self._job_ids():
             report.jobs += len(ids)
@@ -78,6 +81,10 @@ class Checker:
                 suspects.setdefault(job_id, set())
         for job_id, places in sorted(suspects.items()):
             report.findings += await self._examine(job_id, places, mend=mend)
+        for finding, repair in self._nameless.items():
+            if mend and repair is not None:
+                await self._lane.ask(pack(repair))
+            report.findings.append(replace(finding, mended=mend and repair is not None))
         return report
 
     # -- looking everywhere
@@ -96,12 +103,16 @@ class Checker:
     async def _job_ids(self) -> AsyncIterator[list[str]]:
         prefix = self._keys.record("")
         async for found in self._scan(prefix):
-            yield [key[len(prefix) :].decode() for key in found]
+            named = [self._name(key[len(prefix) :], "corrupt", key, None) for key in found]
+            yield [job_id for job_id in named if job_id is not None]
 
     async def _part_ids(self) -> AsyncIterator[list[str]]:
         for prefix in (self._keys.body(""), self._keys.outcome(""), self._keys.log("")):
             async for found in self._scan(prefix):
-                yield [key[len(prefix) :].decode() for key in found]
+                named = [
+                    self._name(key[len(prefix) :], "orphan", key, ("DEL", key)) for key in found
+                ]
+                yield [job_id for job_id in named if job_id is not None]
 
     async def _index_members(self) -> AsyncIterator[tuple[bytes, list[bytes]]]:
         async for found in self._index_keys():
@@ -132,24 +143,36 @@ class Checker:
     # -- first look: what might be wrong
 
     async def _disagreeing(self, ids: list[str]) -> set[str]:
-        """Jobs whose record is unreadable or asks for entries that are not there."""
+        """Jobs whose record is unreadable or asks for entries or parts that are not there."""
         suspects: set[str] = set()
         asked: list[tuple[str, Entry]] = []
+        parts: list[tuple[str, bytes, bool]] = []
         for job_id, record in (await self._records(ids)).items():
             if isinstance(record, CorruptRecord):
                 suspects.add(job_id)
             elif record is not None:
                 asked += [(job_id, entry) for entry in entries(self._keys, record)]
+                parts += [(job_id, key, needed) for key, needed in self._parts(job_id, record)]
         for (job_id, entry), score in zip(
             asked, await self._scores(entry for _, entry in asked), strict=True
         ):
             if score != entry[2]:
                 suspects.add(job_id)
+        present = await self._lane.ask(*(pack(("EXISTS", key)) for _, key, _ in parts))
+        suspects |= {
+            job_id
+            for (job_id, _, needed), found in zip(parts, present, strict=True)
+            if needed != bool(found)
+        }
         return suspects
 
     async def _unfounded(self, key: bytes, members: list[bytes]) -> list[tuple[str, bytes]]:
         """Members of an index whose job's record does not ask for them."""
-        named = [(self._job_of(key, member), member) for member in members]
+        named = [
+            (job_id, member)
+            for member in members
+            if (job_id := self._job_of(key, member)) is not None
+        ]
         records = await self._records([job_id for job_id, _ in named])
         return [
             (job_id, member)
@@ -164,31 +187,28 @@ class Checker:
     # -- second look, the record watched
 
     async def _examine(self, job_id: str, places: set[Place], *, mend: bool) -> list[Finding]:
+        """Looks until the record was the same before and after."""
         while True:
-            findings, repairs = await self._findings(job_id, places)
-            if not mend or not repairs:
-                await self._lane.forget()
+            findings, repairs, seen = await self._findings(job_id, places)
+            if mend and repairs:
+                if await self._lane.commit(repairs) is not None:
+                    return [_mended(finding) for finding in findings]
+                continue
+            _, [now] = await self._lane.ask(
+                pack(("UNWATCH",)), pack(("MGET", self._keys.record(job_id)))
+            )
+            if now == seen:
                 return findings
-            if await self._lane.commit(repairs) is not None:
-                return [
-                    Finding(
-                        kind=finding.kind,
-                        job=finding.job,
-                        key=finding.key,
-                        mended=finding.kind not in ("corrupt", "lost"),
-                    )
-                    for finding in findings
-                ]
 
     async def _findings(
         self, job_id: str, places: set[Place]
-    ) -> tuple[list[Finding], list[Argument]]:
+    ) -> tuple[list[Finding], list[Argument], bytes | None]:
         keys = self._keys
         [data] = await self._lane.watch([keys.record(job_id)])
         try:
             job = decode_job(data) if data is not None else None
         except CorruptRecord:
-            return [_finding("corrupt", job_id, keys.record(job_id))], []
+            return [_finding("corrupt", job_id, keys.record(job_id))], [], data
         findings: list[Finding] = []
         repairs: list[Argument] = []
         expected = entries(keys, job) if job is not None else []
@@ -204,18 +224,13 @@ class Checker:
                 findings.append(_finding("stale", job_id, key))
                 repairs.append(("ZREM", key, member))
         await self._check_parts(job_id, job, findings, repairs)
-        return findings, repairs
+        return findings, repairs, data
 
     async def _check_parts(
         self, job_id: str, job: Job | None, findings: list[Finding], repairs: list[Argument]
     ) -> None:
         """Body, outcome and log: there if the record says so, and only then."""
-        keys = self._keys
-        parts = (
-            (keys.body(job_id), job is not None and job.body is None),
-            (keys.outcome(job_id), job is not None and job.outcome_apart),
-            (keys.log(job_id), job is not None and job.log_end > job.log_first),
-        )
+        parts = self._parts(job_id, job)
         present = await self._lane.ask(*(pack(("EXISTS", key)) for key, _ in parts))
         for (key, needed), found in zip(parts, present, strict=True):
             if needed and not found:
@@ -223,6 +238,15 @@ class Checker:
             elif found and not needed:
                 findings.append(_finding("orphan", job_id, key))
                 repairs.append(("DEL", key))
+
+    def _parts(self, job_id: str, job: Job | None) -> list[tuple[bytes, bool]]:
+        """The keys that a job may have beside its record, and whether it has to."""
+        keys = self._keys
+        return [
+            (keys.body(job_id), job is not None and job.body is None),
+            (keys.outcome(job_id), job is not None and job.outcome_apart),
+            (keys.log(job_id), job is not None and job.log_end > job.log_first),
+        ]
 
     # -- reading
 
@@ -242,9 +266,18 @@ class Checker:
         scores = await self._lane.ask(*commands)
         return [int(float(score)) if score is not None else None for score in scores]
 
-    def _job_of(self, key: bytes, member: bytes) -> str:
+    def _job_of(self, key: bytes, member: bytes) -> str | None:
         in_queue = key.startswith(self._keys.queue(""))
-        return job_of_member(member) if in_queue else member.decode()
+        name = member[ORDER_BYTES:] if in_queue else member
+        return self._name(name, "stale", key, ("ZREM", key, member))
+
+    def _name(self, name: bytes, kind: str, key: bytes, repair: Argument | None) -> str | None:
+        """A job's id from its bytes; what is no id of any job is a finding in itself."""
+        try:
+            return name.decode()
+        except UnicodeDecodeError:
+            self._nameless[_finding(kind, repr(name), key)] = repair
+            return None
 
 
 def _asks_for(
@@ -260,6 +293,11 @@ def _decoded(data: bytes) -> Job | CorruptRecord:
         return decode_job(data)
     except CorruptRecord as error:
         return error
+
+
+def _mended(finding: Finding) -> Finding:
+    """What is lost or unreadable can't be made again from the record."""
+    return replace(finding, mended=finding.kind not in ("corrupt", "lost"))
 
 
 def _finding(kind: str, job_id: str, key: bytes) -> Finding:

@@ -8,6 +8,7 @@ import msgpack
 
 from packhorse_broker.store.errors import SchemaRefused
 from packhorse_broker.store.keys import ClientKeys
+from packhorse_broker.store.link import pack
 from packhorse_broker.store.transaction import Lane
 
 SCHEMA_VERSION: Final = 1
@@ -40,6 +41,12 @@ async def open_schema(lane: Lane, keys: ClientKeys, now_ms: int) -> StoreIdentit
         data = msgpack.packb([fresh.schema, fresh.id, fresh.partitions, fresh.created_at])
         if await lane.commit([("SET", keys.store, data)]) is not None:
             return fresh
+
+
+async def check_schema(lane: Lane, keys: ClientKeys) -> StoreIdentity | None:
+    """The store's identity, None before its first use. Raises SchemaRefused, StoreUnavailable."""
+    [found] = await lane.ask(pack(("GET", keys.store)))
+    return _read(found) if found is not None else None
 
 
 def _read(data: bytes) -> StoreIdentity:
