@@ -21,6 +21,9 @@ PAGE: Final = 500
 """Keys or members that one exchange looks at."""
 
 
+MAX_LOOKS: Final = 20
+"""How often a job is looked at again because it changed meanwhile."""
+
 Place = tuple[bytes, bytes]
 """An index's key, and a member of it."""
 
@@ -187,8 +190,9 @@ class Checker:
     # -- second look, the record watched
 
     async def _examine(self, job_id: str, places: set[Place], *, mend: bool) -> list[Finding]:
-        """Looks until the record was the same before and after."""
-        while True:
+        """Looks until the record was the same before and after; one that changes all the time is
+        being worked on by brokers, and what was seen of it is no finding."""
+        for _ in range(MAX_LOOKS):
             findings, repairs, seen = await self._findings(job_id, places)
             if mend and repairs:
                 if await self._lane.commit(repairs) is not None:
@@ -199,6 +203,7 @@ class Checker:
             )
             if now == seen:
                 return findings
+        return []
 
     async def _findings(
         self, job_id: str, places: set[Place]
