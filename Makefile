@@ -9,6 +9,7 @@ STAMP  := $(VENV)/.installed
 # Of `make demo`: the folder to read (without it this repository) and the manifest to write.
 DIR ?=
 OUT ?= checksums.sha256
+export DIR OUT
 
 # Of `make serve`: flags for the daemon, as in `make serve ARGS="--log-level debug"`.
 ARGS ?=
@@ -40,7 +41,8 @@ $(STAMP): requirements/dev.txt pyproject.toml
 		echo "$(PYTHON) cannot make virtual environments (on Debian: apt install python3-venv)." >&2; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+		--config-settings editable_mode=compat --editable .
 	@touch $@
 
 lock: $(STAMP) ## renew requirements/*.txt from pyproject.toml (UPGRADE=1: newest versions)
@@ -58,8 +60,8 @@ endef
 serve: $(STAMP) ## start a broker with its embedded store (ARGS: its flags)
 	$(BIN)/packhorse serve $(ARGS)
 
-demo: $(STAMP) ## checksum every file below DIR into OUT, losing a runner on the way
-	$(BIN)/python -m examples.checksum $(if $(DIR),--dir "$(DIR)") --out "$(OUT)"
+demo: $(STAMP) ## checksum the files below DIR (else this repository's) into OUT
+	@$(BIN)/python -m examples.checksum $${DIR:+--dir "$$DIR"} --out "$$OUT"
 
 test: $(STAMP) ## run all tests and show branch coverage
 	$(BIN)/coverage erase

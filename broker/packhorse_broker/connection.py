@@ -19,6 +19,7 @@ from packhorse_protocol import (
     RETRYABLE,
     BrokerConnection,
     Code,
+    ConnectionState,
     FrameTooLarge,
     FramingError,
     LocalProtocolError,
@@ -218,6 +219,9 @@ class Connection(asyncio.Protocol):
     def send(self, message: BrokerMessage) -> None:
         if self._transport is None or self._transport.is_closing():
             return
+        if self._protocol.state is ConnectionState.BROKEN and not _is_last(message):
+            # What came in one read with the broken frame is done, but can't be answered any more.
+            return
         try:
             frame = self._protocol.send(message)
         except FrameTooLarge as error:
@@ -348,6 +352,10 @@ class Connection(asyncio.Protocol):
             self.close(Code.SILENT, "nothing came for too long")
         elif now_ms - self._sent_ms >= self.session.heartbeat_ms - PULSE_MS:
             self.send(BrokerBeat())
+
+
+def _is_last(message: BrokerMessage) -> bool:
+    return isinstance(message, Refused) and message.closing
 
 
 def _peer_name(transport: asyncio.BaseTransport) -> str:

@@ -25,6 +25,8 @@ REPOSITORY = Path(__file__).parents[2]
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default="checksums.sha256")
 def main(folder: Path | None, out: Path) -> None:
     """Compute the SHA-256 of every file and write a manifest that `sha256sum -c` verifies."""
+    if not out.resolve().parent.is_dir():
+        raise click.BadParameter(f"there is no folder {out.parent}", param_hint="--out")
     if folder is None:
         folder = REPOSITORY
         names = files.of_repository(folder)
@@ -38,7 +40,7 @@ def main(folder: Path | None, out: Path) -> None:
     for line in summary(result):
         click.echo(line)
     click.echo(f"fsck           {said}")
-    click.echo(f"manifest       {out}   (verify: cd {folder} && sha256sum -c {out.resolve()})")
+    click.echo(f"manifest       {out}   (verify in {folder}: sha256sum -c {out.resolve()})")
     for name, reason in sorted(result.failed.items()):
         click.echo(f"error: {shown_name(name)}: {reason}", err=True)
     sys.exit(1 if result.failed or result.left_in_store or not clean else 0)
