@@ -38,7 +38,7 @@ BROKER_LAYERS = (
     # From the lowest to the highest. A module imports from layers below it, or its own.
     {"jobs"},
     {"addresses", "clock", "config", "durations", "errors", "logs", "settings", "sources"}
-    | {"store_url"},
+    | {"store_url", "weights"},
     {"store"},
     {"contents"},
     {"operations"},

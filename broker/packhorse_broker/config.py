@@ -13,6 +13,7 @@ import msgspec
 
 from packhorse_broker.durations import format_ms
 from packhorse_broker.settings import ConfigError, check, count, describe, duration, plain, size
+from packhorse_protocol.limits import MAX_FRAME_BYTES
 
 HEARTBEATS_PER_TIMEOUT: Final = 3
 """A client must be able to miss two heartbeats in a row and still be alive."""
@@ -102,16 +103,20 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         int,
         size(
             128 * _KIB,
-            _GIB,
+            MAX_FRAME_BYTES,
             "One frame after the hello. Bounds what one message makes the broker hold.",
         ),
     ] = 4 * _MIB
     max_payload_bytes: Annotated[
         int,
-        size(1, _GIB, "One job's payload. Larger things belong in a file or an object store."),
+        size(
+            1,
+            MAX_FRAME_BYTES,
+            "One job's payload. Larger things belong in a file or an object store.",
+        ),
     ] = _MIB
     max_result_bytes: Annotated[
-        int, size(1, _GIB, "One job's result. It is pushed to every handler of the job.")
+        int, size(1, MAX_FRAME_BYTES, "One job's result. It is pushed to every handler of the job.")
     ] = _MIB
     max_batch: Annotated[
         int,

@@ -8,6 +8,7 @@ to be sent (pushes stop early, and whoever does not read its replies is cut off)
 import asyncio
 import secrets
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, Final, Protocol, cast
 
 import structlog
@@ -15,6 +16,7 @@ import structlog
 from packhorse_broker.clock import monotonic_ms
 from packhorse_broker.config import Config
 from packhorse_broker.sessions import Push, Session
+from packhorse_broker.weights import items_of
 from packhorse_protocol import (
     RETRYABLE,
     BrokerConnection,
@@ -42,6 +44,13 @@ _log = structlog.get_logger(__name__)
 
 PULSE_MS: Final = 250
 """How often connections are looked at: heartbeats and handshake deadlines are this exact."""
+
+MAX_MESSAGES_A_TURN: Final = 256
+"""Messages of one read, above which the connection is read from again only when the others have
+had their turn."""
+
+BATCHES_IN_FLIGHT: Final = 8
+"""Items of unanswered requests that one connection may have, in full batches."""
 
 SILENT_TIMEOUTS: Final = 2
 """After so many of its timeouts a silent connection is closed, whether or not its client could be
@@ -94,6 +103,8 @@ class Connection(asyncio.Protocol):
         self._room = asyncio.Event()
         self._room.set()
         self._in_flight = 0
+        self._in_flight_items = 0
+        self._max_items = BATCHES_IN_FLIGHT * server.config.max_batch
         self._closing = False
         self._greeting = False
         self._opened_ms = monotonic_ms()
@@ -115,7 +126,10 @@ class Connection(asyncio.Protocol):
             return
         if self.session is not None:
             self.session.last_response_ms = monotonic_ms()
-        for item in self._protocol.receive(data):
+        items = self._protocol.receive(data)
+        if len(items) > MAX_MESSAGES_A_TURN:
+            self._pause_for_a_turn()
+        for item in items:
             if isinstance(item, FramingError):
                 self.close(item.code, item.message)
                 return
@@ -125,6 +139,17 @@ class Connection(asyncio.Protocol):
                 self._receive(item)
             if self._transport is None or self._transport.is_closing():
                 return
+
+    def _pause_for_a_turn(self) -> None:
+        """One that sends many small frames must not keep the loop from all others."""
+        if not self.reading_paused and self._transport is not None:
+            self._transport.pause_reading()
+            self._server.loop.call_soon(self._go_on_reading)
+
+    def _go_on_reading(self) -> None:
+        transport = self._transport
+        if transport is not None and not self.reading_paused and not transport.is_closing():
+            transport.resume_reading()
 
     def pause_writing(self) -> None:
         self._room.clear()
@@ -153,10 +178,15 @@ class Connection(asyncio.Protocol):
         elif self.session is None or self.session.closed:
             self.close(Code.HELLO_REQUIRED, "the session is over")
         else:
+            items = items_of(message)
             self._in_flight += 1
-            if self._in_flight >= self._config.max_in_flight:
+            self._in_flight_items += items
+            if (
+                self._in_flight >= self._config.max_in_flight
+                or self._in_flight_items >= self._max_items
+            ):
                 self._pause_reading()
-            self._server.gate.request(self.session, message, self._reply)
+            self._server.gate.request(self.session, message, partial(self._reply, items))
 
     def _hello(self, hello: Hello) -> None:
         if self._greeting:
@@ -206,9 +236,14 @@ class Connection(asyncio.Protocol):
         if self.session is None:
             self._close_after_flush()
 
-    def _reply(self, message: Ok | Refused) -> None:
+    def _reply(self, items: int, message: Ok | Refused) -> None:
         self._in_flight -= 1
-        if self.reading_paused and self._in_flight <= self._config.max_in_flight // 2:
+        self._in_flight_items -= items
+        if (
+            self.reading_paused
+            and self._in_flight <= self._config.max_in_flight // 2
+            and self._in_flight_items <= self._max_items // 2
+        ):
             self._resume_reading()
         self.send(message)
         if self.session is not None and self.session.closed and not self._in_flight:
@@ -332,8 +367,12 @@ class Connection(asyncio.Protocol):
 
     # -- time
 
-    def pulse(self, now_ms: float) -> None:
-        """Sends a heartbeat if due; ends a handshake that takes too long, and a slow reader."""
+    def pulse(self, now_ms: float, awake_since_ms: float) -> None:
+        """Sends a heartbeat if due; ends a handshake that takes too long, and a slow reader.
+
+        Silence counts from `awake_since_ms` on: before that the loop stood still, and what was
+        sent to it is read only now.
+        """
         transport = self._transport
         if self._closing or transport is None:
             return
@@ -348,7 +387,8 @@ class Connection(asyncio.Protocol):
         if self.reading_paused and self.has_room():
             # Its silence is our doing: what it sent waits to be read.
             self.session.last_response_ms = now_ms
-        if now_ms - self.session.last_response_ms > SILENT_TIMEOUTS * self.session.timeout_ms:
+        heard_ms = max(self.session.last_response_ms, awake_since_ms)
+        if now_ms - heard_ms > SILENT_TIMEOUTS * self.session.timeout_ms:
             self.close(Code.SILENT, "nothing came for too long")
         elif now_ms - self._sent_ms >= self.session.heartbeat_ms - PULSE_MS:
             self.send(BrokerBeat())

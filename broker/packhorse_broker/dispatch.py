@@ -6,7 +6,7 @@ about jobs is here.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol
 
 import structlog
 
@@ -17,6 +17,7 @@ from packhorse_broker.looking import Looking
 from packhorse_broker.operations import Operations
 from packhorse_broker.sessions import Session
 from packhorse_broker.store.errors import StoreUnavailable
+from packhorse_broker.weights import items_of
 from packhorse_protocol import Code
 from packhorse_protocol.messages import (
     Bye,
@@ -136,12 +137,12 @@ class Dispatch:
             return views.refused(request, Code.FORBIDDEN, "this client lacks the role 'handle'")
         if self._broker.draining and isinstance(request, REFUSED_WHILE_DRAINING):
             return views.refused(request, Code.DRAINING, "this broker is going away")
-        items = _items(request)
-        if len(items) > self._max_batch:
+        items = items_of(request)
+        if items > self._max_batch:
             return views.refused(
                 request,
                 Code.TOO_MANY,
-                f"{len(items)} items in one request, at most {self._max_batch}",
+                f"{items} items in one request, at most {self._max_batch}",
             )
         return None
 
@@ -168,12 +169,3 @@ class Dispatch:
         session.outlet.end_session()
         await self._operations.remove_client(session.client, if_connection=session.connection)
         return [Done()]
-
-
-def _items(request: Request) -> Sequence[object]:
-    """The items of a batch request; none of any other."""
-    for name in ("jobs", "claims", "reports"):
-        items = getattr(request, name, None)
-        if items is not None:
-            return cast("Sequence[object]", items)
-    return ()

@@ -22,6 +22,9 @@ from packhorse_protocol.messages import BrokerMessage, Refused
 
 _log = structlog.get_logger(__name__)
 
+STALL_MS: Final = 2 * PULSE_MS
+"""Pulses further apart mean that the loop was kept from its work."""
+
 BACKLOG: Final = 1_024
 """Connections that the kernel holds until they are accepted."""
 
@@ -152,11 +155,16 @@ class Server:
             _log.warning("server.unread", connections=self.connections)
 
     async def _pulses(self) -> None:
+        awake_since_ms = pulsed_ms = monotonic_ms()
         while True:
             await asyncio.sleep(PULSE_MS / 1000)
             now_ms = monotonic_ms()
+            if now_ms - pulsed_ms > STALL_MS:
+                _log.warning("loop.stalled", stalled_ms=round(now_ms - pulsed_ms))
+                awake_since_ms = now_ms
+            pulsed_ms = now_ms
             for connection in list(self._connections):
-                connection.pulse(now_ms)
+                connection.pulse(now_ms, awake_since_ms)
 
 
 def _socket_name(bound: socket.socket) -> str:
