@@ -7,6 +7,7 @@ to be sent (pushes stop early, and whoever does not read its replies is cut off)
 
 import asyncio
 import secrets
+from collections import deque
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Final, Protocol, cast
@@ -44,6 +45,9 @@ _log = structlog.get_logger(__name__)
 
 PULSE_MS: Final = 250
 """How often connections are looked at: heartbeats and handshake deadlines are this exact."""
+
+SLICE_BYTES: Final = 16 * 1024
+"""Looked at in one turn of the loop: it may hold thousands of small messages."""
 
 MAX_MESSAGES_A_TURN: Final = 256
 """Messages of one read, above which the connection is read from again only when the others have
@@ -102,6 +106,8 @@ class Connection(asyncio.Protocol):
         self._flush_due = False
         self._room = asyncio.Event()
         self._room.set()
+        self._unread: deque[bytes] = deque()
+        """What was read and not looked at yet; reading stands still meanwhile."""
         self._in_flight = 0
         self._in_flight_items = 0
         self._max_items = BATCHES_IN_FLIGHT * server.config.max_batch
@@ -126,6 +132,25 @@ class Connection(asyncio.Protocol):
             return
         if self.session is not None:
             self.session.last_response_ms = monotonic_ms()
+        if len(data) <= SLICE_BYTES and not self._unread:
+            self._take(data)
+            return
+        slices = [data[at : at + SLICE_BYTES] for at in range(0, len(data), SLICE_BYTES)]
+        if not self._unread:
+            self._server.loop.call_soon(self._take_next)
+        self._unread.extend(slices)
+        if self._transport is not None and not self.reading_paused:
+            self._transport.pause_reading()
+
+    def _take_next(self) -> None:
+        """Goes on with what was read, a slice each turn of the loop, then with reading."""
+        if self._closing:
+            self._unread.clear()
+            return
+        self._take(self._unread.popleft())
+        self._server.loop.call_soon(self._take_next if self._unread else self._go_on_reading)
+
+    def _take(self, data: bytes) -> None:
         items = self._protocol.receive(data)
         if len(items) > MAX_MESSAGES_A_TURN:
             self._pause_for_a_turn()
@@ -142,13 +167,15 @@ class Connection(asyncio.Protocol):
 
     def _pause_for_a_turn(self) -> None:
         """One that sends many small frames must not keep the loop from all others."""
-        if not self.reading_paused and self._transport is not None:
+        if not self.reading_paused and not self._unread and self._transport is not None:
             self._transport.pause_reading()
             self._server.loop.call_soon(self._go_on_reading)
 
     def _go_on_reading(self) -> None:
         transport = self._transport
-        if transport is not None and not self.reading_paused and not transport.is_closing():
+        if transport is None or self.reading_paused or self._unread:
+            return
+        if not transport.is_closing():
             transport.resume_reading()
 
     def pause_writing(self) -> None:
@@ -362,8 +389,7 @@ class Connection(asyncio.Protocol):
     def _resume_reading(self) -> None:
         if self.reading_paused and self._transport is not None:
             self.reading_paused = False
-            if not self._transport.is_closing():
-                self._transport.resume_reading()
+            self._go_on_reading()
 
     # -- time
 

@@ -223,6 +223,8 @@ async def test_a_broken_frame_ends_the_connection_and_nothing_else(
     # What came before was read and is done, also where the answer found no connection any more.
     again = await brokers.connect(broker, "me", secret=wire.welcome.secret)
     assert again.welcome.resumed
+    # Commits come in the order of arrival: when this one is answered, that one is there.
+    await other.ask(Create, jobs=(NewJob(type="t", id="later"),))
     before, after = await other.ask(Get, jobs=("before", "after"))
     assert before.id == "before"
     assert after.code == Code.NOT_FOUND

@@ -225,17 +225,18 @@ async def test_changes_under_way_are_no_findings(caller: Caller, checker: Checke
                 number.to_bytes(8, "big") + claimed.nonce
                 for number, claimed in enumerate(claims, 1)
             )
-            await caller.submit(create(name, body=LARGE))
-            await caller.ask(name, claims[0])
-            await caller.ask(name, Release("ann", first))
-            await caller.ask(name, claims[1])
-            await caller.ask(name, WriteLog("ann", second, ("line",)))
-            await caller.ask(name, Complete("ann", second, b"result"))
+            await caller.applied(*create(name, body=LARGE))
+            await caller.applied(name, claims[0])
+            await caller.applied(name, Release("ann", first))
+            await caller.applied(name, claims[1])
+            await caller.applied(name, WriteLog("ann", second, ("line",)))
+            await caller.applied(name, Complete("ann", second, b"result"))
 
-    living = [asyncio.create_task(live(f"job-{number}")) for number in range(20)]
-    seen = [await found(checker, mend=True) for _ in range(10)]
-    stopped = True
-    await asyncio.gather(*living)
+    async with asyncio.TaskGroup() as living:
+        for number in range(20):
+            living.create_task(live(f"job-{number}"))
+        seen = [await found(checker, mend=mend) for mend in (False, True) * 5]
+        stopped = True
     assert seen == [set()] * 10
     assert await found(checker) == set()
 
