@@ -7,7 +7,7 @@ import pytest
 
 from packhorse_broker.store.errors import SchemaRefused
 from packhorse_broker.store.keys import ClientKeys
-from packhorse_broker.store.schema import SCHEMA_VERSION, StoreIdentity, open_schema
+from packhorse_broker.store.schema import SCHEMA_VERSION, StoreIdentity, check_schema, open_schema
 from tests.support.inspection import Raw
 from tests.support.opening import Opener
 from tests.support.proxy import Fault, FaultProxy
@@ -26,6 +26,15 @@ async def test_stores_have_different_names(opener: Opener, prefix: str) -> None:
         for number in range(2)
     ]
     assert one.id != other.id
+
+
+async def test_looking_names_no_store(
+    opener: Opener, raw: Raw, client_keys: ClientKeys, prefix: str
+) -> None:
+    assert await check_schema(opener.lane(), client_keys) is None
+    assert await raw.keys(prefix.encode()) == set()
+    opened = await open_schema(opener.lane(), client_keys, 1_000)
+    assert await check_schema(opener.lane(), client_keys) == opened
 
 
 @pytest.mark.parametrize("fault", [Fault.SWALLOW_ANSWER, Fault.CUT_BEFORE])
@@ -62,6 +71,8 @@ async def _refused_and_untouched(
 ) -> str:
     await raw("SET", client_keys.store, data)
     before = await raw.keys(prefix.encode())
+    with pytest.raises(SchemaRefused):
+        await check_schema(opener.lane(), client_keys)
     with pytest.raises(SchemaRefused) as refused:
         await open_schema(opener.lane(), client_keys, 1_000)
     assert await raw("GET", client_keys.store) == data

@@ -32,7 +32,7 @@ class Refused:
 
     client: ClientRecord
     because: str
-    """`exists`, `secret` or `leaving`."""
+    """`secret` (it is another one) or `leaving`."""
 
 
 @dataclass(frozen=True, slots=True)
