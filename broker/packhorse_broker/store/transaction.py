@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import structlog
-from redis.exceptions import ExecAbortError, RedisError, ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 from packhorse_broker.store.errors import OutcomeUnknown, StoreInconsistent, StoreUnavailable
 from packhorse_broker.store.link import Argument, Link, StoreAddress, describe, pack
@@ -107,10 +107,8 @@ class Lane:
         try:
             await link.send(block)
             replies = await link.receive(commands + 2)
-        except ExecAbortError as error:
-            raise StoreUnavailable(describe(error)) from error
         except ResponseError as error:
-            # an error while queueing makes EXEC abort the whole: surely not applied
+            # EXECABORT, or the error while queueing that leads to it: surely not applied.
             raise StoreUnavailable(describe(error)) from error
         except (RedisError, OSError, TimeoutError) as error:
             raise OutcomeUnknown(describe(error)) from error
