@@ -17,8 +17,13 @@ from typing import Final
 
 import click
 
-from packhorse_protocol import limits, messages, parts
-from packhorse_protocol.connection import BROKER_MAY_SEND, CLIENT_MAY_SEND, ConnectionState
+from packhorse_protocol import broker_messages, client_messages, limits, parts, results
+from packhorse_protocol.connection import (
+    BATCH_FIELD,
+    BROKER_MAY_SEND,
+    CLIENT_MAY_SEND,
+    ConnectionState,
+)
 from packhorse_protocol.errors import CODE_SCOPES, RETRYABLE
 from packhorse_protocol.fields import Bounds
 from packhorse_protocol.messages import BROKER_MESSAGES, CLIENT_MESSAGES, RESULTS, Ok
@@ -44,7 +49,10 @@ UNWRITTEN: Final = "(to be written)"
 _TABLE: Final = re.compile(
     r"(?P<open><!-- table: (?P<name>[^\n]+) -->\n)(?P<body>.*?)(?P<close><!-- end -->)", re.DOTALL
 )
-_UNITS: Final = {"_ms": "ms", "_at": "ms since the epoch", "_bytes": "bytes", "percent": "%"}
+_UNITS: Final = {"_ms": "ms", "_bytes": "bytes", "percent": "%"}
+"""How a field's name ends, and the unit that it tells."""
+_MOMENT: Final = re.compile(r"(.*_)?(at|until|since|before|deadline|next_attempt)")
+"""Names of fields that hold a time."""
 _MAX_INT: Final = 2**63 - 1
 _SCHEMA_LINE_CHARS: Final = 120
 _FLAT_MAP: Final = re.compile(r"\{[^{}]*\}")
@@ -117,6 +125,8 @@ def _kept(body: str) -> dict[str, list[str]]:
 
 def _type_text(field: Field) -> str:
     unit = next((unit for suffix, unit in _UNITS.items() if field.name.endswith(suffix)), "")
+    if _MOMENT.fullmatch(field.name):
+        unit = "ms since the epoch"
     return _shape_text(field.shape) + (f", {unit}" if unit else "")
 
 
@@ -124,8 +134,8 @@ def _shape_text(shape: Shape) -> str:
     match shape:
         case Scalar(bounds=None):
             return "boolean"
-        case Scalar(type=kind, bounds=Bounds(printable=True)):
-            return "name"
+        case Scalar(type=kind, bounds=Bounds(low=low, high=high, printable=True)):
+            return "name" if high == limits.MAX_NAME_CHARS else f"name {_span(low, high)}"
         case Scalar(type=kind, bounds=Bounds(low=low, high=high)):
             words = {int: "integer", str: "text", bytes: "binary"}
             return f"{words[kind]} {_span(low, high)}"
@@ -157,6 +167,8 @@ def _default_text(field: Field) -> str:
             return "true" if value else "false"
         case int(value):
             return str(value)
+        case str(value) if value:
+            return f"`{value}`"
         case _:
             return "empty"
 
@@ -211,6 +223,7 @@ def schema() -> dict[str, object]:
         "client_messages": {
             tag: {"record": record.__name__}
             | ({"results": RESULTS[record].__name__} if record in RESULTS else {})
+            | ({"items": BATCH_FIELD[record]} if record in BATCH_FIELD else {})
             for tag, record in CLIENT_MESSAGES.items()
         },
         "broker_messages": {
@@ -227,7 +240,7 @@ def records() -> dict[str, type]:
     """Name -> record, of all that cross the wire but `Ok`, whose results depend on the request."""
     return {
         name: value
-        for module in (messages, parts)
+        for module in (client_messages, broker_messages, parts, results)
         for name, value in vars(module).items()
         if isinstance(value, type) and value.__module__ == module.__name__ and value is not Ok
     }

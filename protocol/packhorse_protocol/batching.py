@@ -1,20 +1,21 @@
 """Large batches cut to what one frame may hold: for a sender that met `FrameTooLarge`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Final, TypeAlias, TypeVar
 
-from packhorse_protocol.codec import part_bytes
+from packhorse_protocol.codec import Size, part_size
 from packhorse_protocol.errors import Code, FrameTooLarge
-from packhorse_protocol.messages import Claims, Events, Ok, Outcomes, Revoke
+from packhorse_protocol.limits import MAX_ELEMENTS
+from packhorse_protocol.messages import Cancelling, Claims, Events, Ok, Outcomes, Revoke
 from packhorse_protocol.parts import Problem
 
-Push: TypeAlias = Claims | Outcomes | Revoke | Events
+Push: TypeAlias = Claims | Outcomes | Revoke | Cancelling | Events
 """Batches that the broker makes by itself, so it may cut them as it likes."""
 
 Item = TypeVar("Item")
 
-ENVELOPE_BYTES: Final = 64
+ENVELOPE: Final = Size(bytes=64, elements=3)
 """More than a message's map takes beside the items: tag, id, key of the array, lengths."""
 
 NO_ROOM: Final = Problem(
@@ -35,6 +36,8 @@ def split(push: Push, limit_bytes: int) -> list[Push]:
             return [Outcomes(outcomes=part) for part in _packed(outcomes, limit_bytes)]
         case Revoke(claims=revoked):
             return [Revoke(claims=part) for part in _packed(revoked, limit_bytes)]
+        case Cancelling(claims=cancelled):
+            return [Cancelling(claims=part) for part in _packed(cancelled, limit_bytes)]
         case Events(events=events):
             return [Events(events=part) for part in _packed(events, limit_bytes)]
 
@@ -44,31 +47,50 @@ def fit(reply: Ok, limit_bytes: int) -> Ok:
 
     Results are kept in order while there is room for them and for a refusal of each later one.
     """
-    refusal_bytes = part_bytes(NO_ROOM) + ENVELOPE_BYTES
-    left = limit_bytes - ENVELOPE_BYTES - refusal_bytes * len(reply.results)
+    problem = _in_array(part_size(NO_ROOM))
+    # A refusal is the value in a map of one entry.
+    refusal = Size(problem.bytes + ENVELOPE.bytes, problem.elements + 1)
+    entries = len(reply.results)
+    left_bytes = limit_bytes - ENVELOPE.bytes - entries * refusal.bytes
+    left_elements = MAX_ELEMENTS - ENVELOPE.elements - entries * refusal.elements
     results: list[object] = []
     for entry in reply.results:
-        more = part_bytes(entry) - refusal_bytes
-        if more <= left:
-            left -= max(more, 0)
+        size = _in_array(part_size(entry))
+        more_bytes = size.bytes - refusal.bytes
+        more_elements = size.elements - refusal.elements
+        if more_bytes <= left_bytes and more_elements <= left_elements:
+            left_bytes -= max(more_bytes, 0)
+            left_elements -= max(more_elements, 0)
             results.append(entry)
         else:
             results.append(NO_ROOM)
     return replace(reply, results=tuple(results))
 
 
-def _packed(items: Iterable[Item], limit_bytes: int) -> Iterable[tuple[Item, ...]]:
+def _packed(items: Iterable[Item], limit_bytes: int) -> Iterator[tuple[Item, ...]]:
     """Runs of items, each as long as fits."""
-    room = limit_bytes - ENVELOPE_BYTES
+    room_bytes = limit_bytes - ENVELOPE.bytes
+    room_elements = MAX_ELEMENTS - ENVELOPE.elements
     run: list[Item] = []
-    left = room
+    left_bytes, left_elements = room_bytes, room_elements
     for item in items:
-        size = part_bytes(item)
-        if size > room:
-            raise FrameTooLarge(size_bytes=size + ENVELOPE_BYTES, limit_bytes=limit_bytes)
-        if size > left:
+        size = _in_array(part_size(item))
+        if size.bytes > room_bytes or size.elements > room_elements:
+            raise FrameTooLarge(
+                size_bytes=size.bytes + ENVELOPE.bytes,
+                limit_bytes=limit_bytes,
+                elements=size.elements + ENVELOPE.elements,
+            )
+        if size.bytes > left_bytes or size.elements > left_elements:
             yield tuple(run)
-            run, left = [], room
+            run = []
+            left_bytes, left_elements = room_bytes, room_elements
         run.append(item)
-        left -= size
+        left_bytes -= size.bytes
+        left_elements -= size.elements
     yield tuple(run)
+
+
+def _in_array(size: Size) -> Size:
+    """What a part takes together with its place in the array."""
+    return size._replace(elements=size.elements + 1)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
 import msgpack
 
@@ -16,7 +16,12 @@ from packhorse_protocol.compiler import (
     missing_or_wrong,
     wrong,
 )
-from packhorse_protocol.errors import Code, LocalProtocolError, MalformedMessage
+from packhorse_protocol.errors import (
+    Code,
+    FrameTooLarge,
+    LocalProtocolError,
+    MalformedMessage,
+)
 from packhorse_protocol.messages import (
     BROKER_MESSAGES,
     CLIENT_MESSAGES,
@@ -73,6 +78,10 @@ _UNPACK_ERRORS: Final = (
 )
 """What msgpack raises for input that is none, is too deep, too large or has odd map keys."""
 
+_ARRAYS: Final = frozenset({list, tuple})
+_SCALARS: Final = frozenset({bool, int, str, bytes, type(None)})
+"""Types of what is packed; besides there are maps, and texts of an enumeration."""
+
 _ENCODERS: Final[dict[type, Encoder]] = {
     record: encoder_of(record, tag)
     for messages in (CLIENT_MESSAGES, BROKER_MESSAGES)
@@ -92,32 +101,60 @@ _encode_problem: Final = encoder_of(Problem)
 _decode_problem: Final = decoder_of(Problem)
 
 
-def encode(message: ClientMessage | BrokerMessage) -> bytes:
+class Size(NamedTuple):
+    """What a part of a message takes of its frame; both are bounded."""
+
+    bytes: int
+    elements: int
+
+
+def encode(
+    message: ClientMessage | BrokerMessage, limit_bytes: int = limits.MAX_FRAME_BYTES
+) -> bytes:
     """The body of the frame for a message. Fields that have their default are left out.
 
-    Raises `LocalProtocolError` naming the field where a value is not what the wire allows.
+    Raises `LocalProtocolError` naming the field where a value is not what the wire allows,
+    `FrameTooLarge` if the body has more than `limit_bytes`, or more than `limits.MAX_ELEMENTS`.
     """
     try:
         if type(message) is Ok:
-            return _packb(_ok_fields(message))
-        encoder = _ENCODERS.get(type(message))
-        if encoder is None:
+            fields = _ok_fields(message)
+        elif encoder := _ENCODERS.get(type(message)):
+            fields = encoder(message)
+        else:
             raise LocalProtocolError(f"{type(message).__name__} is no message")
-        return _packb(encoder(message))
+        body = _packb(fields)
     except (Refusal, UnicodeEncodeError) as error:
         raise _unsendable(message, error) from None
+    # An entry takes a byte at least: a body no longer than the limit can't have too many.
+    elements = _elements(fields) if len(body) > limits.MAX_ELEMENTS else 0
+    if len(body) > limit_bytes or elements > limits.MAX_ELEMENTS:
+        raise FrameTooLarge(size_bytes=len(body), limit_bytes=limit_bytes, elements=elements)
+    return body
 
 
-def part_bytes(part: Any) -> int:
-    """How many bytes a part of a message (a claim, an outcome, a result) takes in a frame.
+def part_size(part: Any) -> Size:
+    """How much of a frame a part of a message (a claim, an outcome, a result) takes, beside its
+    place in an array.
 
     Raises `LocalProtocolError` as `encode` does.
     """
     record: type = type(part)
     try:
-        return len(_packb(encoder_of(record)(part)))
+        fields = encoder_of(record)(part)
+        return Size(len(_packb(fields)), _elements(fields))
     except (Refusal, UnicodeEncodeError) as error:
         raise _unsendable(part, error) from None
+
+
+def _elements(container: Any) -> int:
+    """The entries of a container and of all within it, as a receiver counts them."""
+    values = container if type(container) in _ARRAYS else container.values()
+    count = len(values) or 1
+    for value in values:
+        if type(value) not in _SCALARS and not isinstance(value, str):
+            count += _elements(value)
+    return count
 
 
 def _unsendable(message: object, error: Refusal | UnicodeEncodeError) -> LocalProtocolError:

@@ -14,13 +14,14 @@ and raise `Refusal`. What is written here for `ClaimRef`:
         token_ = get('token')
         if type(token_) is not bytes or not 16 <= len(token_) <= 16:
             raise missing_or_wrong('token', expected_token, value)
-        built = new(record)
-        set_job(built, job_)
-        set_token(built, token_)
+        built = blank()
+        built.job = job_
+        built.token = token_
+        built.__class__ = record
         return built
 
-The records are frozen; their slots are filled through the slots' own descriptors, which takes a
-third of the time of a frozen dataclass's `__init__`.
+The records are frozen. So what is filled is an object of a class with the same slots that is
+not, and becomes the record at the end: a fourth of the time of a frozen dataclass's `__init__`.
 """
 
 import linecache
@@ -150,7 +151,8 @@ class _Writer:
     # -- whole records ------------------------------------------------------------------
 
     def decoder_lines(self) -> _Lines:
-        self._names |= {"new": object.__new__, "record": self._record, "expected_": "a map"}
+        blank = type("Blank", (), {"__slots__": tuple(field.name for field in self._fields)})
+        self._names |= {"blank": blank, "record": self._record, "expected_": "a map"}
         yield "if type(value) is not dict:"
         yield "    raise wrong(expected_, value)"
         if self._fields:
@@ -163,10 +165,10 @@ class _Writer:
                 self._names[f"default_{field.name}"] = field.default
                 yield f"{variable} = get({field.name!r}, default_{field.name})"
             yield from self._checked(field, variable)
-        yield "built = new(record)"
+        yield "built = blank()"
         for field in self._fields:
-            self._names[f"set_{field.name}"] = getattr(self._record, field.name).__set__
-            yield f"set_{field.name}(built, {self._variable(field)})"
+            yield f"built.{field.name} = {self._variable(field)}"
+        yield "built.__class__ = record"
         yield "return built"
 
     def encoder_lines(self, tag: str | None) -> _Lines:
@@ -199,10 +201,13 @@ class _Writer:
 
     def _checked(self, field: Field, variable: str) -> _Lines:
         lines = self._check(field.shape, variable, field)
-        if field.nullable:
-            yield f"if {variable} is not None:"
-            lines = ("    " + line for line in lines)
-        yield from lines
+        if field.required and not field.nullable:
+            yield from lines
+            return
+        # Most are absent, and a default needs no check.
+        yield f"if {variable} is not {'None' if field.nullable else f'default_{field.name}'}:"
+        for line in lines:
+            yield "    " + line
 
     # -- one value ----------------------------------------------------------------------
 

@@ -15,7 +15,6 @@ from typing import Final, Generic, TypeVar, cast
 from packhorse_protocol import codec
 from packhorse_protocol.errors import (
     Code,
-    FrameTooLarge,
     FramingError,
     LocalProtocolError,
     MalformedMessage,
@@ -72,13 +71,13 @@ BROKER_MAY_SEND: Final[dict[ConnectionState, frozenset[type]]] = {
 _DEAF: Final = frozenset({ConnectionState.BROKEN, ConnectionState.CLOSED})
 """States in which nothing is read any more."""
 
-_BATCH_FIELD: Final[dict[type, str]] = {
+BATCH_FIELD: Final[dict[type, str]] = {
     request: field.name
     for request in RESULTS
     for field in fields_of(request)
-    if field.required and isinstance(field.shape, Listing)
+    if field.required and isinstance(field.shape, Listing) and field.shape.bounds.low == 1
 }
-"""Request -> its field that holds the items; a request without one has one result."""
+"""Request -> its field that holds the items (a `Batch`); a request without has one result."""
 
 Incoming = TypeVar("Incoming", ClientMessage, BrokerMessage)
 Outgoing = TypeVar("Outgoing", ClientMessage, BrokerMessage)
@@ -142,9 +141,7 @@ class _Connection(ABC, Generic[Incoming, Outgoing]):
         wire does not allow, `FrameTooLarge` if its frame is larger than the other side accepts.
         """
         self._check(message)
-        body = codec.encode(message)
-        if len(body) > self._send_limit_bytes:
-            raise FrameTooLarge(size_bytes=len(body), limit_bytes=self._send_limit_bytes)
+        body = codec.encode(message, self._send_limit_bytes)
         self._sent(message)
         return frame(body)
 
@@ -330,7 +327,7 @@ class ClientConnection(_Connection[BrokerMessage, ClientMessage]):
             self._versions = message.versions
         request = _as_request(message)
         if request is not None:
-            batch = _BATCH_FIELD.get(type(request))
+            batch = BATCH_FIELD.get(type(request))
             self._pending[request.id] = _Pending(
                 record=RESULTS[type(request)],
                 entries=1 if batch is None else len(getattr(request, batch)),

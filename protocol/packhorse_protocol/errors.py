@@ -10,6 +10,8 @@ PackhorseProtocolError
 from enum import StrEnum
 from typing import Final
 
+from packhorse_protocol.limits import MAX_ELEMENTS
+
 
 class Code(StrEnum):
     """Stable codes of `error` frames and of refused items. They are only ever added to."""
@@ -42,6 +44,9 @@ class Code(StrEnum):
     STALE_CLAIM = "stale_claim"
     WRONG_STATE = "wrong_state"
     NOT_HANDLER = "not_handler"
+    DUPLICATE = "duplicate"
+    QUOTA = "quota"
+    TYPE_DRAINING = "type_draining"
 
 
 CODE_SCOPES: Final[dict[str, tuple[Code, ...]]] = {
@@ -75,6 +80,9 @@ CODE_SCOPES: Final[dict[str, tuple[Code, ...]]] = {
         Code.STALE_CLAIM,
         Code.WRONG_STATE,
         Code.NOT_HANDLER,
+        Code.DUPLICATE,
+        Code.QUOTA,
+        Code.TYPE_DRAINING,
     ),
 }
 """What a code speaks of; those of the connection end it (`draining` may refuse a request too)."""
@@ -89,6 +97,7 @@ RETRYABLE = frozenset(
         Code.DRAINING,
         Code.UNAVAILABLE,
         Code.INTERNAL,
+        Code.QUOTA,
     }
 )
 """Codes after which the same request may succeed later, unchanged."""
@@ -134,11 +143,15 @@ class LocalProtocolError(PackhorseProtocolError):
 
 
 class FrameTooLarge(LocalProtocolError):
-    """A message whose frame the other side would not accept; `batching.py` cuts it smaller."""
+    """A message whose frame the other side would not accept: for its bytes, or for its many
+    elements (0: they were not counted). `batching.py` cuts it smaller."""
 
-    def __init__(self, *, size_bytes: int, limit_bytes: int) -> None:
-        super().__init__(
-            f"a frame of {size_bytes} bytes, at most {limit_bytes} are accepted by the other side"
-        )
+    def __init__(self, *, size_bytes: int, limit_bytes: int, elements: int = 0) -> None:
+        if size_bytes > limit_bytes:
+            surplus = f"of {size_bytes} bytes, at most {limit_bytes}"
+        else:
+            surplus = f"of {elements} elements, at most {MAX_ELEMENTS}"
+        super().__init__(f"a frame {surplus} are accepted by the other side")
         self.size_bytes = size_bytes
         self.limit_bytes = limit_bytes
+        self.elements = elements

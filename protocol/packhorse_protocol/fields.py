@@ -51,12 +51,31 @@ TimeMs: TypeAlias = Annotated[int, Bounds(low=0, high=_MAX_INT)]
 """Milliseconds since the Unix epoch, UTC, the store's clock."""
 
 DurationMs: TypeAlias = Annotated[int, Bounds(low=0, high=_MAX_INT)]
+DelayMs: TypeAlias = Annotated[int, Bounds(low=0, high=limits.MAX_DURATION_MS)]
+"""How long to wait for something to be due."""
+LimitMs: TypeAlias = Annotated[int, Bounds(low=1, high=limits.MAX_DURATION_MS)]
+"""How long something may take at most."""
 Percent: TypeAlias = Annotated[int, Bounds(low=0, high=100)]
 """Progress as a whole number."""
+
+Priority: TypeAlias = Annotated[int, Bounds(low=-limits.MAX_PRIORITY, high=limits.MAX_PRIORITY)]
+"""Higher is served first."""
+
+Label: TypeAlias = Annotated[str, Bounds(low=1, high=limits.MAX_LABEL_CHARS, printable=True)]
+"""A small tag by which jobs are found."""
+
+FactorPercent: TypeAlias = Annotated[int, Bounds(low=100, high=10_000)]
+"""A factor in hundredths: 200 doubles."""
 
 Attempts: TypeAlias = Annotated[int, Bounds(low=1, high=1_000)]
 Credit: TypeAlias = Annotated[int, Bounds(low=0, high=100_000)]
 """How many claims a runner has room for, in all or of one type."""
+
+PageLimit: TypeAlias = Annotated[int, Bounds(low=1, high=1_000)]
+"""Most entries of one page."""
+
+Weight: TypeAlias = Annotated[int, Bounds(low=1, high=1_000)]
+"""A share in proportion to the other weights."""
 
 HeaderValue: TypeAlias = Annotated[str, Bounds(low=0, high=limits.MAX_HEADER_VALUE_CHARS)]
 Headers: TypeAlias = Annotated[Mapping[Name, HeaderValue], Bounds(low=0, high=limits.MAX_HEADERS)]

@@ -25,13 +25,37 @@ MAX_ARRAY_ITEMS: Final = 10_000
 """Ceiling of one msgpack array: above the largest batch that a broker may announce."""
 
 MAX_MAP_ITEMS: Final = 1_024
-"""Ceiling of one msgpack map: messages have about 20 keys, the counts reply one per type."""
+"""Ceiling of one msgpack map: a job has about 40 keys, the counts reply one per type."""
 
 MAX_ELEMENTS: Final = 200_000
 """Ceiling of all array and map entries in one frame: decoding costs by elements, not by bytes."""
 
 MAX_NAME_CHARS: Final = 128
 """Longest job id, type, key, client id or library name, in Unicode code points."""
+
+MAX_LABELS: Final = 16
+"""Most labels of a job: each is an entry in an index."""
+
+MAX_LABEL_CHARS: Final = 64
+"""Longest label, in Unicode code points."""
+
+MAX_PRIORITY: Final = 1_000
+"""Priorities go from minus this to this; 0 is the plain one."""
+
+MAX_DURATION_MS: Final = 10 * 366 * 24 * 3_600_000
+"""Longest delay, timeout or retention: ten years."""
+
+MAX_BACKOFF_STEPS: Final = 100
+"""Most delays in a backoff of type `list`."""
+
+MAX_GROUPS: Final = 64
+"""Most handler groups that one client is a member of."""
+
+MAX_SCHEMA_BYTES: Final = 64 * 1024
+"""Largest JSON Schema of a type: they are kept in memory by those who check against them."""
+
+MAX_CURSOR_BYTES: Final = 2_048
+"""Largest cursor of a list: it holds two names, a state and a place in an index."""
 
 MAX_HEADERS: Final = 32
 """Most entries in a job's headers."""

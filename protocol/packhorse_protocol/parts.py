@@ -1,12 +1,10 @@
-"""What messages are made of: the records within them, and the entries of an `ok`.
+"""What messages are made of: the records within them.
 
 Each is a frozen record whose annotations hold the bounds of its fields. `SPEC.md` says what they
-mean; `messages.py` has the messages themselves.
+mean; `results.py` has the entries of an `ok`, `messages.py` the messages themselves.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Annotated, Final, Literal, TypeAlias, TypeVar, dataclass_transform
+from typing import Annotated, Final, Literal, TypeAlias, TypeVar
 
 from packhorse_protocol import limits
 from packhorse_protocol.fields import (
@@ -14,42 +12,99 @@ from packhorse_protocol.fields import (
     Blob,
     Bounds,
     Count,
+    DelayMs,
     DurationMs,
+    FactorPercent,
     Headers,
+    Label,
+    LimitMs,
     LongText,
     Name,
     Percent,
+    Priority,
     Text,
     TimeMs,
     Token,
 )
+from packhorse_protocol.records import record
 
 T = TypeVar("T")
-Record = TypeVar("Record")
 
 Batch: TypeAlias = Annotated[tuple[T, ...], Bounds(low=1, high=limits.MAX_ARRAY_ITEMS)]
 """Items of a batch request: each succeeds or fails by itself, answered in the same order."""
 
 Items: TypeAlias = Annotated[tuple[T, ...], Bounds(low=0, high=limits.MAX_ARRAY_ITEMS)]
 
-State: TypeAlias = Literal["QUEUED", "STARTED", "COMPLETE", "FAILED"]
-Reason: TypeAlias = Literal["FAILED", "RUNNER_TIMEOUT"]
+JsonSchema: TypeAlias = Annotated[bytes, Bounds(low=0, high=limits.MAX_SCHEMA_BYTES)]
+
+Cursor: TypeAlias = Annotated[bytes, Bounds(low=1, high=limits.MAX_CURSOR_BYTES)]
+"""Where a list goes on: made by the broker, opaque to the client."""
+
+State: TypeAlias = Literal["PENDING", "QUEUED", "STARTED", "COMPLETE", "FAILED"]
+Reason: TypeAlias = Literal["FAILED", "RUNNER_TIMEOUT", "JOB_TIMEOUT", "CANCELLED"]
+States: TypeAlias = Annotated[tuple[State, ...], Bounds(low=0, high=5)]
+"""Some of the states; empty: all."""
+Timeout: TypeAlias = Literal["idle", "run", "total"]
+"""Which of a job's timeouts ended it or its attempt."""
 Role: TypeAlias = Literal["create", "run", "handle", "read", "admin"]
 ROLES: Final[tuple[Role, ...]] = ("create", "run", "handle", "read", "admin")
-
-
-@dataclass_transform(frozen_default=True, kw_only_default=True)
-def record(cls: type[Record]) -> type[Record]:
-    """A frozen, slotted, keyword-only record."""
-    return dataclass(frozen=True, slots=True, kw_only=True)(cls)
 
 
 # -- parts of messages --------------------------------------------------------------------
 
 
 @record
+class Backoff:
+    """How long a job waits between two attempts; `n` counts the attempts spent so far.
+
+    `fixed`: `delay_ms`. `linear`: `delay_ms` x n. `exponential`: `delay_ms` x factor^(n-1).
+    `list`: the n-th of `delays_ms`, the last one after that. `max_ms` bounds what comes of it.
+    Jitter then draws at random: `full` from 0 to it, `equal` from its half to it, `share` within
+    `jitter_percent` of it either way.
+    """
+
+    type: Literal["fixed", "linear", "exponential", "list"]
+    delay_ms: DelayMs = 0
+    factor_percent: FactorPercent = 200
+    delays_ms: Annotated[tuple[DelayMs, ...], Bounds(low=0, high=limits.MAX_BACKOFF_STEPS)] = ()
+    max_ms: LimitMs | None = None
+    jitter: Literal["none", "full", "equal", "share"] = "none"
+    jitter_percent: Percent = 0
+
+
+@record
+class Timeouts:
+    """`idle_ms` bounds each wait in QUEUED, `run_ms` each attempt, `total_ms` the whole life from
+    the moment when the job could first run."""
+
+    idle_ms: LimitMs | None = None
+    run_ms: LimitMs | None = None
+    total_ms: LimitMs | None = None
+
+
+@record
+class Unique:
+    """At most one job of a type has a unique key at a time.
+
+    It is held until the job first starts, until it has finished, or for `window_ms` from its
+    creation. What a create does that finds it held: it is refused (`reject`), its creator becomes
+    a handler of the holder (`join`), or the holder gets the new content, if it has not started
+    yet (`replace`).
+    """
+
+    key: Name
+    scope: Literal["until_started", "until_finished", "window"] = "until_finished"
+    window_ms: LimitMs | None = None
+    on_duplicate: Literal["reject", "join", "replace"] = "reject"
+
+
+@record
 class NewJob:
-    """What a creator says of a job. `payload` is opaque bytes."""
+    """What a creator says of a job. `payload` is opaque bytes.
+
+    It waits PENDING for `delay_ms`, or until `delay_until`. `keep_ms`: how long it is kept after
+    its end where nobody handles it, instead of its type's retention.
+    """
 
     type: Name
     payload: Blob = b""
@@ -58,6 +113,15 @@ class NewJob:
     headers: Headers | None = None
     attempts: Attempts = 1
     persistent: bool = False
+    delay_ms: DelayMs = 0
+    delay_until: TimeMs = 0
+    priority: Priority = 0
+    backoff: Backoff | None = None
+    timeouts: Timeouts | None = None
+    lost_limit: Count | None = None
+    labels: Annotated[tuple[Label, ...], Bounds(low=0, high=limits.MAX_LABELS)] = ()
+    unique: Unique | None = None
+    keep_ms: DelayMs | None = None
 
 
 @record
@@ -74,6 +138,15 @@ class ProgressReport:
     token: Token
     percent: Percent
     text: Text = ""
+
+
+@record
+class Extension:
+    """`run_ms`: the attempt may run so long from now on, but never past the job's total."""
+
+    job: Name
+    token: Token
+    run_ms: LimitMs
 
 
 @record
@@ -101,19 +174,58 @@ class Error:
 
 @record
 class Failure:
-    """`retry` false ends the job although attempts remain."""
+    """`retry` false ends the job although attempts remain; `retry_in_ms` is the wait until the
+    next one, instead of the job's backoff."""
 
     job: Name
     token: Token
     error: Error
     retry: bool = True
+    retry_in_ms: DelayMs | None = None
+
+
+@record
+class Retention:
+    """How finished jobs that nobody handles are kept: for how long, and at most how many of a
+    type (the oldest go first). `keep_ms` 0: not at all, absent: as long as the broker's own
+    retention says; `keep_jobs` absent: no bound."""
+
+    keep_ms: DelayMs | None = None
+    keep_jobs: Count | None = None
+
+
+@record
+class TypeChange:
+    """What is to change about a type; what is absent stays as it is.
+
+    A `paused` type gives out no jobs (until `paused_until`, which belongs to `paused` and goes
+    with it), a `draining` one takes no new ones. A limit of 0 is no limit.
+    """
+
+    type: Name
+    paused: bool | None = None
+    paused_until: TimeMs | None = None
+    draining: bool | None = None
+    keep_complete: Retention | None = None
+    keep_failed: Retention | None = None
+    max_jobs: Count | None = None
+    max_bytes: Count | None = None
+
+
+@record
+class TypeSchema:
+    """`schema`: a JSON Schema of the type's arguments, as JSON text in UTF-8; empty: none."""
+
+    type: Name
+    schema: JsonSchema
 
 
 @record
 class Problem:
     """Why a request or one item of it was refused; `errors.py` has the codes.
 
-    `details` names what was wrong, where a program can use it: `path`, `limit`, `state`.
+    `details` names what was wrong, where a program can use it: `path`, `limit`, `state`, `job`
+    (the holder of a unique key), `paused`.
     """
 
     code: Text
@@ -131,14 +243,18 @@ class Progress:
 
 @record
 class LogEntry:
-    """One line of a job's log. `offset` counts from 0 over the job's life, without gaps."""
+    """One line of a job's log. `offset` counts from 0 over the job's life, without gaps.
+
+    An `action` was done by hand: `message` says what and why, `by` is the client that did it.
+    """
 
     offset: Count
     time_ms: TimeMs
     attempt: Count
-    type: Literal["log", "progress"]
+    type: Literal["log", "progress", "action"]
     message: LongText
     percent: Percent | None = None
+    by: Name | None = None
 
 
 @record
@@ -155,7 +271,11 @@ class Limits:
 
 @record
 class Outcome:
-    """How a job ended. COMPLETE has a `result`; FAILED a `reason`, maybe an `error` too."""
+    """How a job ended. COMPLETE has a `result`; FAILED a `reason`, maybe an `error` too.
+
+    `expired`: with JOB_TIMEOUT, which timeout. `group`: the outcome is for this group of
+    handlers, and is to be answered for it.
+    """
 
     job: Name
     type: Name
@@ -169,6 +289,8 @@ class Outcome:
     created_at: TimeMs = 0
     started_at: TimeMs = 0
     finished_at: TimeMs = 0
+    expired: Timeout | None = None
+    group: Name | None = None
 
 
 @record
@@ -177,7 +299,17 @@ class Revocation:
 
     job: Name
     token: Token
-    reason: Literal["removed", "taken_back"]
+    reason: Literal["removed", "taken_back", "timeout", "cancelled"]
+
+
+@record
+class Cancellation:
+    """The job of this claim is to be cancelled: its runner has `grace_ms` left to end it."""
+
+    job: Name
+    token: Token
+    grace_ms: DurationMs
+    why: Text = ""
 
 
 @record
@@ -194,121 +326,3 @@ class Event:
     progress: Progress | None = None
     log: Items[LogEntry] = ()
     removed: bool = False
-
-
-# -- results: entries of an `ok` ------------------------------------------------------------
-
-
-@record
-class Done:
-    """Nothing to add: it is so."""
-
-
-@record
-class Created:
-    """`existed`: the same job had been created before, nothing was changed."""
-
-    job: Name
-    state: State
-    existed: bool = False
-
-
-@record
-class JobView:
-    """A job as `get` shows it. Times in ms, 0 or absent: has not happened."""
-
-    id: Name
-    type: Name
-    state: State
-    version: Count
-    payload: Blob = b""
-    key: Name | None = None
-    headers: Headers | None = None
-    attempts: Attempts = 1
-    current_attempt: Count = 0
-    persistent: bool = False
-    runner: Name | None = None
-    handlers: Items[Name] = ()
-    created_by: Name | None = None
-    created_at: TimeMs = 0
-    queued_at: TimeMs = 0
-    started_at: TimeMs = 0
-    finished_at: TimeMs = 0
-    failed: Count = 0
-    lost: Count = 0
-    released: Count = 0
-    progress: Progress | None = None
-    log_end: Count = 0
-    reason: Reason | None = None
-    result: Blob | None = None
-    error: Error | None = None
-
-
-@record
-class Claim:
-    """A job and the right to run it once. `fence` grows with each claim of the job."""
-
-    job: Name
-    token: Token
-    fence: Count
-    type: Name
-    attempt: Count
-    attempts: Attempts = 1
-    payload: Blob = b""
-    key: Name | None = None
-    headers: Headers | None = None
-
-
-@record
-class Ended:
-    """The state a job is in after its attempt ended, as the first answer told."""
-
-    state: State
-
-
-@record
-class LogPage:
-    """`entries` are those at or after the offset asked for that are still kept.
-
-    `first` is the oldest offset kept, `end` the offset that the next entry will get.
-    """
-
-    entries: Items[LogEntry]
-    first: Count
-    end: Count
-
-
-@record
-class Watched:
-    """The job as it is when the watch begins; events follow from there."""
-
-    state: State
-    version: Count
-    progress: Progress | None = None
-    log_first: Count = 0
-    log_end: Count = 0
-
-
-Counted: TypeAlias = Annotated[
-    Mapping[Name, Mapping[State, Count]], Bounds(low=0, high=limits.MAX_MAP_ITEMS)
-]
-
-
-@record
-class Counts:
-    """Exact numbers of jobs per type and state; `more` when there are more types than fit."""
-
-    types: Counted
-    more: bool = False
-
-
-@record
-class BrokerInfo:
-    broker: Name
-    library: Text
-    store: Text
-    schema: Count
-    started_ms: TimeMs
-    now_ms: TimeMs
-    connections: Count
-    clients: Count

@@ -18,7 +18,7 @@ from packhorse_protocol import (
     Refused,
     Welcome,
 )
-from packhorse_protocol.shapes import Listing, fields_of
+from packhorse_protocol.connection import BATCH_FIELD
 from tests.protocol.vectors import load
 
 FRAME_BYTES: Final = 8 * 1024 * 1024
@@ -90,9 +90,8 @@ def request(tag: str, *, request_id: int, items: int = 1) -> ClientMessage:
     record = CLIENT_MESSAGES[tag]
     sample: Any = client_samples()[record]
     changes: dict[str, Any] = {"id": request_id}
-    for field in fields_of(record):
-        if field.required and isinstance(field.shape, Listing):
-            changes[field.name] = getattr(sample, field.name)[:1] * items
+    if batch := BATCH_FIELD.get(record):
+        changes[batch] = getattr(sample, batch)[:1] * items
     message: ClientMessage = replace(sample, **changes)
     return message
 

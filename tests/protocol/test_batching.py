@@ -1,4 +1,4 @@
-"""Batches cut to a limit: nothing lost, order kept, each frame within it."""
+"""Batches cut to limits of bytes and elements: nothing lost, order kept, each frame within them."""
 
 from itertools import pairwise
 from typing import Final
@@ -8,6 +8,8 @@ import pytest
 from packhorse_protocol import (
     NO_ROOM,
     BrokerConnection,
+    Cancellation,
+    Cancelling,
     Claim,
     Claims,
     ConnectionState,
@@ -23,11 +25,12 @@ from packhorse_protocol import (
     Push,
     Revocation,
     Revoke,
+    batching,
     codec,
     fit,
     split,
 )
-from packhorse_protocol.batching import ENVELOPE_BYTES
+from packhorse_protocol.batching import ENVELOPE
 from tests.protocol.ends import FRAME_BYTES, pair
 
 LIMIT_BYTES: Final = 20_000
@@ -43,6 +46,9 @@ OUTCOMES: Final = tuple(
 )
 REVOCATIONS: Final = tuple(
     Revocation(job="j" * 128, token=TOKEN, reason="removed") for _ in range(1_000)
+)
+CANCELLATIONS: Final = tuple(
+    Cancellation(job=f"j{n}", token=TOKEN, grace_ms=n, why="w" * 1_000) for n in range(100)
 )
 EVENTS: Final = tuple(
     Event(
@@ -62,6 +68,8 @@ def items(push: Push) -> tuple[object, ...]:
             return outcomes
         case Revoke(claims=revoked):
             return revoked
+        case Cancelling(claims=cancelled):
+            return cancelled
         case Events(events=events):
             return events
 
@@ -72,6 +80,7 @@ def items(push: Push) -> tuple[object, ...]:
         Claims(claims=CLAIMS),
         Outcomes(outcomes=OUTCOMES),
         Revoke(claims=REVOCATIONS),
+        Cancelling(claims=CANCELLATIONS),
         Events(events=EVENTS),
     ],
     ids=lambda push: type(push).__name__,
@@ -134,8 +143,66 @@ def test_the_envelope_is_no_larger_than_allowed_for() -> None:
         (Claims(claims=CLAIMS), CLAIMS),
         (Outcomes(outcomes=OUTCOMES), OUTCOMES),
         (Revoke(claims=REVOCATIONS), REVOCATIONS),
+        (Cancelling(claims=CANCELLATIONS), CANCELLATIONS),
         (Events(events=EVENTS), EVENTS),
         (Ok(id=2**63 - 1, results=(Done(),) * 10_000), (Done(),) * 10_000),
     ):
-        envelope = len(codec.encode(push)) - sum(map(codec.part_bytes, size))
-        assert 0 < envelope <= ENVELOPE_BYTES
+        envelope = len(codec.encode(push)) - sum(codec.part_size(part).bytes for part in size)
+        assert 0 < envelope <= ENVELOPE.bytes
+
+
+# -- elements
+
+
+def watched_by_many(handlers: int) -> JobView:
+    return JobView(
+        id="a", type="a", state="QUEUED", version=1, handlers=tuple(map(str, range(handlers)))
+    )
+
+
+def claim_with(headers: dict[str, str]) -> Claim:
+    return Claim(job="a", token=TOKEN, fence=1, type="a", attempt=1, headers=headers)
+
+
+def test_a_part_has_the_elements_that_a_receiver_counts() -> None:
+    size = codec.part_size(claim_with({"a": "", "b": ""}))
+    assert size.elements == 6 + 2
+    assert codec.part_size(Done()).elements == 1
+    assert codec.part_size(watched_by_many(3)).elements == 5 + 3
+
+
+def test_a_reply_of_many_elements_is_not_sent_but_fitted() -> None:
+    broker: BrokerConnection = pair(ConnectionState.OPEN)[0]
+    view = watched_by_many(256)
+    reply = Ok(id=1, results=(view,) * 1_000)
+    with pytest.raises(FrameTooLarge, match=r"of 262003 elements, at most 200000") as caught:
+        broker.send(reply)
+    assert caught.value.size_bytes < caught.value.limit_bytes == FRAME_BYTES
+    fitted = fit(reply, FRAME_BYTES)
+    kept = fitted.results.count(view)
+    assert 700 < kept < 1_000
+    assert fitted.results == (view,) * kept + (NO_ROOM,) * (1_000 - kept)
+    body = broker.send(fitted)[4:]
+    assert codec.decode_broker_message(body, lambda _: JobView) == fitted
+
+
+def test_a_push_of_many_elements_is_not_sent_but_split() -> None:
+    broker: BrokerConnection = pair(ConnectionState.OPEN)[0]
+    push = Claims(claims=(claim_with({str(n): "" for n in range(32)}),) * 6_000)
+    with pytest.raises(FrameTooLarge):
+        broker.send(push)
+    parts = split(push, FRAME_BYTES)
+    assert [len(items(part)) for part in parts] == [5_128, 872]
+    assert tuple(item for part in parts for item in items(part)) == push.claims
+    for part in parts:
+        assert codec.decode_broker_message(broker.send(part)[4:], lambda _: None) == part
+
+
+def test_an_item_of_more_elements_than_a_frame_can_not_be_split(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(batching, "MAX_ELEMENTS", 30)
+    push = Claims(claims=(CLAIMS[0], claim_with({str(n): "" for n in range(32)})))
+    with pytest.raises(FrameTooLarge) as caught:
+        split(push, FRAME_BYTES)
+    assert caught.value.elements > 30

@@ -3,7 +3,7 @@
 import inspect
 import textwrap
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import FrozenInstanceError, dataclass
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Annotated, Any, cast
@@ -13,11 +13,14 @@ import pytest
 
 from packhorse_protocol import (
     RESULTS,
+    ClaimRef,
     Code,
     Complete,
     Completion,
+    Counts,
     Create,
     Created,
+    Done,
     Error,
     Fail,
     Failure,
@@ -36,7 +39,6 @@ from packhorse_protocol import (
     compiler,
 )
 from packhorse_protocol.fields import Bounds, Headers, Name
-from packhorse_protocol.parts import ClaimRef, Counts, Done
 
 TOKEN = b"t" * 16
 PAIR = Bounds(low=0, high=2)
@@ -82,7 +84,7 @@ def create(**fields: Any) -> Create:
         (Ok(id=1, results=("done",)), r"Ok.results\[0\]: str is no result of a request"),
         (
             Ok(id=1, results=(Counts(types={"a": cast(Any, {"NONE": 1})}),)),
-            r"Ok.results\[0\].types\['a'\]: must be a map whose keys are one of QUEUED",
+            r"Ok.results\[0\].types\['a'\]: must be a map whose keys are one of PENDING, QUEUED",
         ),
         (Ok(id=1, results=(Counts(types=cast(Any, {"a": 1})),)), r"types\['a'\]: must be a map"),
         (cast(Any, ClaimRef(job="a", token=TOKEN)), r"ClaimRef is no message"),
@@ -96,9 +98,9 @@ def test_what_the_wire_does_not_allow_is_not_sent(message: Any, said: str) -> No
 
 def test_a_part_that_the_wire_does_not_allow_has_no_size() -> None:
     with pytest.raises(LocalProtocolError, match=r"ClaimRef.token"):
-        codec.part_bytes(ClaimRef(job="a", token=b""))
+        codec.part_size(ClaimRef(job="a", token=b""))
     with pytest.raises(LocalProtocolError, match="UTF-8"):
-        codec.part_bytes(NewJob(type="\ud800"))
+        codec.part_size(NewJob(type="\ud800"))
 
 
 def test_texts_may_be_of_an_enumeration() -> None:
@@ -132,6 +134,32 @@ def test_an_entry_with_an_error_of_its_own_is_no_problem() -> None:
 
 def test_no_result_record_has_the_key_that_marks_a_refusal() -> None:
     assert not any("problem" in fields for fields in map(dir, RESULTS.values()))
+
+
+def test_what_is_decoded_is_the_record_and_frozen() -> None:
+    claim = compiler.decoder_of(ClaimRef)({"job": "a", "token": TOKEN})
+    assert type(claim) is ClaimRef
+    assert claim == ClaimRef(job="a", token=TOKEN)
+    assert hash(claim) == hash(ClaimRef(job="a", token=TOKEN))
+    with pytest.raises(FrozenInstanceError):
+        cast(Any, claim).job = "b"
+
+
+@pytest.mark.parametrize(
+    ("sent", "path"),
+    [
+        ({"priority": True}, "priority"),
+        ({"labels": "a"}, "labels"),
+        ({"delay_ms": None}, "delay_ms"),
+        ({"persistent": 0}, "persistent"),
+        ({"attempts": 1.0}, "attempts"),
+    ],
+)
+def test_what_only_resembles_a_default_is_refused(sent: dict[str, object], path: str) -> None:
+    body = msgpack.packb({"t": "create", "id": 1, "jobs": [{"type": "a", **sent}]})
+    with pytest.raises(MalformedMessage) as caught:
+        codec.decode_client_message(body)
+    assert caught.value.path == f"jobs[0].{path}"
 
 
 def test_defaults_are_not_sent() -> None:

@@ -9,9 +9,11 @@ import pytest
 from packhorse_protocol import (
     BROKER_MESSAGES,
     CLIENT_MESSAGES,
+    RESULTS,
     BrokerBeat,
     BrokerConnection,
     Bye,
+    Cancelling,
     Claims,
     ClientBeat,
     ClientConnection,
@@ -28,6 +30,7 @@ from packhorse_protocol import (
     Hello,
     Info,
     JobView,
+    Join,
     LocalProtocolError,
     MalformedMessage,
     NewJob,
@@ -39,6 +42,7 @@ from packhorse_protocol import (
     Welcome,
     codec,
 )
+from packhorse_protocol.connection import BATCH_FIELD
 from packhorse_protocol.framing import frame
 from packhorse_protocol.limits import HANDSHAKE_FRAME_BYTES, MAX_FRAME_BYTES
 from tests.protocol.ends import (
@@ -69,10 +73,19 @@ CLIENT_MAY: Final[dict[ConnectionState, set[type]]] = {
 BROKER_MAY: Final[dict[ConnectionState, set[type]]] = {
     HANDSHAKE: {Refused},
     GREETED: {Welcome, Refused},
-    OPEN: {BrokerBeat, Ok, Refused, Claims, Outcomes, Revoke, Events, Drain},
+    OPEN: {BrokerBeat, Ok, Refused, Claims, Outcomes, Revoke, Cancelling, Events, Drain},
     BROKEN: {Refused},
     CLOSED: set(),
 }
+ITEMS: Final = {
+    "jobs": "create get claim complete fail handle handled cancel retry run_now remove attempts why"
+    " watch unwatch",
+    "claims": "release extend",
+    "reports": "progress log",
+    "types": "configure schema",
+    "schemas": "publish",
+}
+"""The field that holds a request's items, written down once more; the others have one result."""
 AFTER: Final[dict[tuple[ConnectionState, type], ConnectionState]] = {
     (HANDSHAKE, Hello): GREETED,
     (GREETED, Welcome): OPEN,
@@ -328,3 +341,21 @@ def test_close_ends_an_end() -> None:
         assert end.receive(frame(b"\xc0")) == []
     with pytest.raises(LocalProtocolError):
         broker.send(BrokerBeat())
+
+
+# -- items and results
+
+
+def test_which_requests_have_items() -> None:
+    fields = {CLIENT_MESSAGES[tag]: name for name, tags in ITEMS.items() for tag in tags.split()}
+    assert fields == BATCH_FIELD
+    assert fields.keys() <= RESULTS.keys()
+
+
+@pytest.mark.parametrize("groups", [(), ("a",), ("a", "b")])
+def test_a_request_with_an_array_of_no_items_has_one_result(groups: tuple[str, ...]) -> None:
+    broker, client = pair(OPEN)
+    client.send(Join(id=1, groups=groups))
+    answer = Ok(id=1, results=(Done(),))
+    assert client.receive(broker.send(answer)) == [answer]
+    assert client.pending_requests == 0

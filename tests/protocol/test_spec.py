@@ -3,8 +3,9 @@
 import importlib.util
 import json
 import re
+from collections import Counter
 from types import ModuleType
-from typing import Final
+from typing import Final, get_args
 
 import pytest
 from click.testing import CliRunner
@@ -13,14 +14,17 @@ import packhorse_protocol
 from packhorse_protocol import (
     BROKER_MESSAGES,
     CLIENT_MESSAGES,
+    RESULTS,
     RETRYABLE,
     ROLES,
     Code,
+    State,
     errors,
     limits,
     messages,
 )
 from packhorse_protocol.connection import ConnectionState
+from packhorse_protocol.shapes import Choice, fields_of
 from tests.protocol.vectors import PROTOCOL
 
 
@@ -65,6 +69,9 @@ def test_the_schema_tells_every_message_code_and_state() -> None:
     assert [entry["code"] for entry in schema["codes"]] == list(Code)
     assert list(schema["states"]) == [state.name for state in ConnectionState]
     assert schema["limits"]["DEFAULT_PORT"] == limits.DEFAULT_PORT
+    told = schema["client_messages"]
+    assert told["extend"] == {"record": "Extend", "results": "Extended", "items": "claims"}
+    assert told["join"] == {"record": "Join", "results": "Done"}
     records = schema["records"]
     assert records["Progress"]["fields"] == [
         {"name": "percent", "required": True, "type": "integer", "min": 0, "max": 100},
@@ -118,7 +125,7 @@ def test_links_lead_to_sections() -> None:
 
 def test_every_code_is_in_one_table() -> None:
     for code in Code:
-        assert len(re.findall(rf"^\| `{code}` \|", section("## 15. Errors"), re.M)) == 1
+        assert len(re.findall(rf"^\| `{code}` \|", section("## 17. Errors"), re.M)) == 1
     assert sorted(c for codes in errors.CODE_SCOPES.values() for c in codes) == sorted(Code)
     assert set(Code) >= RETRYABLE
 
@@ -129,6 +136,41 @@ def test_every_request_is_allowed_to_one_role() -> None:
     assert [role for role in rows if role in ROLES] == list(ROLES)
     told = [tag for role in (*ROLES, "any") for tag in re.findall(r"`(\w+)`", rows[role])]
     assert {tag for tag in told if tag in CLIENT_MESSAGES} == set(CLIENT_MESSAGES) - {"hello"}
+
+
+def test_every_request_says_what_its_repetition_does() -> None:
+    table = section("## 18. Repeating requests")
+    told = re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`[^|]*) \|", table, re.M)))
+    assert set(told) == {tag for tag, record in CLIENT_MESSAGES.items() if record in RESULTS}
+
+
+@pytest.mark.parametrize(
+    ("heading", "record", "field"),
+    [
+        ("## 1. Words", "JobView", "reason"),
+        ("#### Backoff", "Backoff", "type"),
+        ("#### Backoff", "Backoff", "jitter"),
+        ("### Unique keys", "Unique", "scope"),
+        ("#### Revocation", "Revocation", "reason"),
+        ("#### Cause", "Cause", "code"),
+    ],
+)
+def test_every_choice_has_a_row_that_explains_it(heading: str, record: str, field: str) -> None:
+    shapes = {field.name: field.shape for field in fields_of(generate.records()[record])}
+    choice = shapes[field]
+    assert isinstance(choice, Choice)
+    rows = re.findall(r"^\| `(\w+)` \|", section(heading), re.M)
+    assert set(choice.values) <= set(rows)
+
+
+def test_every_state_has_a_row() -> None:
+    rows = re.findall(r"^\| ([A-Z]+) \|", section("## 1. Words"), re.M)
+    assert rows == list(get_args(State))
+
+
+def test_headings_differ() -> None:
+    headings = Counter(re.findall(r"^#+ .*$", SPEC, re.M))
+    assert [heading for heading, times in headings.items() if times > 1] == []
 
 
 def test_numbers_in_the_text_are_the_limits() -> None:
@@ -143,6 +185,7 @@ def test_numbers_in_the_text_are_the_limits() -> None:
     ):
         assert str(number) in text
     assert str(limits.DEFAULT_PORT) in section("## 2. Transport")
+    assert str(limits.MAX_DURATION_MS) in section("#### Backoff")
 
 
 def test_the_package_exports_what_it_says() -> None:
