@@ -1,10 +1,8 @@
-"""The rules of the state machine: creation, claims, reports, and how an attempt ends."""
+"""The rules of the state machine for plain jobs: creation, claims, and how an attempt ends."""
 
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from packhorse_broker.jobs.commands import (
@@ -20,12 +18,13 @@ from packhorse_broker.jobs.commands import (
     TakeBack,
     WriteLog,
 )
-from packhorse_broker.jobs.machine import MAX_HANDLERS, decide
+from packhorse_broker.jobs.handlers import MAX_HANDLERS
+from packhorse_broker.jobs.machine import decide
 from packhorse_broker.jobs.model import (
     Applied,
+    AttemptRecord,
     End,
     Job,
-    LogEntry,
     Progress,
     Reason,
     Refusal,
@@ -198,54 +197,6 @@ def test_the_same_client_with_the_token_of_its_former_claim_is_refused() -> None
     assert told(decide(again, Release("runner", TOKEN), NOW, RULES)) == "stale_claim"
 
 
-# -- progress and log
-
-
-def test_progress_is_the_newest_and_a_line_of_the_log() -> None:
-    decision = applied(
-        decide(HELD, ReportProgress("runner", TOKEN, Progress(40, "two fifths")), NOW, RULES)
-    )
-    assert decision.job == replace(HELD, version=8, progress=Progress(40, "two fifths"), log_end=1)
-    assert decision.entries == (
-        LogEntry(
-            offset=0, time_ms=100_000, attempt=1, type="progress", message="two fifths", percent=40
-        ),
-    )
-
-
-def test_log_lines_are_numbered_from_where_the_log_ends() -> None:
-    job = replace(HELD, log_end=3, current_attempt=2)
-    decision = applied(decide(job, WriteLog("runner", TOKEN, ("a", "b")), NOW, RULES))
-    assert decision.entries == (
-        LogEntry(offset=3, time_ms=100_000, attempt=2, type="log", message="a"),
-        LogEntry(offset=4, time_ms=100_000, attempt=2, type="log", message="b"),
-    )
-    assert decision.job == replace(job, version=8, log_end=5)
-
-
-def test_log_drops_its_oldest_beyond_the_cap() -> None:
-    job = replace(HELD, log_first=2, log_end=6)
-    decision = applied(decide(job, WriteLog("runner", TOKEN, ("a", "b", "c")), NOW, RULES))
-    assert (decision.job.log_first, decision.job.log_end) == (4, 9)
-
-
-@given(
-    st.lists(st.integers(1, 12), min_size=1, max_size=10),
-    st.integers(1, 8),
-)
-def test_log_offsets_have_no_gap_and_never_more_than_the_cap(writes: list[int], cap: int) -> None:
-    rules = replace(RULES, max_log_entries=cap)
-    job, offsets = HELD, list[int]()
-    for count in writes:
-        command = WriteLog("runner", TOKEN, ("line",) * count)
-        decision = applied(decide(job, command, NOW, rules))
-        offsets += [entry.offset for entry in decision.entries]
-        job = decision.job
-        assert job.log_end == len(offsets)
-        assert job.log_end - job.log_first == min(cap, job.log_end)
-    assert offsets == list(range(sum(writes)))
-
-
 # -- how an attempt ends
 
 
@@ -331,7 +282,8 @@ def test_handlers_of_one_job_have_a_bound() -> None:
 
 
 def test_release_keeps_place_and_attempt() -> None:
-    assert after(HELD, Release("runner", TOKEN)) == replace(
+    decision = applied(decide(HELD, Release("runner", TOKEN), NOW, RULES))
+    assert decision.job == replace(
         HELD,
         state=State.QUEUED,
         version=8,
@@ -340,6 +292,12 @@ def test_release_keeps_place_and_attempt() -> None:
         current_attempt=0,
         queued_at=100_000,
     )
+    assert decision.attempt == AttemptRecord(1, "runner", 20_000, 100_000, End.RELEASED)
+
+
+def test_ends_of_which_there_is_nothing_to_tell_leave_no_record() -> None:
+    for command in (TakeBack("runner", TOKEN), Complete("runner", TOKEN, b"result")):
+        assert applied(decide(HELD, command, NOW, RULES)).attempt is None
 
 
 def test_lost_runner_costs_an_attempt_but_not_the_place() -> None:

@@ -1,12 +1,26 @@
 """What can be asked of a job: the left-hand sides of the state machine's table."""
 
+from enum import IntEnum
+
 from msgspec import Struct
 
-from packhorse_broker.jobs.model import Progress
+from packhorse_broker.jobs.model import Progress, State, Terms
+
+
+class OnDuplicate(IntEnum):
+    """What a create does that finds its unique key held."""
+
+    REJECT = 0
+    JOIN = 1
+    REPLACE = 2
 
 
 class Create(Struct, frozen=True):
-    """Brings the job into being, QUEUED. `body` is opaque; `fingerprint` only with a chosen id."""
+    """Brings the job into being: PENDING while it is delayed, else QUEUED.
+
+    `body` is opaque; `fingerprint` only with a chosen id. It waits for `delay_ms`, or until
+    `delay_until`, whichever is later.
+    """
 
     id: str
     type: str
@@ -17,6 +31,19 @@ class Create(Struct, frozen=True):
     persistent: bool = False
     handler: str | None = None
     fingerprint: bytes | None = None
+    group: str | None = None
+    delay_ms: int = 0
+    delay_until: int = 0
+    terms: Terms | None = None
+    on_duplicate: OnDuplicate = OnDuplicate.REJECT
+    """What becomes of it if another job holds its unique key."""
+
+
+class Replace(Struct, frozen=True):
+    """A job that has not started yet gets the content of `by`, which found its unique key held:
+    body, terms, attempts, delay; it keeps its id and its handlers, and `by`'s are added."""
+
+    by: Create
 
 
 class Claim(Struct, frozen=True):
@@ -59,12 +86,22 @@ class Complete(Struct, frozen=True):
 
 
 class Fail(Struct, frozen=True):
-    """`outcome`: the error, opaque. `retry` false ends the job although attempts remain."""
+    """`outcome`: the error, opaque. `retry` false ends the job although attempts remain;
+    `retry_in_ms` is the wait until the next attempt, instead of the job's backoff."""
 
     client: str
     token: bytes
     outcome: bytes
     retry: bool = True
+    retry_in_ms: int | None = None
+
+
+class Extend(Struct, frozen=True):
+    """The attempt may run for `run_ms` from now on, but never past the job's total."""
+
+    client: str
+    token: bytes
+    run_ms: int
 
 
 class RunnerGone(Struct, frozen=True):
@@ -74,11 +111,17 @@ class RunnerGone(Struct, frozen=True):
 
 
 class Handle(Struct, frozen=True):
+    """`client`, or instead of it `group`, becomes a handler."""
+
     client: str
+    group: str | None = None
 
 
 class Handled(Struct, frozen=True):
+    """`client`, or instead of it `group`, has dealt with the outcome."""
+
     client: str
+    group: str | None = None
 
 
 class HandlerGone(Struct, frozen=True):
@@ -87,12 +130,45 @@ class HandlerGone(Struct, frozen=True):
     client: str
 
 
+class Due(Struct, frozen=True):
+    """A time in the job's record has come, if it says so too: a delay, a timeout, its retention."""
+
+
+class Evict(Struct, frozen=True):
+    """The job is one of the oldest finished ones of its type, and there are too many: it goes,
+    unless somebody is still to handle it or it is persistent."""
+
+
+class Cancel(Struct, frozen=True):
+    """A waiting job ends at once, a running one by its runner or after `grace_ms`; None: the
+    broker's own grace time."""
+
+    by: str
+    grace_ms: int | None = None
+    why: str = ""
+
+
+class Retry(Struct, frozen=True):
+    """By hand: a FAILED job is queued again, with so many more attempts."""
+
+    by: str
+    attempts: int = 1
+    why: str = ""
+
+
+class RunNow(Struct, frozen=True):
+    """By hand: a PENDING job is queued at once."""
+
+    by: str
+    why: str = ""
+
+
 class Remove(Struct, frozen=True):
-    """By hand, in any state."""
+    """By hand, in any state, or only in one of `states`."""
 
-
-class Expire(Struct, frozen=True):
-    """The job's retention has ended, if its record says so too."""
+    by: str = ""
+    why: str = ""
+    states: tuple[State, ...] = ()
 
 
 Command = (
@@ -108,6 +184,12 @@ Command = (
     | Handle
     | Handled
     | HandlerGone
+    | Due
+    | Evict
+    | Cancel
+    | Retry
+    | RunNow
     | Remove
-    | Expire
+    | Replace
+    | Extend
 )

@@ -1,7 +1,7 @@
 """What a job is: its record, its states, and the words for how things end."""
 
 from enum import IntEnum, StrEnum
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec import Struct
 
@@ -13,6 +13,7 @@ class State(IntEnum):
     STARTED = 2
     COMPLETE = 3
     FAILED = 4
+    PENDING = 5
 
     @property
     def finished(self) -> bool:
@@ -26,6 +27,19 @@ class Reason(IntEnum):
     """Its runner said so."""
     RUNNER_TIMEOUT = 2
     """The runner's client timed out or left."""
+    JOB_TIMEOUT = 3
+    """One of its timeouts ended it; `Course.expired` tells which."""
+    CANCELLED = 4
+    """Somebody asked for it."""
+
+
+class Expired(IntEnum):
+    """Which of a job's timeouts has ended it or its newest attempt."""
+
+    NONE = 0
+    IDLE = 1
+    RUN = 2
+    TOTAL = 3
 
 
 class End(IntEnum):
@@ -37,6 +51,9 @@ class End(IntEnum):
     RELEASED = 3
     LOST = 4
     TAKEN_BACK = 5
+    TIMED_OUT = 6
+    CANCELLED = 7
+    """The grace time of a cancel request was over."""
 
 
 class Progress(Struct, frozen=True, array_like=True):
@@ -51,9 +68,144 @@ class LogEntry(Struct, frozen=True):
     offset: int
     time_ms: int
     attempt: int
-    type: Literal["log", "progress"]
+    type: Literal["log", "progress", "action"]
     message: str
     percent: int | None = None
+    by: str | None = None
+    """Of an action by hand: the client that did it."""
+
+
+class AttemptRecord(Struct, frozen=True):
+    """An attempt that has ended without completing the job. Fields are only added, at the end."""
+
+    attempt: int
+    runner: str
+    started_at: int
+    finished_at: int
+    end: End
+    expired: Expired = Expired.NONE
+    error: bytes | None = None
+    """Opaque, as the runner told it."""
+    next_at: int = 0
+    """When the job was to be tried again; 0: at once, or never."""
+
+
+class Growth(IntEnum):
+    """How the wait between attempts grows with their number."""
+
+    FIXED = 1
+    LINEAR = 2
+    EXPONENTIAL = 3
+    LIST = 4
+
+
+class Jitter(IntEnum):
+    """How the wait between attempts is spread at random."""
+
+    NONE = 0
+    FULL = 1
+    """From nothing to the whole wait."""
+    EQUAL = 2
+    """From half of the wait to the whole."""
+    SHARE = 3
+    """A share of the wait more or less."""
+
+
+class Backoff(Struct, frozen=True, array_like=True):
+    """How long a job waits between two attempts."""
+
+    growth: Growth
+    delay_ms: int = 0
+    factor_percent: int = 200
+    """Of an exponential one: each wait in hundredths of the one before."""
+    delays_ms: tuple[int, ...] = ()
+    """Of a list: the wait after each attempt; the last one goes on."""
+    max_ms: int = 0
+    """The longest wait before jitter; 0: no bound."""
+    jitter: Jitter = Jitter.NONE
+    jitter_percent: int = 0
+
+
+class Scope(IntEnum):
+    """How long a job holds its unique key."""
+
+    UNTIL_STARTED = 1
+    UNTIL_FINISHED = 2
+    WINDOW = 3
+
+
+class Unique(Struct, frozen=True, array_like=True):
+    """The key that no other job of this type may hold at the same time."""
+
+    key: str
+    scope: Scope
+    window_ms: int = 0
+
+
+class Terms(Struct, frozen=True, array_like=True):
+    """What the creator asked for beyond the plain; only a replacement changes it. 0: no such
+    limit."""
+
+    priority: int = 0
+    """Higher is served first."""
+    backoff: Backoff | None = None
+    idle_ms: int = 0
+    """Bounds each wait in QUEUED."""
+    run_ms: int = 0
+    """Bounds each attempt."""
+    total_ms: int = 0
+    """Bounds the whole life from the moment when the job could first run."""
+    lost_limit: int | None = None
+    """So many lost runners set the job aside; None: the broker's own limit, 0: none."""
+    labels: tuple[str, ...] = ()
+    unique: Unique | None = None
+    keep_ms: int | None = None
+    """How long it is kept after its end where nobody handles it; None: the type's retention."""
+
+
+class CancelRequest(Struct, frozen=True, array_like=True):
+    """A running job is to be cancelled; at `until` its claim is taken away."""
+
+    by: str
+    at: int
+    until: int
+    why: str = ""
+
+
+class Course(Struct, frozen=True, array_like=True):
+    """What has become of a job beyond the plain. Times in ms since the epoch, 0: none."""
+
+    delayed_until: int = 0
+    """While PENDING: when it is queued."""
+    run_until: int = 0
+    """While STARTED: when its run timeout is over."""
+    total_until: int = 0
+    """When its total timeout is over; set when it could first run."""
+    timed_out: int = 0
+    """Attempts that a timeout ended."""
+    expired: Expired = Expired.NONE
+    cancel: CancelRequest | None = None
+    groups: tuple[str, ...] = ()
+    """Groups of handlers that are still to handle the outcome."""
+    pardoned: int = 0
+    """Lost runners that no longer count towards the limit, since it was retried by hand."""
+    retried: int = 0
+    """How often it was retried by hand."""
+
+
+class LogTail(Struct, frozen=True, array_like=True):
+    """The size of a job's log, by which the oldest entries are dropped."""
+
+    size_bytes: int = 0
+    """Messages in all entries since the first one."""
+    dropped_bytes: int = 0
+    """Of those, in entries that are no longer kept."""
+    marks: tuple[tuple[int, int], ...] = ()
+    """Places at which entries may be dropped: an offset, and the bytes before it."""
+
+
+PLAIN_TERMS: Final = Terms()
+PLAIN_COURSE: Final = Course()
 
 
 class Job(Struct, frozen=True):
@@ -115,25 +267,80 @@ class Job(Struct, frozen=True):
     """Size of a body kept apart."""
     outcome: bytes | None = None
     """Result or error of a finished job, opaque here; None where kept apart or not finished."""
+    outcome_bytes: int = 0
+    """Size of an outcome kept apart."""
+    terms: Terms | None = None
+    """None: all plain."""
+    course: Course | None = None
+    """None: all plain."""
+    log_tail: LogTail | None = None
+    """None: no log, or one of a record from before logs were bounded by bytes."""
 
     @property
     def outcome_apart(self) -> bool:
-        """Whether the outcome is not in this record: all ends have one but a lost runner's."""
-        return self.outcome is None and self.state.finished and self.end is not End.LOST
+        """Whether the outcome is not in this record."""
+        return self.outcome is None and self.outcome_bytes > 0
+
+    @property
+    def priority(self) -> int:
+        return self.terms.priority if self.terms is not None else 0
+
+    @property
+    def delayed_until(self) -> int:
+        return self.course.delayed_until if self.course is not None else 0
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        return self.course.groups if self.course is not None else ()
+
+    @property
+    def awaited(self) -> bool:
+        """Whether a handler or a group is still to handle the outcome."""
+        return bool(self.handlers or (self.course is not None and self.course.groups))
+
+    @property
+    def cancel(self) -> CancelRequest | None:
+        return self.course.cancel if self.course is not None else None
+
+    @property
+    def attempt_records(self) -> bool:
+        """Whether the store may keep records of ended attempts."""
+        if self.failed or self.lost or self.released:
+            return True
+        course = self.course
+        if course is None:
+            return False
+        return bool(course.timed_out or course.retried) or self.end is End.CANCELLED
+
+
+class Retention(Struct, frozen=True):
+    """How long finished jobs that nobody handles are kept; 0: not at all."""
+
+    complete_ms: int = 0
+    failed_ms: int = 0
 
 
 class Rules(Struct, frozen=True):
-    """The broker's settings that decisions depend on."""
+    """The broker's and the type's settings that decisions depend on."""
 
-    failed_retention_ms: int
+    retention: Retention
     max_log_entries: int
+    max_log_bytes: int
+    lost_limit: int
+    """So many lost runners set a job aside, unless it has its own limit; 0: none."""
+    cancel_grace_ms: int
+    """How long a runner has to end a cancelled job, unless the request says otherwise."""
 
 
 class Now(Struct, frozen=True):
-    """The moment of a decision: the store's time, and the place that a job queued now gets."""
+    """The moment of a decision."""
 
     ms: int
+    """The store's time."""
     order: int
+    """The place that a job queued now gets."""
+    chance: float = 0.0
+    """Drawn at random from 0 to below 1, for jitter."""
 
 
 class RefusalCode(StrEnum):
@@ -145,6 +352,9 @@ class RefusalCode(StrEnum):
     WRONG_STATE = "wrong_state"
     NOT_HANDLER = "not_handler"
     TOO_MANY = "too_many"
+    DUPLICATE = "duplicate"
+    QUOTA = "quota"
+    TYPE_DRAINING = "type_draining"
 
 
 class Refusal(Struct, frozen=True):
@@ -153,6 +363,25 @@ class Refusal(Struct, frozen=True):
     code: RefusalCode
     message: str
     state: State | None = None
+    job: str | None = None
+    """Another job that is in the way: the holder of the unique key."""
+    limit: int | None = None
+    """The bound that would be exceeded."""
+    paused: bool = False
+    """Whether it is for a pause of the job's type."""
+
+
+class ActionRecord(Struct, frozen=True):
+    """Something that was done by hand. Fields are only added, at the end."""
+
+    at: int
+    action: str
+    """`cancel`, `retry`, `run_now`, `remove`, `configure`, `publish`."""
+    by: str
+    """The client that did it."""
+    why: str
+    job: str | None = None
+    type: str | None = None
 
 
 class Applied(Struct, frozen=True):
@@ -166,6 +395,10 @@ class Applied(Struct, frozen=True):
     job: Job
     removed: bool = False
     entries: tuple[LogEntry, ...] = ()
+    attempt: AttemptRecord | None = None
+    """The attempt that this ended, unless it completed the job."""
+    action: ActionRecord | None = None
+    """Set if this was done by hand."""
 
     @property
     def changed(self) -> bool:

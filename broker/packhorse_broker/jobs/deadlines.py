@@ -1,0 +1,59 @@
+"""When time alone moves a job: read from its record and from nothing else."""
+
+from packhorse_broker.jobs.model import PLAIN_COURSE, PLAIN_TERMS, Expired, Job, Scope, State
+
+
+def due_at(job: Job) -> int:
+    """When a timeout, a grace time or the retention of the job is over, in ms; 0: never.
+
+    The end of a delay is not among them: see `Job.delayed_until`.
+    """
+    return deadline(job)[0]
+
+
+def deadline(job: Job) -> tuple[int, Expired]:
+    """The same, and which timeout it is: NONE for a grace time or a retention."""
+    if job.terms is None and job.course is None:
+        return (job.expires_at, Expired.NONE) if job.state.finished else (0, Expired.NONE)
+    return min(_deadlines(job), key=_time, default=(0, Expired.NONE))
+
+
+def passed(job: Job, now_ms: int) -> Expired | None:
+    """What is over by now, NONE for a grace time or a retention; None: nothing is.
+
+    Of several the weightiest: what ends the job by request, then what ends it for good.
+    """
+    return next((what for time, what in _deadlines(job) if time <= now_ms), None)
+
+
+def _deadlines(job: Job) -> list[tuple[int, Expired]]:
+    """All that are set, the weightiest first."""
+    terms = job.terms or PLAIN_TERMS
+    course = job.course or PLAIN_COURSE
+    times: list[tuple[int, Expired]] = []
+    if job.state.finished:
+        times.append((job.expires_at, Expired.NONE))
+    else:
+        if job.state is State.STARTED and course.cancel is not None:
+            times.append((course.cancel.until, Expired.NONE))
+        times.append((course.total_until, Expired.TOTAL))
+        if job.state is State.STARTED:
+            times.append((course.run_until, Expired.RUN))
+        elif job.state is State.QUEUED and terms.idle_ms:
+            times.append((job.queued_at + terms.idle_ms, Expired.IDLE))
+    return [deadline for deadline in times if deadline[0]]
+
+
+def _time(deadline: tuple[int, Expired]) -> int:
+    return deadline[0]
+
+
+def holds_unique_key(job: Job) -> bool:
+    """Whether the job's record alone keeps its unique key from others; one that is held for a
+    window is kept by the key itself, which the store lets go when the window is over."""
+    unique = job.terms.unique if job.terms is not None else None
+    if unique is None or unique.scope is Scope.WINDOW:
+        return False
+    if unique.scope is Scope.UNTIL_STARTED:
+        return job.fence == 0 and not job.state.finished
+    return not job.state.finished
