@@ -47,7 +47,7 @@ async def test_commands_that_wait_go_into_one_transaction(
     proxy.resume()
     await asyncio.gather(first, *others)
     assert proxy.commands[b"EXEC"] == 2
-    assert [len(transaction) for transaction in proxy.transactions] == [4, 3]
+    assert [len(transaction) for transaction in proxy.transactions] == [5, 4]
     assert len(await contents(raw, keys)) == 101
     committer = caller.committer
     assert (committer.commits, committer.commands, committer.conflicts) == (2, 101, 0)
@@ -81,7 +81,13 @@ async def test_records_are_written_and_read_in_few_commands(
     caller = opener.committer(proxy.url)
     await caller.submit(*(create(f"job-{number}") for number in range(500)))
     [transaction] = proxy.transactions
-    assert [command[0] for command in transaction] == [b"MSET", b"ZADD", b"SADD", b"SET"]
+    assert [command[0] for command in transaction] == [
+        b"MSET",
+        b"ZADD",
+        b"HINCRBY",
+        b"SADD",
+        b"SET",
+    ]
     assert (proxy.commands[b"WATCH"], proxy.commands[b"MGET"]) == (1, 1)
 
 

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from packhorse_broker.jobs.commands import Fail, Release, Remove
 from packhorse_broker.jobs.model import Applied, State
-from packhorse_broker.store import committer as committing
+from packhorse_broker.store import round as deciding
 from packhorse_broker.store.keys import PartitionKeys, queue_member
 from packhorse_broker.store.records import encode_job
 from tests.support.commands import claim, create, first_token
@@ -152,7 +152,7 @@ async def test_bodies_apart_arrive_with_a_draw(opener: Opener, proxy: FaultProxy
 async def test_bytes_that_one_draw_brings_have_a_bound(
     opener: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(committing, "MAX_DRAWN_BYTES", 2_500)
+    monkeypatch.setattr(deciding, "MAX_DRAWN_BYTES", 2_500)
     caller = opener.committer()
     await caller.submit(*(create(f"job-{number}", body=bytes(1_000)) for number in range(5)))
     assert await draw(caller, 4) == (["job-0", "job-1", "job-2"], True)
@@ -162,7 +162,7 @@ async def test_bytes_that_one_draw_brings_have_a_bound(
 async def test_a_draw_that_its_bytes_cut_short_says_that_there_is_more(
     opener: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(committing, "MAX_DRAWN_BYTES", 1_500)
+    monkeypatch.setattr(deciding, "MAX_DRAWN_BYTES", 1_500)
     caller = opener.committer()
     await caller.submit(*(create(f"job-{number}", body=bytes(1_000)) for number in range(3)))
     assert await draw(caller, 10) == (["job-0", "job-1"], True)

@@ -242,7 +242,11 @@ async def test_type_of_a_job_is_told_by_the_transaction_that_was_applied(
     proxy.fail(Fault.CUT_BEFORE, Fault.SWALLOW_ANSWER)
     await caller.submit(create("a"))
     await caller.submit(create("b"))
-    assert [transaction[-2][0] for transaction in proxy.transactions] == [b"SADD", b"SADD", b"ZADD"]
+    assert [transaction[-2][0] for transaction in proxy.transactions] == [
+        b"SADD",
+        b"SADD",
+        b"HINCRBY",
+    ]
     assert await opener.reader().types() == ["mail"]
 
 

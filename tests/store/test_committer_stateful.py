@@ -5,30 +5,77 @@ import os
 from itertools import count
 from typing import Final
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+from msgspec.structs import replace
 
-from packhorse_broker.jobs.commands import Claim, Command
-from packhorse_broker.jobs.model import Applied, Job, LogEntry, Refusal, Rules
+from packhorse_broker.jobs.commands import Claim, Command, Create, Due, OnDuplicate
+from packhorse_broker.jobs.model import (
+    Applied,
+    Job,
+    LogEntry,
+    Refusal,
+    Retention,
+    Rules,
+    Scope,
+    Terms,
+    Unique,
+)
+from packhorse_broker.store import candidates
 from packhorse_broker.store.fsck import Checker
 from packhorse_broker.store.keys import PartitionKeys, job_of_member
 from packhorse_broker.store.work import Result
 from tests.jobs.asking import CLIENTS, TYPES, Draft, asked, clients, jobs, types
-from tests.jobs.model import Model, plain
+from tests.jobs.model import plain
+from tests.store.keyed_model import KeyedModel
+from tests.support.clock import ManualClock
 from tests.support.inspection import Contents, Raw
 from tests.support.opening import Caller, Opener
 
-RULES: Final = Rules(failed_retention_ms=1_000, max_log_entries=3)
+RULES: Final = Rules(
+    retention=Retention(failed_ms=1_000),
+    max_log_entries=3,
+    max_log_bytes=24,
+    lost_limit=2,
+    cancel_grace_ms=1_000,
+)
+UNIQUES: Final = (
+    Unique("started", Scope.UNTIL_STARTED),
+    Unique("finished", Scope.UNTIL_FINISHED),
+    Unique("window", Scope.WINDOW, 3_600_000),
+)
 SIZES: Final = st.sampled_from((0, 512, 513, 2_000))
 """Of bodies and outcomes, on both sides of where they live apart."""
+
+START_MS: Final = ManualClock().now_ms()
 
 _RUNS: Final = count(1)
 
 Asked = tuple[str, Command | Draft | str]
 """A job and what is asked of it; a bare text is a claim by that client."""
 
-batches: Final = st.lists(asked(SIZES) | st.tuples(jobs, clients), min_size=1, max_size=6)
+
+def keyed(what: tuple[str, Command | Draft], unique: Unique, how: OnDuplicate) -> Asked:
+    """The same, but a create asks for a unique key."""
+    job_id, command = what
+    if isinstance(command, Create):
+        terms = replace(command.terms or Terms(), unique=unique)
+        command = replace(command, terms=terms, on_duplicate=how)
+    return job_id, command
+
+
+of_all: Final = asked(SIZES, from_ms=START_MS)
+batches: Final = st.lists(
+    st.one_of(
+        of_all,
+        st.builds(keyed, of_all, st.sampled_from(UNIQUES), st.sampled_from(OnDuplicate)),
+        st.tuples(jobs, clients),
+    ),
+    min_size=1,
+    max_size=6,
+)
 
 
 class Jobs(RuleBasedStateMachine):
@@ -40,7 +87,7 @@ class Jobs(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.keys = PartitionKeys(f"stateful-{os.getpid()}-{next(_RUNS)}", 0)
-        self.model = Model(retention_ms=RULES.failed_retention_ms, log_cap=RULES.max_log_entries)
+        self.model = KeyedModel(RULES)
         self.nonces = count()
         self.tokens: dict[str, list[bytes]] = {}
         self.loop = asyncio.Runner()
@@ -77,8 +124,8 @@ class Jobs(RuleBasedStateMachine):
     def draw(self, job_type: str, runners: list[str]) -> None:
         broker = self._next_broker()
         claims = [self._claim(client) for client in runners]
-        waiting = len(self.model.queue(job_type))
-        expected = self.model.draw(job_type, claims, self.opener.clock.now_ms())
+        waiting = len(self.model.inner.queue(job_type))
+        expected = self.model.inner.draw(job_type, claims, self.opener.clock.now_ms())
         drawn, more = self.loop.run(self._draw(broker, job_type, claims))
         assert [applied.job.id for applied in drawn] == expected
         for applied in drawn:
@@ -90,6 +137,20 @@ class Jobs(RuleBasedStateMachine):
     @rule(ms=st.sampled_from((1, 999, 1_000)))
     def time_passes(self, ms: int) -> None:
         self.opener.clock.forward(ms)
+
+    @rule()
+    def timers_run(self) -> None:
+        """Whatever is due is moved on, by whichever broker looks first."""
+        broker = self._next_broker()
+        now_ms = self.opener.clock.now_ms()
+        due, _ = self.loop.run(self.reader.due(now_ms, 100))
+        self.loop.run(self._submit(broker, [(job_id, Due()) for job_id in due]))
+        for job_id in due:
+            assert self.model.apply(job_id, Due(), now_ms) != "same", f"{job_id} was not due"
+        again, next_ms = self.loop.run(self.reader.due(now_ms, 100))
+        assert again == []
+        assert not next_ms or next_ms > now_ms
+        self.loop.run(self._check())
 
     # -- how
 
@@ -139,7 +200,7 @@ class Jobs(RuleBasedStateMachine):
             assert plain(job, await self._log(job)) == self.model.jobs[name]
         for job_type in TYPES:
             queue = await self.raw("ZRANGE", self.keys.queue(job_type), 0, -1)
-            assert list(map(job_of_member, queue)) == self.model.queue(job_type)
+            assert list(map(job_of_member, queue)) == self.model.inner.queue(job_type)
         for client in CLIENTS:
             held = [
                 name
@@ -176,14 +237,17 @@ def told(result: Result) -> str:
     return "gone" if result.removed else "changed" if result.changed else "same"
 
 
-def test_committers_do_as_the_model_says(store_url: str) -> None:
+def test_committers_do_as_the_model_says(store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for fair turns, which the model does not know."""
+    monkeypatch.setattr(candidates, "FAIR_EVERY", 1_000_000)
+
     class Here(Jobs):
         url = store_url
 
     run_state_machine_as_test(
         Here,
         settings=settings(
-            max_examples=60,
+            max_examples=80,
             stateful_step_count=30,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow],

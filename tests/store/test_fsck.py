@@ -188,9 +188,10 @@ async def test_corrupt_record_is_told_and_kept(
     caller: Caller, checker: Checker, raw: Raw, keys: PartitionKeys
 ) -> None:
     await raw("SET", keys.record("queued"), "no record")
-    expected = {("corrupt", "queued", "j:queued", False)}
-    assert await found(checker) == expected
-    assert await found(checker, mend=True) == expected
+    corrupt = ("corrupt", "queued", "j:queued", False)
+    assert await found(checker) == {corrupt, ("wrong_sum", "mail", "bytes", False)}
+    assert await found(checker, mend=True) == {corrupt, ("wrong_sum", "mail", "bytes", True)}
+    assert await found(checker) == {corrupt}
     assert await raw("GET", keys.record("queued")) == b"no record"
 
 
@@ -202,6 +203,7 @@ async def test_record_that_vanished_leaves_stale_entries(
         ("stale", "held", "s:mail", True),
         ("stale", "held", "r:ann", True),
         ("orphan", "held", "l:held", True),
+        ("wrong_sum", "mail", "bytes", True),
     }
     assert await found(checker) == set()
 

@@ -6,7 +6,7 @@ from typing import Final
 import pytest
 
 from packhorse_broker.jobs.commands import Complete, Fail, Handled, Remove, WriteLog
-from packhorse_broker.jobs.model import LogEntry, State
+from packhorse_broker.jobs.model import LogEntry, State, Terms
 from packhorse_broker.store.errors import StoreUnavailable
 from packhorse_broker.store.keys import PartitionKeys
 from packhorse_broker.store.reader import LOG_READS, Found, LogPage, Reader
@@ -240,8 +240,20 @@ async def test_counts_are_exact_for_every_state(caller: Caller, reader: Reader) 
         *((f"job-{number}", Fail("ann", tokens[number], b"")) for number in range(2, 5)),
     )
     assert await reader.counts(["mail", "post", "none"]) == {
-        "mail": {State.QUEUED: 4, State.STARTED: 1, State.COMPLETE: 2, State.FAILED: 3},
-        "post": {State.QUEUED: 1, State.STARTED: 0, State.COMPLETE: 0, State.FAILED: 0},
+        "mail": {
+            State.PENDING: 0,
+            State.QUEUED: 4,
+            State.STARTED: 1,
+            State.COMPLETE: 2,
+            State.FAILED: 3,
+        },
+        "post": {
+            State.PENDING: 0,
+            State.QUEUED: 1,
+            State.STARTED: 0,
+            State.COMPLETE: 0,
+            State.FAILED: 0,
+        },
         "none": dict.fromkeys(State, 0),
     }
     assert await reader.counts([]) == {}
@@ -291,10 +303,18 @@ async def test_what_is_due(caller: Caller, reader: Reader, opener: Opener) -> No
         await caller.submit((name, claimed), (name, Fail("ann", first_token(claimed), b"")))
         dues.append(opener.clock.now_ms() + 60_000)
         opener.clock.forward(10)
-    assert await reader.due(dues[0] - 1, 10) == []
-    assert await reader.due(dues[0], 10) == ["b"]
-    assert await reader.due(dues[1], 10) == ["b", "a"]
-    assert await reader.due(dues[1], 1) == ["b"]
+    assert await reader.due(dues[0] - 1, 10) == ([], dues[0])
+    assert await reader.due(dues[0], 10) == (["b"], dues[1])
+    assert await reader.due(dues[1], 10) == (["b", "a"], 0)
+    assert await reader.due(dues[1], 1) == (["b"], 0)
+    assert await reader.due(dues[1], 1, skip=1) == (["a"], 0)
+
+
+async def test_what_is_pending_is_due_too(caller: Caller, reader: Reader, opener: Opener) -> None:
+    until = opener.clock.now_ms() + 500
+    await caller.submit(create("a", delay_until=until, terms=Terms(total_ms=50)), create("b"))
+    assert await reader.due(until - 1, 10) == ([], until)
+    assert await reader.due(until, 10) == (["a"], 0)
 
 
 # -- the connection

@@ -9,25 +9,44 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import asdict, replace
 
-from packhorse_broker.jobs.model import End, Job, LogEntry, State
+from packhorse_broker.jobs.model import (
+    ActionRecord,
+    AttemptRecord,
+    End,
+    Job,
+    LogEntry,
+    State,
+    Terms,
+)
 from packhorse_broker.store.records import (
     INLINE_BYTES,
     ClientRecord,
     CorruptRecord,
     apart,
+    decode_action,
+    decode_attempt,
     decode_client,
     decode_entry,
     decode_job,
+    encode_action,
+    encode_attempt,
     encode_client,
     encode_entry,
     encode_job,
+    size_bytes,
 )
-from tests.support.records import clients, entries, jobs
+from tests.support.records import actions, attempts, clients, entries, jobs
 
 SMALL: Final = Job(id="a", type="t", state=State.QUEUED, version=1, order=2, body=b"body")
 
 Decode = Callable[[bytes], object]
-DECODERS: Final[tuple[Decode, ...]] = (decode_job, decode_entry, decode_client)
+DECODERS: Final[tuple[Decode, ...]] = (
+    decode_job,
+    decode_entry,
+    decode_client,
+    decode_attempt,
+    decode_action,
+)
 
 
 # -- round trips
@@ -39,7 +58,7 @@ def test_job_comes_back_as_it_was_but_for_what_lives_apart(job: Job) -> None:
     if job.body is not None and len(job.body) > 512:
         expected = replace(expected, body=None, body_bytes=len(job.body))
     if job.outcome is not None and len(job.outcome) > 512:
-        expected = replace(expected, outcome=None)
+        expected = replace(expected, outcome=None, outcome_bytes=len(job.outcome))
     found = decode_job(encode_job(job))
     assert found == expected
     for name, value in asdict(expected).items():
@@ -57,8 +76,25 @@ def test_client_comes_back_as_it_was(client: ClientRecord) -> None:
     assert decode_client(encode_client(client)) == client
 
 
+@given(attempts)
+def test_attempt_comes_back_as_it_was(attempt: AttemptRecord) -> None:
+    found = decode_attempt(encode_attempt(attempt))
+    assert found == attempt
+    assert (type(found.end), type(found.expired)) == (type(attempt.end), type(attempt.expired))
+
+
+@given(actions)
+def test_action_comes_back_as_it_was(action: ActionRecord) -> None:
+    assert decode_action(encode_action(action)) == action
+
+
 def test_job_record_is_small() -> None:
     assert len(encode_job(SMALL)) < 64
+
+
+def test_plain_job_does_not_pay_for_what_others_have() -> None:
+    assert len(msgpack.unpackb(encode_job(SMALL))) == 31
+    assert len(msgpack.unpackb(encode_job(replace(SMALL, terms=Terms(priority=1))))) == 35
 
 
 # -- what lives apart
@@ -87,23 +123,16 @@ def test_size_of_a_body_apart_is_kept_by_later_changes() -> None:
     assert (again.body, again.body_bytes) == (None, 1_000)
 
 
-@pytest.mark.parametrize(
-    ("state", "end", "outcome", "is_apart"),
-    [
-        (State.QUEUED, End.NONE, None, False),
-        (State.STARTED, End.NONE, None, False),
-        (State.QUEUED, End.FAILED, None, False),
-        (State.COMPLETE, End.COMPLETED, None, True),
-        (State.COMPLETE, End.COMPLETED, b"", False),
-        (State.FAILED, End.FAILED, None, True),
-        (State.FAILED, End.FAILED, b"error", False),
-        (State.FAILED, End.LOST, None, False),
-    ],
-)
-def test_an_outcome_is_apart_only_where_there_is_one(
-    state: State, end: End, outcome: bytes | None, is_apart: bool
-) -> None:
-    assert replace(SMALL, state=state, end=end, outcome=outcome).outcome_apart is is_apart
+def test_size_of_an_outcome_apart_is_kept_by_later_changes() -> None:
+    done = replace(SMALL, state=State.COMPLETE, outcome=bytes(1_000))
+    again = decode_job(encode_job(replace(decode_job(encode_job(done)), version=2)))
+    assert (again.outcome, again.outcome_bytes, again.outcome_apart) == (None, 1_000, True)
+
+
+@pytest.mark.parametrize("size", [0, 1, 512, 513, 2_000])
+def test_size_of_a_job_is_the_same_wherever_its_parts_are(size: int) -> None:
+    job = replace(SMALL, body=bytes(size), outcome=bytes(7))
+    assert size_bytes(job) == size_bytes(decode_job(encode_job(job))) == size + 7
 
 
 # -- older records
@@ -111,6 +140,7 @@ def test_an_outcome_is_apart_only_where_there_is_one(
 
 @given(jobs)
 def test_older_record_is_shorter_and_gets_defaults(job: Job) -> None:
+    job = replace(job, terms=job.terms or Terms(priority=1))
     whole: list[Any] = msgpack.unpackb(encode_job(job))
     names = Job.__struct_fields__
     defaults = asdict(Job(id="", type="", state=State.QUEUED, version=0, order=0))
@@ -184,7 +214,10 @@ RECORD: Final = encode_job(SMALL)
         RECORD + b"\0",
         msgpack.packb([]),
         msgpack.packb(["a", "t", 1, 1, 1]),
-        msgpack.packb([*msgpack.unpackb(RECORD), None]),
+        msgpack.packb([*msgpack.unpackb(RECORD), 0, None, None, None, None]),
+        msgpack.packb([*msgpack.unpackb(RECORD), 0, 5]),
+        msgpack.packb([*msgpack.unpackb(RECORD), 0, ["high"]]),
+        msgpack.packb([*msgpack.unpackb(RECORD), 0, None, [0, 0, 0, 0, 77]]),
         msgpack.packb(dict(zip("abcdef", range(6), strict=True))),
         msgpack.packb("a text that is longer than a record has fields"),
         msgpack.packb(7),
@@ -209,10 +242,17 @@ def test_what_is_no_job_record_says_so(data: bytes) -> None:
         decode_job(data)
 
 
-@pytest.mark.parametrize("data", [b"", b"\xc1", b"\x90", b"\x97" + b"\0" * 7, b"\x05", b"\xc0"])
+@pytest.mark.parametrize("data", [b"", b"\xc1", b"\x90", b"\x98" + b"\0" * 8, b"\x05", b"\xc0"])
 def test_what_is_no_log_entry_says_so(data: bytes) -> None:
     with pytest.raises(CorruptRecord, match="are no log entry"):
         decode_entry(data)
+
+
+@pytest.mark.parametrize("data", [b"", b"\xc1", b"\x90", b"\x99" + b"\0" * 9, b"\x05", b"\xc0"])
+@pytest.mark.parametrize("decode", [decode_attempt, decode_action])
+def test_what_is_no_attempt_or_action_says_so(decode: Decode, data: bytes) -> None:
+    with pytest.raises(CorruptRecord, match=r"are no a(ttempt|ction)"):
+        decode(data)
 
 
 @pytest.mark.parametrize("data", [b"", b"\xc1", b"\x90", b"\x9a" + b"\0" * 10, b"\x05", b"\xc0"])

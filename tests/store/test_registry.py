@@ -8,7 +8,13 @@ import pytest
 from packhorse_broker.store.errors import StoreUnavailable
 from packhorse_broker.store.keys import ClientKeys
 from packhorse_broker.store.records import CorruptRecord
-from packhorse_broker.store.registry import BROKER_TTL_MS, Refused, Registered, Registry
+from packhorse_broker.store.registry import (
+    BROKER_TTL_MS,
+    LastResponse,
+    Refused,
+    Registered,
+    Registry,
+)
 from tests.support.clients import ANN, BACK, NOW, Registries, all_of, given_up
 from tests.support.inspection import Raw
 from tests.support.proxy import Fault, FaultProxy
@@ -169,6 +175,21 @@ async def test_corrupt_client_keeps_no_other_from_being_found_silent(
     await raw("SET", client_keys.client("ann"), "no record")
     late = NOW + 30_000
     assert await registry.silent(late, 10) == [replace(ANN, id="bob")]
+
+
+async def test_last_responses_of_those_that_are_there(
+    registry: Registry, raw: Raw, client_keys: ClientKeys
+) -> None:
+    for name in ("ann", "bob", "cid", "dan"):
+        await registry.register(replace(ANN, id=name), NOW)
+    await registry.renew({"bob": NOW + 35_000})
+    await registry.begin_removal("cid", "b-3", NOW)
+    await raw("SET", client_keys.client("dan"), "no record")
+    assert await registry.last_responses(["ann", "bob", "cid", "dan", "eve"]) == {
+        "ann": LastResponse(NOW, ANN.timeout_ms),
+        "bob": LastResponse(NOW + 35_000 - ANN.timeout_ms, ANN.timeout_ms),
+    }
+    assert await registry.last_responses([]) == {}
 
 
 async def test_leaving_clients_longest_first(registry: Registry) -> None:

@@ -92,7 +92,7 @@ async def test_without_the_kill_the_late_exec_would_be_applied_after_the_read(
     link = await Link.open(opener.address(proxy.url))
     await link.ask(pack(("WATCH", key)))
     proxy.fail(Fault.HOLD)
-    await link.send(pack(("MULTI",)) + pack(("INCR", counter)) + pack(("EXEC",)))
+    await link.exchange(pack(("MULTI",)) + pack(("INCR", counter)) + pack(("EXEC",)), 0)
     await proxy.met()
     await link.drop()
 

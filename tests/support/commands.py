@@ -3,8 +3,8 @@
 from itertools import count
 from typing import Final
 
-from packhorse_broker.jobs.commands import Claim, Create
-from packhorse_broker.jobs.model import Job, State
+from packhorse_broker.jobs.commands import Claim, Create, OnDuplicate
+from packhorse_broker.jobs.model import Job, State, Terms
 
 _NONCES: Final = count(1)
 
@@ -17,6 +17,10 @@ def create(
     handler: str | None = None,
     attempts: int = 1,
     persistent: bool = False,
+    group: str | None = None,
+    delay_until: int = 0,
+    terms: Terms | None = None,
+    on_duplicate: OnDuplicate = OnDuplicate.REJECT,
 ) -> tuple[str, Create]:
     """An item of a submission that creates this job."""
     return job_id, Create(
@@ -27,6 +31,10 @@ def create(
         handler=handler,
         attempts=attempts,
         persistent=persistent,
+        group=group,
+        delay_until=delay_until,
+        terms=terms,
+        on_duplicate=on_duplicate,
     )
 
 

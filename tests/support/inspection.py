@@ -3,10 +3,10 @@
 from typing import Any, TypeAlias
 
 from packhorse_broker.jobs.model import Job
-from packhorse_broker.store.indexes import entries
-from packhorse_broker.store.keys import PartitionKeys
+from packhorse_broker.store.indexes import entries, mover, unique_holder
+from packhorse_broker.store.keys import PartitionKeys, queue_member
 from packhorse_broker.store.link import Arg, Link, StoreAddress, pack
-from packhorse_broker.store.records import apart, decode_job
+from packhorse_broker.store.records import apart, decode_job, size_bytes
 
 Index: TypeAlias = dict[bytes, int]
 """Members of a sorted set and their scores."""
@@ -55,11 +55,22 @@ class Raw:
 class Contents:
     """All that one partition holds."""
 
-    def __init__(self, jobs: dict[str, Job], indexes: dict[bytes, Index], keys: set[bytes]) -> None:
+    def __init__(
+        self,
+        jobs: dict[str, Job],
+        indexes: dict[bytes, Index],
+        keys: set[bytes],
+        holders: dict[bytes, bytes],
+        held_bytes: dict[str, int],
+    ) -> None:
         self.jobs = jobs
         self.indexes = indexes
         self.keys = keys
-        """Every key, those of writers' marks left out."""
+        """Every key of jobs: those of writers' marks, of types and of what was done left out."""
+        self.holders = holders
+        """Which job each unique key names."""
+        self.held_bytes = held_bytes
+        """By type, as it was counted."""
 
     @classmethod
     async def read(cls, raw: Raw, keys: PartitionKeys) -> "Contents":
@@ -70,19 +81,31 @@ class Contents:
             job = decode_job(await raw("GET", key))
             assert key == keys.record(job.id)
             jobs[job.id] = job
+        minutes = keys.base + b"m:"
+        about_types = (keys.settings(""), keys.schema(""), minutes, keys.writer(""))
+        others = {keys.types, keys.bytes, keys.actions, keys.configured}
+        others |= {key for key in found if key.startswith(about_types)}
         indexes: dict[bytes, Index] = {}
-        for key in found:
+        holders: dict[bytes, bytes] = {}
+        for key in found - others:
             if await raw("TYPE", key) == b"zset":
                 pairs = await raw("ZRANGE", key, 0, -1, "WITHSCORES")
                 scores = map(int, map(float, pairs[1::2]))
                 indexes[key] = dict(zip(pairs[::2], scores, strict=True))
-        marks = {key for key in found if key.startswith(keys.writer(""))}
-        return cls(jobs, indexes, found - marks)
+            elif key.startswith(keys.unique("", "")[:-1]) and await raw("PTTL", key) < 0:
+                holders[key] = await raw("GET", key)
+        pairs = await raw("HGETALL", keys.bytes)
+        counted = zip(pairs[::2], pairs[1::2], strict=True)
+        held_bytes = {name.decode(): int(size) for name, size in counted if int(size)}
+        windows = {key for key in found if key.startswith(keys.unique("", "")[:-1])} - set(holders)
+        return cls(jobs, indexes, found - others - windows, holders, held_bytes)
 
     def check(self, keys: PartitionKeys) -> None:
         """Asserts that there is what the records ask for, and nothing else."""
         expected: dict[bytes, Index] = {}
         parts: set[bytes] = set()
+        holders: dict[bytes, bytes] = {}
+        held_bytes: dict[str, int] = {}
         for job in self.jobs.values():
             for key, member, score in entries(keys, job):
                 expected.setdefault(key, {})[member] = score
@@ -93,6 +116,15 @@ class Contents:
                 parts.add(keys.outcome(job.id))
             if job.log_end > job.log_first:
                 parts.add(keys.log(job.id))
+            if job.attempt_records and keys.attempts(job.id) in self.keys:
+                parts.add(keys.attempts(job.id))
+            holder = unique_holder(keys, job)
+            if holder is not None:
+                holders[holder] = job.id.encode()
+            if size_bytes(job):
+                held_bytes[job.type] = held_bytes.get(job.type, 0) + size_bytes(job)
+            if not job.state.finished:
+                _check_mover(keys, job, self.indexes)
             assert not apart(job.body)
             assert not apart(job.outcome)
         differing = {
@@ -101,8 +133,24 @@ class Contents:
             if self.indexes.get(key) != expected.get(key)
         }
         assert not differing, f"index: (found, asked for by records) {differing}"
-        keys_differing = (self.keys - {keys.types}) ^ (parts | set(expected))
+        assert self.holders == holders
+        assert self.held_bytes == held_bytes
+        keys_differing = self.keys ^ (parts | set(expected) | set(holders))
         assert not keys_differing, f"there and not asked for, or the other way: {keys_differing}"
+
+
+def _check_mover(keys: PartitionKeys, job: Job, indexes: dict[bytes, Index]) -> None:
+    """An unfinished job is in exactly one of the indexes by which jobs are moved on."""
+    moving = (keys.queue(""), keys.claims(""), keys.pending)
+    found = [
+        key
+        for key, members in indexes.items()
+        if key.startswith(moving)
+        and any(member in (job.id.encode(), queue_member(job.order, job.id)) for member in members)
+    ]
+    expected = mover(keys, job)
+    assert expected is not None
+    assert found == [expected[0]], f"{job.id} is {job.state.name} and in {found}"
 
 
 async def contents(raw: Raw, keys: PartitionKeys) -> dict[str, Job]:

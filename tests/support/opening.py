@@ -6,17 +6,24 @@ from itertools import count
 from typing import Final
 
 from packhorse_broker.jobs.commands import Claim, Command
-from packhorse_broker.jobs.model import Applied, Rules
+from packhorse_broker.jobs.model import Applied, Retention, Rules
 from packhorse_broker.store.changes import Change
 from packhorse_broker.store.committer import Committer, Publish
 from packhorse_broker.store.keys import PartitionKeys
 from packhorse_broker.store.link import StoreAddress
 from packhorse_broker.store.reader import Reader
 from packhorse_broker.store.transaction import Lane
+from packhorse_broker.store.types import TypeBook
 from packhorse_broker.store.work import Draw, Result, Submission
 from tests.support.clock import ManualClock
 
-RULES: Final = Rules(failed_retention_ms=60_000, max_log_entries=5)
+RULES: Final = Rules(
+    retention=Retention(failed_ms=60_000),
+    max_log_entries=5,
+    max_log_bytes=1_000_000,
+    lost_limit=3,
+    cancel_grace_ms=1_000,
+)
 
 TIMEOUT_MS: Final = 20_000
 """Longer than any healthy answer takes on a busy machine; tests of timeouts name their own."""
@@ -85,6 +92,7 @@ class Opener:
         self.url = url
         self.keys = keys
         self.clock = ManualClock()
+        self.types = TypeBook()
         self.committed: list[Change] = []
         """What committers told of, in order."""
         self._writers = count(1)
@@ -123,6 +131,7 @@ class Opener:
             self.keys,
             rules,
             self.clock,
+            types=self.types,
             wait_ms=wait_ms,
             publish=publish,
             committed=self.committed.extend,

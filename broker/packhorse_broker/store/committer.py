@@ -10,31 +10,28 @@ contended job can't hold up its neighbours. Nobody is answered before EXEC was.
 import asyncio
 import random
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 import structlog
 from msgspec.structs import replace
 
-from packhorse_broker.jobs.commands import Claim, Command
-from packhorse_broker.jobs.machine import decide
-from packhorse_broker.jobs.model import Applied, Decision, Job, Now, Rules, State
+from packhorse_broker.jobs.commands import Claim
+from packhorse_broker.jobs.model import Applied, Rules
 from packhorse_broker.store.backlog import Backlog
-from packhorse_broker.store.changes import Change, Writes
+from packhorse_broker.store.candidates import Candidates, Window
+from packhorse_broker.store.changes import Change
 from packhorse_broker.store.errors import StoreError, StoreUnavailable
-from packhorse_broker.store.keys import PartitionKeys, job_of_member
+from packhorse_broker.store.keys import PartitionKeys
 from packhorse_broker.store.link import pack
 from packhorse_broker.store.records import CorruptRecord, decode_job
+from packhorse_broker.store.round import Clock, Round, Wanted, with_retention
 from packhorse_broker.store.transaction import Lane
+from packhorse_broker.store.types import PLAIN, TypeBook, TypeSettings, decode_settings
 from packhorse_broker.store.work import Draw, Failed, Result, Submission, Work, halves
+from packhorse_broker.store.writes import Writes
 
 _log = structlog.get_logger(__name__)
-
-MAX_DRAWN_BYTES: Final = 8 * 1024 * 1024
-"""Payloads kept apart that one batch of claims reads."""
-
-MAX_UNDRAWABLE: Final = 1_000
-"""Entries at the head of a queue that are looked past because they can't be claimed."""
 
 MAX_TOLD: Final = 1_000
 """Corrupt records that are named in the log, once each."""
@@ -58,37 +55,8 @@ RETRY_PAUSE_S: Final = (0.01, 0.1)
 """Bounds of the random pause before a store that was away is tried again."""
 
 
-class Clock(Protocol):
-    """The store's time, and places in the queue that only grow."""
-
-    def now_ms(self) -> int: ...
-    def next_order(self) -> int: ...
-
-
 Publish = Callable[[Sequence[Change]], bytes | None]
 """What other brokers are told of changes, sent in the same transaction; None: nothing."""
-
-
-class _Round:
-    """One attempt at a batch: what was read, and what was decided on it."""
-
-    def __init__(self, records: dict[str, Job | None], broken: dict[str, CorruptRecord]) -> None:
-        self.records = records
-        self.broken = broken
-        self.changes: dict[str, Change] = {}
-        self.results: list[list[Result]] = []
-        self.drawn: list[tuple[list[Applied], bool]] = []
-
-
-class _Window:
-    """The head of a queue, as far as a batch wants it."""
-
-    def __init__(self, candidates: deque[str], full: bool) -> None:
-        self.candidates = candidates
-        self.full = full
-        """Whether the queue may hold more."""
-        self.undrawable = 0
-        """Candidates that were passed over though nobody in this batch took them."""
 
 
 class Committer:
@@ -101,6 +69,7 @@ class Committer:
         rules: Rules,
         clock: Clock,
         *,
+        types: TypeBook,
         wait_ms: int,
         publish: Publish,
         committed: Callable[[Sequence[Change]], None],
@@ -109,6 +78,7 @@ class Committer:
         self._keys = keys
         self._rules = rules
         self._clock = clock
+        self._types = types
         self._wait_ms = wait_ms
         self._publish = publish
         self._committed = committed
@@ -118,8 +88,7 @@ class Committer:
         self._task: asyncio.Task[None] | None = None
         self._expiry: asyncio.Task[None] | None = None
         self._known_types: set[str] = set()
-        self._undrawable: dict[str, int] = {}
-        """By type: how many entries at the head of the queue to look past."""
+        self._candidates = Candidates(keys)
         self._told_corrupt: set[str] = set()
         self.commits = 0
         self.conflicts = 0
@@ -220,30 +189,24 @@ class Committer:
                 raise StoreUnavailable("the job keeps being changed by others")
             await asyncio.sleep(random.uniform(0, CONFLICT_PAUSE_MS) / 1000)
 
-    async def _attempt(self, batch: list[Work]) -> _Round | None:
+    async def _attempt(self, batch: list[Work]) -> Round | None:
         """Watch, read, decide, write, EXEC; None after a conflict."""
-        windows = await self._candidates([work for work in batch if isinstance(work, Draw)])
-        ids = dict.fromkeys(
-            [
-                *(
-                    job_id
-                    for work in batch
-                    if isinstance(work, Submission)
-                    for job_id, _ in work.items
-                ),
-                *(job_id for window in windows.values() for job_id in window.candidates),
-            ]
-        )
-        round_ = await self._read(list(ids))
-        self._decide(batch, windows, round_)
+        windows = await self._windows([work for work in batch if isinstance(work, Draw)])
+        round_ = Round(self._clock, self._rules_of)
+        await self._read(round_, batch, windows)
+        round_.decide(batch, windows)
         changes = list(round_.changes.values())
         if not changes:
-            if ids:
+            if round_.records or round_.settings:
                 await self._lane.forget()
+            self._candidates.settled(windows)
             return round_
         writes = Writes(self._keys, self._known_types)
         for change in changes:
             writes.add(change)
+            terms = change.job.terms
+            if terms is not None and terms.priority:
+                self._candidates.mixed(change.job.type)
         commands = writes.commands()
         claims = _claims(batch, round_)
         bodies = [claimed.job.id for _, _, claimed in claims if claimed.job.body is None]
@@ -260,10 +223,14 @@ class Committer:
         if bodies:
             found = replies[0] if replies else await self._read_bodies(bodies)
             _put_bodies(claims, dict(zip(bodies, found, strict=True)))
+        self._candidates.settled(windows)
         self.commits += 1
         return round_
 
-    async def _candidates(self, draws: list[Draw]) -> dict[str, _Window]:
+    def _rules_of(self, job_type: str) -> Rules:
+        return with_retention(self._rules, self._types[job_type])
+
+    async def _windows(self, draws: list[Draw]) -> dict[str, Window]:
         """Heads of the queues that are drawn from. They are watched as records, never as a queue:
         then a new job in a queue disturbs no claim."""
         wanted: dict[str, int] = {}
@@ -271,113 +238,71 @@ class Committer:
             wanted[draw.type] = wanted.get(draw.type, 0) + draw.size
         if not wanted:
             return {}
-        for job_type in wanted:
-            wanted[job_type] += self._undrawable.get(job_type, 0)
-        replies = await self._lane.ask(
-            *(
-                pack(("ZRANGE", self._keys.queue(job_type), 0, count - 1))
-                for job_type, count in wanted.items()
+        replies = await self._lane.ask(*self._candidates.asking(wanted))
+        return self._candidates.windows(wanted, replies)
+
+    async def _read(self, round_: Round, batch: list[Work], windows: Mapping[str, Window]) -> None:
+        """Watches and reads all that the decisions depend on: mostly in one exchange. What a
+        record names in turn (the holder of a unique key, its type) takes another."""
+        wanted = round_.wanted(batch, windows)
+        while wanted:
+            await self._watch(round_, wanted)
+            wanted = round_.wanted_further()
+        limited = round_.limited_types()
+        if limited:
+            await self._read_usage(round_, limited)
+
+    async def _watch(self, round_: Round, wanted: Wanted) -> None:
+        keys = self._keys
+        values = iter(
+            await self._lane.watch(
+                [
+                    *map(keys.record, wanted.records),
+                    *map(keys.settings, wanted.types),
+                    *(keys.unique(job_type, key) for job_type, key in wanted.holders),
+                ]
             )
         )
-        return {
-            job_type: _Window(deque(map(job_of_member, members)), len(members) == count)
-            for (job_type, count), members in zip(wanted.items(), replies, strict=True)
-        }
-
-    async def _read(self, ids: list[str]) -> _Round:
-        round_ = _Round({}, {})
-        if not ids:
-            return round_
-        values = await self._lane.watch([self._keys.record(job_id) for job_id in ids])
-        for job_id, value in zip(ids, values, strict=True):
+        for job_id in wanted.records:
+            value = next(values)
             try:
                 round_.records[job_id] = decode_job(value) if value is not None else None
             except CorruptRecord as error:
                 self._tell_corrupt(job_id, error)
                 round_.broken[job_id] = error
-        return round_
+        for job_type in wanted.types:
+            round_.settings[job_type] = settings = self._settings(job_type, next(values))
+            self._types.put(job_type, settings)
+        for name in wanted.holders:
+            value = next(values)
+            round_.holders[name] = value.decode() if value is not None else None
 
-    def _tell_corrupt(self, job_id: str, error: CorruptRecord) -> None:
-        if job_id not in self._told_corrupt and len(self._told_corrupt) < MAX_TOLD:
-            self._told_corrupt.add(job_id)
-            _log.error("store.corrupt_record", job=job_id, error=str(error))
+    async def _read_usage(self, round_: Round, types: list[str]) -> None:
+        """How much the types with a limit hold. It is not watched: what other brokers create in
+        the same moment may exceed a limit by their batch."""
+        keys = self._keys
+        sets = (keys.delayed, keys.queue, keys.started, keys.complete, keys.failed)
+        replies = await self._lane.ask(
+            *(pack(("ZCARD", key(job_type))) for job_type in types for key in sets),
+            *(pack(("HGET", keys.bytes, job_type)) for job_type in types),
+        )
+        for place, job_type in enumerate(types):
+            jobs = sum(replies[len(sets) * place : len(sets) * (place + 1)])
+            held_bytes = int(replies[len(sets) * len(types) + place] or 0)
+            round_.usage[job_type] = (jobs, held_bytes)
 
-    # -- decide, in the order of arrival
-
-    def _decide(self, batch: list[Work], windows: dict[str, _Window], round_: _Round) -> None:
-        now_ms = self._clock.now_ms()
-        for work in batch:
-            if isinstance(work, Submission):
-                round_.results.append(
-                    [self._apply(round_, job_id, command, now_ms) for job_id, command in work.items]
-                )
-            else:
-                round_.drawn.append(self._draw(round_, work, windows[work.type], now_ms))
-        for job_type, window in windows.items():
-            if window.undrawable:
-                self._undrawable[job_type] = min(window.undrawable, MAX_UNDRAWABLE)
-            else:
-                self._undrawable.pop(job_type, None)
-
-    def _apply(self, round_: _Round, job_id: str, command: Command, now_ms: int) -> Result:
-        if job_id in round_.broken:
-            return Failed(round_.broken[job_id])
-        before = round_.records[job_id]
+    def _settings(self, job_type: str, value: bytes | None) -> TypeSettings:
+        """Settings that can't be read are as good as none: work goes on."""
         try:
-            decision: Decision = decide(
-                before, command, Now(now_ms, self._clock.next_order()), self._rules
-            )
-        except Exception as error:  # noqa: BLE001 - one failure costs one request
-            _log.exception("machine.failed", job=job_id, command=type(command).__name__)
-            return Failed(error)
-        if isinstance(decision, Applied) and decision.changed:
-            round_.records[job_id] = None if decision.removed else decision.job
-            self._merge(round_.changes, decision)
-        return decision
+            return decode_settings(value)
+        except CorruptRecord as error:
+            self._tell_corrupt(f"settings of {job_type}", error)
+            return PLAIN
 
-    @staticmethod
-    def _merge(changes: dict[str, Change], decision: Applied) -> None:
-        job = decision.job
-        change = changes.get(job.id)
-        if change is None:
-            changes[job.id] = Change(decision.before, job, decision.removed, list(decision.entries))
-            return
-        if decision.before is None:
-            change.renewed = True
-            change.log.clear()
-        change.job = job
-        change.removed = decision.removed
-        change.log.extend(decision.entries)
-
-    def _draw(
-        self, round_: _Round, draw: Draw, window: _Window, now_ms: int
-    ) -> tuple[list[Applied], bool]:
-        """Pairs the draw's claims with candidates that are still QUEUED."""
-        drawn: list[Applied] = []
-        drawn_bytes = 0
-        for claim in draw.claims:
-            if drawn_bytes >= MAX_DRAWN_BYTES:
-                break
-            applied = self._draw_one(round_, draw.type, claim, window, now_ms)
-            if applied is None:
-                break
-            drawn.append(applied)
-            drawn_bytes += applied.job.body_bytes
-        return drawn, window.full or bool(window.candidates)
-
-    def _draw_one(
-        self, round_: _Round, job_type: str, claim: Claim, window: _Window, now_ms: int
-    ) -> Applied | None:
-        while window.candidates:
-            job_id = window.candidates.popleft()
-            job = round_.records.get(job_id)
-            if job is not None and job.state is State.QUEUED and job.type == job_type:
-                applied = self._apply(round_, job_id, claim, now_ms)
-                if isinstance(applied, Applied):
-                    return applied
-            if job_id not in round_.changes:
-                window.undrawable += 1
-        return None
+    def _tell_corrupt(self, record: str, error: CorruptRecord) -> None:
+        if record not in self._told_corrupt and len(self._told_corrupt) < MAX_TOLD:
+            self._told_corrupt.add(record)
+            _log.error("store.corrupt_record", record=record, error=str(error))
 
     async def _read_bodies(self, ids: list[str]) -> list[bytes | None]:
         """Bodies of jobs whose claim was applied but whose answer was lost. The claims stand, so
@@ -393,7 +318,7 @@ class Committer:
 
     # -- answer
 
-    def _settle(self, batch: list[Work], round_: _Round) -> None:
+    def _settle(self, batch: list[Work], round_: Round) -> None:
         results = iter(round_.results)
         drawn = iter(round_.drawn)
         for work in batch:
@@ -423,7 +348,7 @@ def _fail(batch: list[Work], error: Exception) -> None:
 
 
 def _claims(
-    batch: list[Work], round_: _Round
+    batch: list[Work], round_: Round
 ) -> list[tuple[list[Applied] | list[Result], int, Applied]]:
     """Every claim that was granted: the list of results it is in, its place there, itself."""
     found: list[tuple[list[Applied] | list[Result], int, Applied]] = [

@@ -1,9 +1,10 @@
 """Checks that records and indexes agree, and mends indexes that do not.
 
 Indexes follow from records (indexes.py), so a finding is an entry that no record asks for or one
-that is missing, a part of a job whose record is gone, or a record that can't be read. What is
-found while brokers work may have been a change under way: each finding is looked at again, the
-record watched, before it is reported.
+that is missing, a part of a job whose record is gone, a unique key whose holder does not hold it,
+or a record that can't be read. What is found while brokers work may have been a change under way:
+each finding is looked at again, the record watched, before it is reported. The bytes that types
+hold are compared only if they stood still meanwhile.
 """
 
 from collections.abc import AsyncIterator, Iterable
@@ -11,15 +12,18 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from packhorse_broker.jobs.model import Job
-from packhorse_broker.store.indexes import Entry, entries
+from packhorse_broker.store.indexes import Entry, entries, unique_holder
 from packhorse_broker.store.keys import ORDER_BYTES, PartitionKeys
 from packhorse_broker.store.link import Argument, pack
-from packhorse_broker.store.records import CorruptRecord, decode_job
+from packhorse_broker.store.records import CorruptRecord, decode_job, size_bytes
 from packhorse_broker.store.transaction import Lane
 
 PAGE: Final = 500
 """Keys or members that one exchange looks at."""
 
+
+HOLD: Final = b""
+"""Stands for the member where a place is no index but a unique key."""
 
 MAX_LOOKS: Final = 20
 """How often a job is looked at again because it changed meanwhile."""
@@ -33,15 +37,17 @@ class Finding:
     """Something that is not as it should be."""
 
     kind: str
-    """An index entry that is `missing`, `stale` or has a `wrong_score`; a body, outcome or log
-    that is `orphan` or `lost`; a record that is `corrupt`."""
+    """An index entry or a hold on a unique key that is `missing`, `stale` or has a `wrong_score`;
+    a body, outcome, log or list of attempts that is `orphan` or `lost`; a record that is
+    `corrupt`; bytes of a type (instead of a job) that are a `wrong_sum`."""
     job: str
     key: str
     mended: bool = False
 
     def __str__(self) -> str:
         done = " (mended)" if self.mended else ""
-        return f"{self.kind}: job {self.job} in {self.key}{done}"
+        what = "type" if self.kind == "wrong_sum" else "job"
+        return f"{self.kind}: {what} {self.job} in {self.key}{done}"
 
 
 @dataclass(slots=True)
@@ -65,11 +71,15 @@ class Checker:
         self._keys = keys
         self._nameless: dict[Finding, Argument | None] = {}
         """Names that no job can have, and how to be rid of them."""
+        self._summed_bytes: dict[bytes, int] = {}
+        """What the jobs of each type hold, by their records."""
 
     async def check(self, *, mend: bool = False) -> Report:
         """Raises StoreUnavailable."""
         report = Report(0, 0, [])
         self._nameless = {}
+        self._summed_bytes = {}
+        await self._lane.ask(pack(("WATCH", self._keys.bytes)))
         suspects: dict[str, set[Place]] = {}
         async for ids in self._job_ids():
             report.jobs += len(ids)
@@ -82,6 +92,10 @@ class Checker:
         async for ids in self._part_ids():
             for job_id in await self._without_record(ids):
                 suspects.setdefault(job_id, set())
+        async for found in self._unfounded_holds():
+            for job_id, key in found:
+                suspects.setdefault(job_id, set()).add((key, HOLD))
+        report.findings += await self._check_sums(mend=mend)
         for job_id, places in sorted(suspects.items()):
             report.findings += await self._examine(job_id, places, mend=mend)
         for finding, repair in self._nameless.items():
@@ -110,7 +124,8 @@ class Checker:
             yield [job_id for job_id in named if job_id is not None]
 
     async def _part_ids(self) -> AsyncIterator[list[str]]:
-        for prefix in (self._keys.body(""), self._keys.outcome(""), self._keys.log("")):
+        keys = self._keys
+        for prefix in (keys.body(""), keys.outcome(""), keys.log(""), keys.attempts("")):
             async for found in self._scan(prefix):
                 named = [
                     self._name(key[len(prefix) :], "orphan", key, ("DEL", key)) for key in found
@@ -131,17 +146,20 @@ class Checker:
     async def _index_keys(self) -> AsyncIterator[list[bytes]]:
         keys = self._keys
         prefixes = (
+            keys.delayed(""),
             keys.queue(""),
             keys.started(""),
             keys.complete(""),
             keys.failed(""),
             keys.claims(""),
             keys.handlers(""),
+            keys.group(""),
+            keys.label(""),
         )
         for prefix in prefixes:
             async for found in self._scan(prefix):
                 yield found
-        yield [keys.timers]
+        yield [keys.pending, keys.timers]
 
     # -- first look: what might be wrong
 
@@ -149,12 +167,16 @@ class Checker:
         """Jobs whose record is unreadable or asks for entries or parts that are not there."""
         suspects: set[str] = set()
         asked: list[tuple[str, Entry]] = []
-        parts: list[tuple[str, bytes, bool]] = []
+        parts: list[tuple[str, bytes, bool | None]] = []
+        holds: list[tuple[str, bytes]] = []
         for job_id, record in (await self._records(ids)).items():
             if isinstance(record, CorruptRecord):
                 suspects.add(job_id)
             elif record is not None:
                 asked += [(job_id, entry) for entry in entries(self._keys, record)]
+                holds += [(job_id, key) for key in self._hold(record)]
+                name = record.type.encode()
+                self._summed_bytes[name] = self._summed_bytes.get(name, 0) + size_bytes(record)
                 parts += [(job_id, key, needed) for key, needed in self._parts(job_id, record)]
         for (job_id, entry), score in zip(
             asked, await self._scores(entry for _, entry in asked), strict=True
@@ -165,7 +187,13 @@ class Checker:
         suspects |= {
             job_id
             for (job_id, _, needed), found in zip(parts, present, strict=True)
-            if needed != bool(found)
+            if needed is not None and needed != bool(found)
+        }
+        holders = await self._lane.ask(*(pack(("GET", key)) for _, key in holds))
+        suspects |= {
+            job_id
+            for (job_id, _), holder in zip(holds, holders, strict=True)
+            if holder != job_id.encode()
         }
         return suspects
 
@@ -182,6 +210,40 @@ class Checker:
             for job_id, member in named
             if not _asks_for(self._keys, records[job_id], key, member)
         ]
+
+    async def _unfounded_holds(self) -> AsyncIterator[list[tuple[str, bytes]]]:
+        """Unique keys that name a job which does not hold them, but those held for a window."""
+        prefix = self._keys.unique("", "")[:-1]
+        async for found in self._scan(prefix):
+            named: list[tuple[str, bytes]] = []
+            for key in found:
+                holder, ttl_ms = await self._lane.ask(pack(("GET", key)), pack(("PTTL", key)))
+                if holder is not None and ttl_ms < 0:
+                    job_id = self._name(holder, "stale", key, ("DEL", key))
+                    named += [(job_id, key)] if job_id is not None else []
+            records = await self._records([job_id for job_id, _ in named])
+            yield [(job_id, key) for job_id, key in named if key not in self._hold(records[job_id])]
+
+    async def _check_sums(self, *, mend: bool) -> list[Finding]:
+        """The bytes of each type. They have been watched from the start: if they changed while the
+        records were read, nothing can be said of them."""
+        key = self._keys.bytes
+        [pairs] = await self._lane.ask(pack(("HGETALL", key)))
+        held = dict(zip(pairs[::2], map(int, pairs[1::2]), strict=True))
+        wrong = sorted(
+            name
+            for name in held.keys() | self._summed_bytes.keys()
+            if held.get(name, 0) != self._summed_bytes.get(name, 0)
+        )
+        if mend and wrong:
+            repairs = [("HSET", key, name, self._summed_bytes.get(name, 0)) for name in wrong]
+            still = await self._lane.commit(repairs)
+        else:
+            [_, still] = await self._lane.ask(pack(("MULTI",)), pack(("EXEC",)))
+        if still is None:
+            return []
+        told = (_finding("wrong_sum", name.decode(errors="replace"), key) for name in wrong)
+        return [replace(finding, mended=mend) for finding in told]
 
     async def _without_record(self, ids: list[str]) -> set[str]:
         records = await self._records(ids)
@@ -222,7 +284,9 @@ class Checker:
                 kind = "missing" if found is None else "wrong_score"
                 findings.append(_finding(kind, job_id, key))
                 repairs.append(("ZADD", key, score, member))
+        await self._check_holds(job_id, job, places, findings, repairs)
         unasked = sorted(places - {entry[:2] for entry in expected})
+        unasked = [(key, member) for key, member in unasked if member != HOLD]
         scores = await self._scores((key, member, 0) for key, member in unasked)
         for (key, member), found in zip(unasked, scores, strict=True):
             if found is not None:
@@ -231,6 +295,31 @@ class Checker:
         await self._check_parts(job_id, job, findings, repairs)
         return findings, repairs, data
 
+    async def _check_holds(
+        self,
+        job_id: str,
+        job: Job | None,
+        places: set[Place],
+        findings: list[Finding],
+        repairs: list[Argument],
+    ) -> None:
+        """Unique keys: the one that the record holds names it, and no other one does."""
+        held = self._hold(job)
+        named = {key for key, member in places if member == HOLD}
+        for key in sorted(named | set(held)):
+            [holder] = await self._lane.watch([key])
+            if key in held and holder != job_id.encode():
+                findings.append(_finding("missing", job_id, key))
+                repairs.append(("SET", key, job_id))
+            elif key not in held and holder == job_id.encode():
+                findings.append(_finding("stale", job_id, key))
+                repairs.append(("DEL", key))
+
+    def _hold(self, job: Job | CorruptRecord | None) -> list[bytes]:
+        """The unique key that a job holds by its record, if any."""
+        key = unique_holder(self._keys, job) if isinstance(job, Job) else None
+        return [key] if key is not None else []
+
     async def _check_parts(
         self, job_id: str, job: Job | None, findings: list[Finding], repairs: list[Argument]
     ) -> None:
@@ -238,19 +327,23 @@ class Checker:
         parts = self._parts(job_id, job)
         present = await self._lane.ask(*(pack(("EXISTS", key)) for key, _ in parts))
         for (key, needed), found in zip(parts, present, strict=True):
+            if needed is None:
+                continue
             if needed and not found:
                 findings.append(_finding("lost", job_id, key))
             elif found and not needed:
                 findings.append(_finding("orphan", job_id, key))
                 repairs.append(("DEL", key))
 
-    def _parts(self, job_id: str, job: Job | None) -> list[tuple[bytes, bool]]:
-        """The keys that a job may have beside its record, and whether it has to."""
+    def _parts(self, job_id: str, job: Job | None) -> list[tuple[bytes, bool | None]]:
+        """The keys that a job may have beside its record, and whether it has to have them, must
+        not, or may (None)."""
         keys = self._keys
         return [
             (keys.body(job_id), job is not None and job.body is None),
             (keys.outcome(job_id), job is not None and job.outcome_apart),
             (keys.log(job_id), job is not None and job.log_end > job.log_first),
+            (keys.attempts(job_id), None if job is not None and job.attempt_records else False),
         ]
 
     # -- reading

@@ -6,6 +6,7 @@ store means comparing the same function with what is there. Nothing else writes 
 
 from collections.abc import Iterator
 
+from packhorse_broker.jobs.deadlines import due_at, holds_unique_key
 from packhorse_broker.jobs.model import Job, State
 from packhorse_broker.store.keys import PartitionKeys, queue_member
 
@@ -13,27 +14,69 @@ Entry = tuple[bytes, bytes, int]
 """Key of a sorted set, member, score."""
 
 
+QUEUED, STARTED, COMPLETE, PENDING = State.QUEUED, State.STARTED, State.COMPLETE, State.PENDING
+"""Looked up once: every change of every job needs them."""
+
+
 def entries(keys: PartitionKeys, job: Job) -> list[Entry]:
-    """Every entry that the indexes hold for `job`, each in a different sorted set."""
+    """Every entry that the indexes hold for `job`, each in a different sorted set.
+
+    Of an unfinished job the first one is that by which it is found to be moved on.
+    """
     member = job.id.encode()
     state = job.state
-    if state is State.QUEUED:
-        found = [(keys.queue(job.type), queue_member(job.order, job.id), 0)]
-    elif state is State.STARTED:
+    terms = job.terms
+    if state is QUEUED:
+        score = -terms.priority if terms is not None else 0
+        found = [(keys.queue(job.type), queue_member(job.order, job.id), score)]
+    elif state is STARTED:
         assert job.runner is not None
         found = [
-            (keys.started(job.type), member, job.started_at),
             (keys.claims(job.runner), member, job.started_at),
+            (keys.started(job.type), member, job.started_at),
         ]
-    elif state is State.COMPLETE:
+    elif state is COMPLETE:
         found = [(keys.complete(job.type), member, job.finished_at)]
+    elif state is PENDING:
+        found = [
+            (keys.pending, member, job.delayed_until),
+            (keys.delayed(job.type), member, job.delayed_until),
+        ]
     else:
         found = [(keys.failed(job.type), member, job.finished_at)]
-    for handler in job.handlers:
-        found.append((keys.handlers(handler), member, job.finished_at))
-    if job.expires_at:
-        found.append((keys.timers, member, job.expires_at))
+    if job.handlers:
+        found += [(keys.handlers(handler), member, job.finished_at) for handler in job.handlers]
+    if terms is not None or job.course is not None or job.expires_at:
+        _add_uncommon(keys, job, member, found)
     return found
+
+
+def mover(keys: PartitionKeys, job: Job) -> Entry | None:
+    """The one entry by which an unfinished job is found to be moved on; None once it has ended.
+
+    PENDING: it comes to be queued. QUEUED: it comes to be claimed. STARTED: its runner ends it,
+    or is given up.
+    """
+    return None if job.state.finished else entries(keys, job)[0]
+
+
+def _add_uncommon(keys: PartitionKeys, job: Job, member: bytes, found: list[Entry]) -> None:
+    """What plain jobs have not, so that they do not pay for it."""
+    found += [(keys.group(group), member, job.finished_at) for group in job.groups]
+    if job.terms is not None:
+        found += [(keys.label(label), member, job.created_at) for label in job.terms.labels]
+    due = due_at(job)
+    if due:
+        found.append((keys.timers, member, due))
+
+
+def unique_holder(keys: PartitionKeys, job: Job) -> bytes | None:
+    """The key that names `job` as the holder of its unique key; None if it holds none by itself."""
+    if not holds_unique_key(job):
+        return None
+    assert job.terms is not None
+    assert job.terms.unique is not None
+    return keys.unique(job.type, job.terms.unique.key)
 
 
 def removed_entries(before: list[Entry], after: list[Entry]) -> Iterator[Entry]:

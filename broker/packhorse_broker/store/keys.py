@@ -7,14 +7,26 @@ so that each transaction stays within one slot of a cluster.
     ph:{0}:b:<job>      string  its body, where too large for the record
     ph:{0}:o:<job>      string  its outcome, where too large for the record
     ph:{0}:l:<job>      list    its log entries, oldest first
-    ph:{0}:q:<type>     zset    QUEUED jobs of a type: order and id, score 0
+    ph:{0}:a:<job>      list    its ended attempts, oldest first
+    ph:{0}:d:<type>     zset    PENDING jobs of a type, by when they are queued
+    ph:{0}:q:<type>     zset    QUEUED jobs of a type: order and id, by falling priority
     ph:{0}:s:<type>     zset    STARTED jobs of a type, by started_at
     ph:{0}:c:<type>     zset    COMPLETE jobs of a type, by finished_at
     ph:{0}:f:<type>     zset    FAILED jobs of a type, by finished_at
     ph:{0}:r:<client>   zset    jobs that the client holds as their runner, by started_at
     ph:{0}:h:<client>   zset    jobs that the client handles: by finished_at, 0 before
-    ph:{0}:t            zset    jobs for which something is due, by when
+    ph:{0}:g:<group>    zset    jobs that the group handles: by finished_at, 0 before
+    ph:{0}:x:<label>    zset    jobs that have the label, by created_at
+    ph:{0}:u:<type>:<k> string  the job that holds a unique key (a zero byte between the two)
+    ph:{0}:p            zset    PENDING jobs of all types, by when they are queued
+    ph:{0}:t            zset    jobs for which a timeout or their retention is due, by when
+    ph:{0}:y:<type>     string  a type's settings: pause, retention, limits
+    ph:{0}:z:<type>     string  a type's JSON Schema
+    ph:{0}:m:<h>:<type> hash    what happened to a type's jobs in an hour, by minute; for a day
     ph:{0}:types        set     every type that was ever seen
+    ph:{0}:configured   zset    types of which something was set, by the number of the change
+    ph:{0}:bytes        hash    type -> bytes of bodies and outcomes that its jobs hold
+    ph:{0}:actions      list    what was done by hand, oldest first
     ph:{0}:w:<writer>   string  number of the writer's last committed transaction
     ph:{0}:events       channel what changed, for other brokers
     ph:{c}:client:<id>  string  a client's registration
@@ -22,6 +34,7 @@ so that each transaction stays within one slot of a cluster.
     ph:{c}:leaving      zset    clients being removed, since when
     ph:{c}:at           hash    client -> its newest connection
     ph:{c}:brokers      zset    running brokers, by when they are given up
+    ph:{c}:takes:<b>    string  which types the runners of a broker take, for a few seconds
     ph:{c}:store        string  identity and schema version of the store
     ph:{c}:w:<writer>   string  as above, for transactions on clients
 """
@@ -39,6 +52,7 @@ class ClientKeys:
         base = f"{prefix}:{{c}}:".encode()
         self._client = base + b"client:"
         self._writer = base + b"w:"
+        self._takes = base + b"takes:"
         self.alive = base + b"alive"
         self.leaving = base + b"leaving"
         self.at = base + b"at"
@@ -51,6 +65,9 @@ class ClientKeys:
     def writer(self, writer_id: str) -> bytes:
         return self._writer + writer_id.encode()
 
+    def takes(self, broker: str) -> bytes:
+        return self._takes + broker.encode()
+
 
 class PartitionKeys:
     """Keys of one partition's jobs."""
@@ -61,15 +78,27 @@ class PartitionKeys:
         self._body = self.base + b"b:"
         self._outcome = self.base + b"o:"
         self._log = self.base + b"l:"
+        self._attempts = self.base + b"a:"
+        self._delayed = self.base + b"d:"
         self._queue = self.base + b"q:"
         self._started = self.base + b"s:"
         self._complete = self.base + b"c:"
         self._failed = self.base + b"f:"
         self._claims = self.base + b"r:"
         self._handlers = self.base + b"h:"
+        self._group = self.base + b"g:"
+        self._label = self.base + b"x:"
+        self._unique = self.base + b"u:"
+        self._settings = self.base + b"y:"
+        self._schema = self.base + b"z:"
+        self._minutes = self.base + b"m:"
         self._writer = self.base + b"w:"
+        self.pending = self.base + b"p"
         self.timers = self.base + b"t"
+        self.bytes = self.base + b"bytes"
+        self.actions = self.base + b"actions"
         self.types = self.base + b"types"
+        self.configured = self.base + b"configured"
         self.events = self.base + b"events"
 
     def record(self, job_id: str) -> bytes:
@@ -83,6 +112,12 @@ class PartitionKeys:
 
     def log(self, job_id: str) -> bytes:
         return self._log + job_id.encode()
+
+    def attempts(self, job_id: str) -> bytes:
+        return self._attempts + job_id.encode()
+
+    def delayed(self, job_type: str) -> bytes:
+        return self._delayed + job_type.encode()
 
     def queue(self, job_type: str) -> bytes:
         return self._queue + job_type.encode()
@@ -101,6 +136,26 @@ class PartitionKeys:
 
     def handlers(self, client_id: str) -> bytes:
         return self._handlers + client_id.encode()
+
+    def group(self, group: str) -> bytes:
+        return self._group + group.encode()
+
+    def label(self, label: str) -> bytes:
+        return self._label + label.encode()
+
+    def unique(self, job_type: str, unique_key: str) -> bytes:
+        """Names have no control characters, so that no two pairs have one key."""
+        return b"%s%s\0%s" % (self._unique, job_type.encode(), unique_key.encode())
+
+    def settings(self, job_type: str) -> bytes:
+        return self._settings + job_type.encode()
+
+    def schema(self, job_type: str) -> bytes:
+        return self._schema + job_type.encode()
+
+    def minutes(self, job_type: str, hour: int) -> bytes:
+        """`hour`: counted since the epoch."""
+        return b"%s%d:%s" % (self._minutes, hour, job_type.encode())
 
     def writer(self, writer_id: str) -> bytes:
         return self._writer + writer_id.encode()

@@ -88,25 +88,17 @@ class Link:
         Any error reply ends the exchange and is raised as redis-py's exception, as are lost
         connections and timeouts; the link has to be dropped then.
         """
-        await self.send(b"".join(commands))
-        return await self.receive(len(commands))
+        return await self.exchange(b"".join(commands), len(commands))
 
-    async def send(self, data: bytes) -> None:
-        """One write. Raises redis-py's ConnectionError or TimeoutError; it is not known then what
-        was sent."""
+    async def exchange(self, data: bytes, replies: int) -> list[Any]:
+        """One write, and so many replies, under one timeout. Raises as `ask`; it is not known
+        then what was sent."""
         if not self._connection.is_connected:
             raise LostConnection("the connection to the store is closed")
         try:
             async with asyncio.timeout(self._timeout_s):
                 await self._connection.send_packed_command([data], check_health=False)
-        except TimeoutError:
-            raise StoreTimeout("the store did not take the command in time") from None
-
-    async def receive(self, count: int) -> list[Any]:
-        """The next replies, under one timeout."""
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                return [await self.next_reply() for _ in range(count)]
+                return [await self.next_reply() for _ in range(replies)]
         except TimeoutError:
             raise StoreTimeout("the store did not answer in time") from None
 

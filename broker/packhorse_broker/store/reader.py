@@ -31,6 +31,8 @@ class LogPage(Struct, frozen=True):
     entries: tuple[LogEntry, ...]
     first: int
     end: int
+    dropped_bytes: int = 0
+    """Messages before `first`, at least: of entries dropped for their number it is known late."""
 
 
 class Reader:
@@ -87,7 +89,8 @@ class Reader:
             if job is None:
                 return None
             entries = tuple(entry for entry in map(decode_entry, values) if entry.offset >= offset)
-            page = LogPage(entries, job.log_first, max(job.log_end, _end(entries)))
+            dropped_bytes = job.log_tail.dropped_bytes if job.log_tail is not None else 0
+            page = LogPage(entries, job.log_first, max(job.log_end, _end(entries)), dropped_bytes)
             if not entries or entries[0].offset <= max(offset, job.log_first):
                 break
         return page
@@ -102,13 +105,13 @@ class Reader:
             *(
                 pack(("ZCARD", key(job_type)))
                 for job_type in types
-                for key in (keys.queue, keys.started, keys.complete, keys.failed)
+                for key in (keys.delayed, keys.queue, keys.started, keys.complete, keys.failed)
             ),
             pack(("EXEC",)),
         )
-        states = (State.QUEUED, State.STARTED, State.COMPLETE, State.FAILED)
+        states = (State.PENDING, State.QUEUED, State.STARTED, State.COMPLETE, State.FAILED)
         return {
-            job_type: dict(zip(states, replies[4 * place : 4 * place + 4], strict=True))
+            job_type: dict(zip(states, replies[5 * place : 5 * place + 5], strict=True))
             for place, job_type in enumerate(types)
         }
 
@@ -128,7 +131,13 @@ class Reader:
     async def owed_to(self, client: str, limit: int) -> dict[str, int]:
         """Finished jobs whose outcome the client has not handled, with when each finished, first
         finished first."""
-        key = self._keys.handlers(client)
+        return await self._owed(self._keys.handlers(client), limit)
+
+    async def owed_to_group(self, group: str, limit: int) -> dict[str, int]:
+        """The same for a group of handlers."""
+        return await self._owed(self._keys.group(group), limit)
+
+    async def _owed(self, key: bytes, limit: int) -> dict[str, int]:
         [members] = await self._ask(
             pack(("ZRANGE", key, "(0", "+inf", "BYSCORE", "LIMIT", 0, limit, "WITHSCORES"))
         )
@@ -137,12 +146,24 @@ class Reader:
             for member, score in zip(members[::2], members[1::2], strict=True)
         }
 
-    async def due(self, now_ms: int, limit: int) -> list[str]:
-        """Jobs for which something is due, longest overdue first."""
-        [members] = await self._ask(
-            pack(("ZRANGE", self._keys.timers, "-inf", now_ms, "BYSCORE", "LIMIT", 0, limit))
+    async def due(self, now_ms: int, limit: int, *, skip: int = 0) -> tuple[list[str], int]:
+        """Jobs for which something is due, longest overdue first and without the first `skip` of
+        each index; and when the next one is due, 0 if none is known."""
+        keys = self._keys
+        indexes = (keys.pending, keys.timers)
+        replies = await self._ask(
+            *(
+                pack(("ZRANGE", key, "-inf", now_ms, "BYSCORE", "LIMIT", skip, limit))
+                for key in indexes
+            ),
+            *(
+                pack(("ZRANGE", key, f"({now_ms}", "+inf", "BYSCORE", "LIMIT", 0, 1, "WITHSCORES"))
+                for key in indexes
+            ),
         )
-        return [member.decode() for member in members]
+        due = dict.fromkeys(member.decode() for members in replies[:2] for member in members)
+        coming = [int(float(members[1])) for members in replies[2:] if members]
+        return list(due), min(coming, default=0)
 
     async def _members(self, key: bytes, limit: int) -> list[str]:
         [members] = await self._ask(pack(("ZRANGE", key, 0, limit - 1)))

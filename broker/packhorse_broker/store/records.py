@@ -8,9 +8,23 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import msgpack
+import msgspec
 from msgspec.structs import astuple
 
-from packhorse_broker.jobs.model import End, Job, LogEntry, Progress, Reason, State
+from packhorse_broker.jobs.model import (
+    ActionRecord,
+    AttemptRecord,
+    Course,
+    End,
+    Expired,
+    Job,
+    LogEntry,
+    LogTail,
+    Progress,
+    Reason,
+    State,
+    Terms,
+)
 
 INLINE_BYTES: Final = 512
 """A body or outcome up to this size lives in the record: one key and one read less for each job;
@@ -19,6 +33,7 @@ a larger one lives apart, so that a change of state never rewrites it."""
 _STATES: Final = {int(state): state for state in State}
 _REASONS: Final = {int(reason): reason for reason in Reason}
 _ENDS: Final = {int(end): end for end in End}
+_EXPIRED: Final = {int(expired): expired for expired in Expired}
 
 _FIELDS: Final = Job.__struct_fields__
 _STATE = _FIELDS.index("state")
@@ -29,6 +44,12 @@ _REASON = _FIELDS.index("reason")
 _BODY = _FIELDS.index("body")
 _BODY_BYTES = _FIELDS.index("body_bytes")
 _OUTCOME = _FIELDS.index("outcome")
+_OUTCOME_BYTES = _FIELDS.index("outcome_bytes")
+_TERMS = _FIELDS.index("terms")
+_COURSE = _FIELDS.index("course")
+_LOG_TAIL = _FIELDS.index("log_tail")
+
+_NESTED: Final = ((_TERMS, Terms), (_COURSE, Course), (_LOG_TAIL, LogTail))
 
 _packer = msgpack.Packer(use_bin_type=True, autoreset=True)
 
@@ -48,6 +69,13 @@ def encode_job(job: Job) -> bytes:
         values[_BODY_BYTES] = len(body)
     if outcome is not None and len(outcome) > INLINE_BYTES:
         values[_OUTCOME] = None
+        values[_OUTCOME_BYTES] = len(outcome)
+    if job.terms is not None or job.course is not None or job.log_tail is not None:
+        values[_TERMS] = msgspec.to_builtins(job.terms)
+        values[_COURSE] = msgspec.to_builtins(job.course)
+        values[_LOG_TAIL] = msgspec.to_builtins(job.log_tail)
+    elif not values[_OUTCOME_BYTES]:
+        del values[_OUTCOME_BYTES:]
     packed: bytes = _packer.pack(values)
     return packed
 
@@ -63,14 +91,31 @@ def decode_job(data: bytes) -> Job:
             values[_PROGRESS] = Progress(*values[_PROGRESS])
         if values[_REASON] is not None:
             values[_REASON] = _REASONS[values[_REASON]]
+        if len(values) > _OUTCOME_BYTES:
+            for place, kind in _NESTED:
+                if len(values) > place and values[place] is not None:
+                    values[place] = msgspec.convert(values[place], kind)
         return Job(*values)
-    except (ValueError, TypeError, KeyError, IndexError, msgpack.UnpackException) as error:
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        IndexError,
+        msgpack.UnpackException,
+        msgspec.ValidationError,
+    ) as error:
         raise CorruptRecord(f"{len(data)} bytes are no job record: {error!r}") from error
 
 
 def apart(value: bytes | None) -> bool:
     """Whether a body or outcome is too large for the record."""
     return value is not None and len(value) > INLINE_BYTES
+
+
+def size_bytes(job: Job) -> int:
+    """What a job's body and outcome take, wherever they are kept."""
+    body = len(job.body) if job.body is not None else job.body_bytes
+    return body + (len(job.outcome) if job.outcome is not None else job.outcome_bytes)
 
 
 def encode_entry(entry: LogEntry) -> bytes:
@@ -84,6 +129,35 @@ def decode_entry(data: bytes) -> LogEntry:
         return LogEntry(*msgpack.unpackb(data, raw=False))
     except (ValueError, TypeError, msgpack.UnpackException) as error:
         raise CorruptRecord(f"{len(data)} bytes are no log entry: {error!r}") from error
+
+
+def encode_attempt(attempt: AttemptRecord) -> bytes:
+    packed: bytes = _packer.pack(astuple(attempt))
+    return packed
+
+
+def decode_attempt(data: bytes) -> AttemptRecord:
+    """Raises CorruptRecord."""
+    try:
+        number, runner, started_at, finished_at, end, expired, *others = msgpack.unpackb(data)
+        return AttemptRecord(
+            number, runner, started_at, finished_at, _ENDS[end], _EXPIRED[expired], *others
+        )
+    except (ValueError, TypeError, KeyError, msgpack.UnpackException) as error:
+        raise CorruptRecord(f"{len(data)} bytes are no attempt: {error!r}") from error
+
+
+def encode_action(action: ActionRecord) -> bytes:
+    packed: bytes = _packer.pack(astuple(action))
+    return packed
+
+
+def decode_action(data: bytes) -> ActionRecord:
+    """Raises CorruptRecord."""
+    try:
+        return ActionRecord(*msgpack.unpackb(data, raw=False))
+    except (ValueError, TypeError, msgpack.UnpackException) as error:
+        raise CorruptRecord(f"{len(data)} bytes are no action: {error!r}") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,6 +41,14 @@ class Registered:
     resumed: bool
 
 
+@dataclass(frozen=True, slots=True)
+class LastResponse:
+    """When a client was heard of last, as far as the store knows, and its timeout."""
+
+    at_ms: int
+    timeout_ms: int
+
+
 class Registry:
     """Transactions on client records, one at a time. All methods raise StoreUnavailable."""
 
@@ -165,6 +173,23 @@ class Registry:
             for client_id, connection in zip(clients, found, strict=True)
         }
 
+    async def last_responses(self, clients: Sequence[str]) -> dict[str, LastResponse]:
+        """Of those that are registered and not being removed."""
+        if not clients:
+            return {}
+        untils, values = await self._ask(
+            pack(("ZMSCORE", self._keys.alive, *clients)),
+            pack(("MGET", *map(self._keys.client, clients))),
+        )
+        known = {record.id: record for record in _decoded(values)}
+        return {
+            client: LastResponse(
+                int(float(until)) - known[client].timeout_ms, known[client].timeout_ms
+            )
+            for client, until in zip(clients, untils, strict=True)
+            if until is not None and client in known
+        }
+
     async def silent(self, now_ms: int, limit: int) -> list[ClientRecord]:
         """Clients whose time was up at `now_ms`, longest silent first."""
         [ids] = await self._ask(
@@ -205,10 +230,10 @@ class Registry:
     async def withdraw_broker(self, broker: str) -> None:
         await self._ask(pack(("ZREM", self._keys.brokers, broker)))
 
-    async def time_ms(self) -> int:
-        """The store's clock."""
+    async def time_ms(self) -> float:
+        """The store's clock, exact to its microsecond."""
         [[seconds, micros]] = await self._ask(pack(("TIME",)))
-        return int(seconds) * 1000 + int(micros) // 1000
+        return int(seconds) * 1000 + int(micros) / 1000
 
     async def _ask(self, *commands: bytes) -> list[Any]:
         async with self._turn:
@@ -220,16 +245,21 @@ class Registry:
         [values] = await self._ask(
             pack(("MGET", *(self._keys.client(client_id.decode()) for client_id in ids)))
         )
-        clients: list[ClientRecord] = []
-        for value in values:
-            try:
-                clients += [decode_client(value)] if value is not None else []
-            except CorruptRecord as error:
-                _log.error("store.corrupt_client", error=str(error))
-        return clients
+        return _decoded(values)
 
     async def close(self) -> None:
         await self._lane.close()
+
+
+def _decoded(values: Sequence[bytes | None]) -> list[ClientRecord]:
+    """Those that are there; what can't be read is left out, but said."""
+    clients: list[ClientRecord] = []
+    for value in values:
+        try:
+            clients += [decode_client(value)] if value is not None else []
+        except CorruptRecord as error:
+            _log.error("store.corrupt_client", error=str(error))
+    return clients
 
 
 def _refusal(known: ClientRecord | None, wanted: ClientRecord) -> Refused | None:

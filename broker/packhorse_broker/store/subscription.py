@@ -44,8 +44,7 @@ class Subscription:
     async def __aenter__(self) -> AsyncIterator[bytes]:
         self._link = await Link.open(self._address)
         try:
-            await self._link.send(pack(("SSUBSCRIBE", self._channel)))
-            await self._link.receive(1)
+            await self._link.ask(pack(("SSUBSCRIBE", self._channel)))
         except (RedisError, OSError, TimeoutError) as error:
             await self._link.drop()
             raise StoreUnavailable(describe(error)) from error

@@ -105,8 +105,7 @@ class Lane:
         """Sends MULTI..EXEC as one write: sent singly, a lost connection could be reopened in
         between and commands would run outside of the transaction."""
         try:
-            await link.send(block)
-            replies = await link.receive(commands + 2)
+            replies = await link.exchange(block, commands + 2)
         except ResponseError as error:
             # EXECABORT, or the error while queueing that leads to it: surely not applied.
             raise StoreUnavailable(describe(error)) from error

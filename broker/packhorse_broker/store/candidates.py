@@ -1,0 +1,170 @@
+"""Which waiting jobs a batch of claims may take: the heads of the queues that are drawn from.
+
+A queue is sorted by falling priority and, within one, by the order of arrival. So that a stream
+of urgent jobs starves nobody, one of every FAIR_EVERY claims of a type goes to another priority:
+in turn to the next lower one that has jobs waiting, and from the lowest back to the top. With n
+priorities waiting each gets at least one of FAIR_EVERY x n claims, its oldest first.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from packhorse_broker.jobs.model import Job
+from packhorse_broker.store.keys import PartitionKeys, job_of_member
+from packhorse_broker.store.link import pack
+
+FAIR_EVERY: Final = 8
+"""One of so many claims is a fair turn, the others go to the highest priority."""
+
+PROBE_EVERY: Final = 16
+"""Draws from a queue of plain priorities only, after which others are looked for."""
+
+MIXED_DRAWS: Final = 1_000
+"""Draws after which a queue is taken for a plain one again, if no other priority was seen."""
+
+MAX_UNDRAWABLE: Final = 1_000
+"""Entries at the head of a queue that are looked past because they can't be claimed."""
+
+
+class _Turns:
+    """How far the fair turns of a type have come."""
+
+    __slots__ = ("claims", "draws", "mixed_draws", "score")
+
+    def __init__(self) -> None:
+        self.claims = 0
+        """Claims since the last fair turn."""
+        self.score: bytes | None = None
+        """Of the queue, at which the last fair turn was; None: before the top."""
+        self.mixed_draws = 0
+        """For so many more draws the queue counts as one of several priorities."""
+        self.draws = 0
+
+
+class Window:
+    """The head of a queue, as far as a batch wants it, and what its fair turns may take."""
+
+    def __init__(
+        self, candidates: deque[str], fair: deque[str], *, full: bool, claims: int
+    ) -> None:
+        self.candidates = candidates
+        self.fair = fair
+        self.full = full
+        """Whether the queue may hold more."""
+        self.claims = claims
+        """Claims since the last fair turn."""
+        self.undrawable = 0
+        """Candidates that were passed over though nobody in this batch took them."""
+        self.mixed = False
+        """Whether a job of another priority than the plain one was seen."""
+        self.probed = False
+        self.took_turn = False
+        self.fair_score: bytes | None = None
+
+    def next(self) -> tuple[str, bool] | None:
+        """The next job to try, and whether it is at the head; None: there is no more."""
+        if self.fair and self.claims >= FAIR_EVERY - 1:
+            return self.fair.popleft(), False
+        if self.candidates:
+            return self.candidates.popleft(), True
+        return (self.fair.popleft(), False) if self.fair else None
+
+    def took(self, job: Job, *, head: bool) -> None:
+        """The job was claimed."""
+        if job.terms is not None and job.terms.priority:
+            self.mixed = True
+        if head:
+            self.claims = min(self.claims + 1, FAIR_EVERY)
+        else:
+            self.claims = 0
+            self.took_turn = True
+
+    @property
+    def more(self) -> bool:
+        """Whether the queue may hold more jobs than were taken."""
+        return self.full or bool(self.candidates)
+
+
+class Candidates:
+    """`asking` before a batch of draws, `windows` with the store's answers, `settled` after it."""
+
+    def __init__(self, keys: PartitionKeys) -> None:
+        self._keys = keys
+        self._undrawable: dict[str, int] = {}
+        """By type: how many entries at the head of the queue to look past."""
+        self._turns: dict[str, _Turns] = {}
+
+    def asking(self, wanted: Mapping[str, int]) -> list[bytes]:
+        """The commands for so many candidates of each type."""
+        commands: list[bytes] = []
+        for job_type, claims in wanted.items():
+            key = self._keys.queue(job_type)
+            count = claims + self._undrawable.get(job_type, 0)
+            commands.append(pack(("ZRANGE", key, 0, count - 1)))
+            fair = self._fair_turns(job_type, claims)
+            if fair:
+                score = self._turns[job_type].score
+                after = b"(" + score if score is not None else b"-inf"
+                commands.append(
+                    pack(("ZRANGE", key, after, "+inf", "BYSCORE", "LIMIT", 0, fair, "WITHSCORES"))
+                )
+        return commands
+
+    def windows(self, wanted: Mapping[str, int], replies: Iterable[Any]) -> dict[str, Window]:
+        """What the store answered to `asking` with the same types."""
+        answers = iter(replies)
+        found: dict[str, Window] = {}
+        for job_type, claims in wanted.items():
+            members = next(answers)
+            window = Window(
+                deque(map(job_of_member, members)),
+                deque(),
+                full=len(members) == claims + self._undrawable.get(job_type, 0),
+                claims=self._turns[job_type].claims if job_type in self._turns else 0,
+            )
+            if self._fair_turns(job_type, claims):
+                _put_fair(window, next(answers))
+            found[job_type] = window
+        return found
+
+    def _fair_turns(self, job_type: str, claims: int) -> int:
+        """How many of the claims may be fair turns; 0 mostly where there is one priority only."""
+        turns = self._turns.get(job_type)
+        if turns is None:
+            turns = self._turns[job_type] = _Turns()
+        if turns.mixed_draws:
+            return (turns.claims + claims) // FAIR_EVERY
+        return 0 if turns.draws % PROBE_EVERY else 1
+
+    def mixed(self, job_type: str) -> None:
+        """A job of another priority than the plain one comes into the queue."""
+        self._turns.setdefault(job_type, _Turns()).mixed_draws = MIXED_DRAWS
+
+    def settled(self, windows: Mapping[str, Window]) -> None:
+        """The batch was committed."""
+        for job_type, window in windows.items():
+            if window.undrawable:
+                self._undrawable[job_type] = min(window.undrawable, MAX_UNDRAWABLE)
+            else:
+                self._undrawable.pop(job_type, None)
+            turns = self._turns[job_type]
+            turns.draws += 1
+            turns.mixed_draws = MIXED_DRAWS if window.mixed else max(0, turns.mixed_draws - 1)
+            turns.claims = window.claims
+            if window.probed and (window.took_turn or window.fair_score is None):
+                turns.score = window.fair_score
+
+
+def _put_fair(window: Window, reply: list[bytes]) -> None:
+    """The jobs of one priority: those that have the first one's score."""
+    window.probed = True
+    members, scores = reply[::2], reply[1::2]
+    if scores:
+        window.fair_score = scores[0]
+        window.mixed = scores[0] not in (b"0", b"-0")
+    window.fair.extend(
+        job_of_member(member)
+        for member, score in zip(members, scores, strict=True)
+        if score == scores[0]
+    )

@@ -1,0 +1,346 @@
+"""Finding jobs by what the indexes say: page by page, each page at a bounded cost.
+
+A list is read from one index after another: that of a unique key, or of a label, or the sets of
+each type and state. Where a page ends is a place in one of them. Whatever comes and goes
+meanwhile: a job that stays where it is and matches is found once.
+"""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from itertools import chain, dropwhile, islice
+from typing import Annotated, Any, Final
+
+import structlog
+from msgspec import Meta, Struct
+
+from packhorse_broker.jobs.model import AttemptRecord, Job, State
+from packhorse_broker.store.keys import PartitionKeys, job_of_member, queue_member
+from packhorse_broker.store.link import pack
+from packhorse_broker.store.records import CorruptRecord, decode_attempt, decode_job
+from packhorse_broker.store.seeking import Entry, entries_after
+from packhorse_broker.store.transaction import Lane
+from packhorse_broker.store.types import PLAIN, TypeSettings, decode_settings
+
+_log = structlog.get_logger(__name__)
+
+MAX_LOOKED_AT: Final = 2_000
+"""Index entries and indexes that one page looks at: so long a list that matches little keeps
+nobody waiting."""
+
+CHUNK: Final = 200
+"""Records read at once, each perhaps some kilobytes, so that others have their turn."""
+
+SMALL_CHUNK: Final = 20
+"""Records read at least, though fewer are asked for: some may not match."""
+
+INDEXES_AT_ONCE: Final = 100
+"""Indexes that are asked at once whether they hold anything."""
+
+STATES: Final = (State.PENDING, State.QUEUED, State.STARTED, State.COMPLETE, State.FAILED)
+"""In this order the sets of a type are read: a job that moves on meanwhile is rather found twice,
+in both its states, than not at all."""
+
+_MAX_SCORE: Final = 2**53
+"""Scores are doubles: whole numbers up to here are exact."""
+
+_MAX_MEMBER_BYTES: Final = 1_024
+"""More than the order and the longest id take."""
+
+
+class Query(Struct, frozen=True, kw_only=True, array_like=True):
+    """What is asked for: jobs that match all of it. With `unique_key` there has to be a `type`.
+
+    `since` and `until` (exclusive) bound the time of a job's state, see `time_of`.
+    """
+
+    type: str | None = None
+    states: tuple[State, ...] = ()
+    """Empty: all."""
+    label: str | None = None
+    unique_key: str | None = None
+    since: int = 0
+    until: int | None = None
+    newest_first: bool = False
+
+
+class Place(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Where a list goes on: after this entry of this index."""
+
+    type: str | None
+    state: State | None
+    score: Annotated[int, Meta(ge=-_MAX_SCORE, le=_MAX_SCORE)] = 0
+    member: Annotated[bytes, Meta(max_length=_MAX_MEMBER_BYTES)] | None = None
+    """None: at the beginning."""
+
+    @property
+    def entry(self) -> Entry | None:
+        return (self.score, self.member) if self.member is not None else None
+
+
+class Page(Struct, frozen=True):
+    """Jobs, each with where the list goes on after it; `next` None: there are no more."""
+
+    jobs: list[tuple[Job, Place]]
+    next: Place | None
+
+
+class WrongPlace(Exception):
+    """The place is in no index that the query reads."""
+
+
+class _Walk(Struct, frozen=True):
+    """An index to be read: a type's jobs in a state, or all with a label (neither)."""
+
+    key: bytes
+    type: str | None
+    state: State | None
+
+    def place(self, entry: Entry | None) -> Place:
+        return Place(self.type, self.state, *entry) if entry else Place(self.type, self.state)
+
+    def job_id(self, member: bytes) -> str:
+        if self.state is State.QUEUED:
+            return job_of_member(member)
+        return member.decode(errors="replace")
+
+    def entry_of(self, job: Job) -> Entry | None:
+        """The one that this job has in this index; None: none."""
+        if self.state is None:
+            return job.created_at, job.id.encode()
+        if job.state is not self.state or job.type != self.type:
+            return None
+        if self.state is State.QUEUED:
+            return -job.priority, queue_member(job.order, job.id)
+        return time_of(job), job.id.encode()
+
+
+def time_of(job: Job) -> int:
+    """The time that belongs to its state: when it is due, was queued, started, or finished."""
+    if job.state is State.PENDING:
+        return job.delayed_until
+    if job.state is State.QUEUED:
+        return job.queued_at
+    return job.started_at if job.state is State.STARTED else job.finished_at
+
+
+class Finder:
+    """Reads over a connection of its own, one exchange at a time. All raise StoreUnavailable."""
+
+    def __init__(self, lane: Lane, keys: PartitionKeys) -> None:
+        self._lane = lane
+        self._keys = keys
+        self._turn = asyncio.Lock()
+
+    async def _ask(self, *commands: bytes) -> list[Any]:
+        async with self._turn:
+            return await self._lane.ask(*commands)
+
+    # -- lists
+
+    async def page(self, query: Query, start: Place | None, limit: int) -> Page:
+        """At most `limit` jobs, from the beginning or from a place that a page before told.
+
+        A page may hold fewer, even none, and still have a next one. Raises WrongPlace.
+        """
+        if query.unique_key is not None:
+            return await self._holder(query, start)
+        walks = await self._walks(query, start)
+        left = MAX_LOOKED_AT
+        jobs: list[tuple[Job, Place]] = []
+        while left > 0:
+            indexes = list(islice(walks, INDEXES_AT_ONCE))
+            if not indexes:
+                return Page(jobs, None)
+            sizes = await self._ask(*(pack(("ZCARD", walk.key)) for walk in indexes))
+            left -= len(indexes)
+            for walk in (walk for walk, size in zip(indexes, sizes, strict=True) if size):
+                after = start.entry if start is not None and _is_in(start, walk) else None
+                left, stopped = await self._read(query, walk, after, limit, left, jobs)
+                if stopped is not None:
+                    return Page(jobs, stopped)
+        following = next(walks, None)
+        return Page(jobs, following.place(None) if following is not None else None)
+
+    async def _read(
+        self,
+        query: Query,
+        walk: _Walk,
+        after: Entry | None,
+        limit: int,
+        left: int,
+        jobs: list[tuple[Job, Place]],
+    ) -> tuple[int, Place | None]:
+        """Adds jobs of one index. How much may still be looked at, and where it had to stop, None
+        if it came to the end."""
+        at_end = False
+        while not at_end:
+            wanted = limit - len(jobs)
+            if wanted == 0 or left <= 0:
+                return left, walk.place(after)
+            count = min(max(wanted, SMALL_CHUNK), CHUNK, left)
+            entries, at_end = await self._entries(query, walk, after, count)
+            if not entries and not at_end:
+                return left, walk.place(after)
+            left -= len(entries)
+            ids = [walk.job_id(member) for _, member in entries]
+            for entry, job in zip(entries, await self._records(ids), strict=True):
+                if len(jobs) == limit:
+                    return left, walk.place(after)
+                after = entry
+                if job is not None and walk.entry_of(job) == entry and _matches(job, query):
+                    jobs.append((job, walk.place(entry)))
+        return left, None
+
+    async def _entries(
+        self, query: Query, walk: _Walk, after: Entry | None, count: int
+    ) -> tuple[list[Entry], bool]:
+        """Of an index whose scores are the times asked for, those outside are not looked at."""
+        reverse = query.newest_first
+        if walk.state is None or walk.state is State.QUEUED:
+            return await entries_after(self._ask, walk.key, after, count, reverse=reverse)
+        since, until = query.since, query.until
+        first = until if reverse else since
+        if first:
+            bound = (first, b"")
+            after = bound if after is None else (min if reverse else max)(after, bound)
+        entries, at_end = await entries_after(self._ask, walk.key, after, count, reverse=reverse)
+        within = [
+            entry for entry in entries if since <= entry[0] and (until is None or entry[0] < until)
+        ]
+        return within, at_end or len(within) < len(entries)
+
+    async def _walks(self, query: Query, start: Place | None) -> Iterator[_Walk]:
+        """The indexes to be read, from that of the place on."""
+        if query.label is not None:
+            walks: Iterator[_Walk] = iter((_Walk(self._keys.label(query.label), None, None),))
+        elif query.type is not None:
+            walks = self._sets((query.type,), query.states)
+        else:
+            [members] = await self._ask(pack(("SMEMBERS", self._keys.types)))
+            types = sorted(map(bytes.decode, members))
+            if start is not None:
+                types = [name for name in types if name >= (start.type or "")]
+            walks = self._sets(types, query.states)
+        if start is None:
+            return walks
+        walks = dropwhile(lambda walk: not _is_in(start, walk), walks)
+        first = next(walks, None)
+        if first is None:
+            raise WrongPlace
+        return chain((first,), walks)
+
+    def _sets(self, types: Sequence[str], states: tuple[State, ...]) -> Iterator[_Walk]:
+        keys = self._keys
+        set_of = {
+            State.PENDING: keys.delayed,
+            State.QUEUED: keys.queue,
+            State.STARTED: keys.started,
+            State.COMPLETE: keys.complete,
+            State.FAILED: keys.failed,
+        }
+        wanted = [state for state in STATES if not states or state in states]
+        return (
+            _Walk(set_of[state](job_type), job_type, state)
+            for job_type in types
+            for state in wanted
+        )
+
+    async def _holder(self, query: Query, start: Place | None) -> Page:
+        """The job that holds a unique key."""
+        assert query.type is not None
+        assert query.unique_key is not None
+        if start is not None:
+            raise WrongPlace
+        [holder] = await self._ask(pack(("GET", self._keys.unique(query.type, query.unique_key))))
+        if holder is None:
+            return Page([], None)
+        [job] = await self._records([holder.decode(errors="replace")])
+        if job is None or not _matches(job, query):
+            return Page([], None)
+        return Page([(job, Place(job.type, job.state))], None)
+
+    async def _records(self, ids: Sequence[str]) -> list[Job | None]:
+        if not ids:
+            return []
+        [values] = await self._ask(pack(("MGET", *map(self._keys.record, ids))))
+        return [_job(job_id, value) for job_id, value in zip(ids, values, strict=True)]
+
+    # -- single jobs
+
+    async def attempts(self, ids: Sequence[str], newest: int) -> list[list[AttemptRecord]]:
+        """Each job's ended attempts that are kept, at most so many, oldest first."""
+        if not ids:
+            return []
+        replies = await self._ask(
+            *(pack(("LRANGE", self._keys.attempts(job_id), -newest, -1)) for job_id in ids)
+        )
+        return [
+            [record for record in (_attempt(job_id, value) for value in values) if record]
+            for job_id, values in zip(ids, replies, strict=True)
+        ]
+
+    async def ahead(self, jobs: Sequence[Job]) -> list[int | None]:
+        """How many jobs stand before each QUEUED one in its queue; None: it is not there."""
+        if not jobs:
+            return []
+        return await self._ask(
+            *(
+                pack(("ZRANK", self._keys.queue(job.type), queue_member(job.order, job.id)))
+                for job in jobs
+            )
+        )
+
+    async def settings(self, types: Sequence[str]) -> dict[str, TypeSettings]:
+        """As they are stored now."""
+        if not types:
+            return {}
+        [values] = await self._ask(pack(("MGET", *map(self._keys.settings, types))))
+        return {
+            job_type: _settings(job_type, value)
+            for job_type, value in zip(types, values, strict=True)
+        }
+
+    async def close(self) -> None:
+        await self._lane.close(forget_mark=False)
+
+
+def _is_in(place: Place, walk: _Walk) -> bool:
+    return (place.type, place.state) == (walk.type, walk.state)
+
+
+def _matches(job: Job, query: Query) -> bool:
+    terms = job.terms
+    unique = terms.unique if terms is not None else None
+    return (
+        (query.type is None or job.type == query.type)
+        and (not query.states or job.state in query.states)
+        and (query.label is None or (terms is not None and query.label in terms.labels))
+        and (query.unique_key is None or (unique is not None and unique.key == query.unique_key))
+        and query.since <= time_of(job)
+        and (query.until is None or time_of(job) < query.until)
+    )
+
+
+def _job(job_id: str, value: bytes | None) -> Job | None:
+    """What can't be read is left out, but said."""
+    try:
+        return decode_job(value) if value is not None else None
+    except CorruptRecord as error:
+        _log.error("store.corrupt_record", job=job_id, error=str(error))
+        return None
+
+
+def _attempt(job_id: str, value: bytes) -> AttemptRecord | None:
+    try:
+        return decode_attempt(value)
+    except CorruptRecord as error:
+        _log.error("store.corrupt_attempt", job=job_id, error=str(error))
+        return None
+
+
+def _settings(job_type: str, value: bytes | None) -> TypeSettings:
+    try:
+        return decode_settings(value)
+    except CorruptRecord as error:
+        _log.error("store.corrupt_settings", type=job_type, error=str(error))
+        return PLAIN

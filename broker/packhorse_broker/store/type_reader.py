@@ -1,0 +1,208 @@
+"""Reading what there is of types: their jobs in numbers, settings, schemas, and actions by hand."""
+
+import asyncio
+import heapq
+from collections.abc import Sequence
+from typing import Any, Final
+
+import structlog
+from msgspec import Struct
+
+from packhorse_broker.jobs.model import ActionRecord, State
+from packhorse_broker.store.keys import ORDER_BYTES, PartitionKeys
+from packhorse_broker.store.link import pack
+from packhorse_broker.store.records import CorruptRecord, decode_action
+from packhorse_broker.store.transaction import Lane
+from packhorse_broker.store.types import (
+    PLAIN,
+    StoredSchema,
+    TypeSettings,
+    decode_schema,
+    decode_settings,
+)
+from packhorse_broker.store.writes import ACTIONS_KEPT
+
+_log = structlog.get_logger(__name__)
+
+OVERVIEW_PAGE: Final = 100
+"""Types looked at in one exchange, each with six commands, so that others have their turn."""
+
+CHANGES_PAGE: Final = 1_000
+"""Types whose settings are read at once."""
+
+_STATES: Final = (State.PENDING, State.QUEUED, State.STARTED, State.COMPLETE, State.FAILED)
+
+
+class TypeOverview(Struct, frozen=True):
+    """A type as it stands; its counts are of one moment."""
+
+    type: str
+    counts: dict[State, int]
+    head_us: int
+    """Since when the head of its queue waits, in microseconds since the epoch; 0: nobody waits."""
+    jobs_bytes: int
+    settings: TypeSettings
+
+
+class TypeReader:
+    """Reads over a connection of its own, one exchange at a time. All raise StoreUnavailable."""
+
+    def __init__(self, lane: Lane, keys: PartitionKeys) -> None:
+        self._lane = lane
+        self._keys = keys
+        self._turn = asyncio.Lock()
+
+    async def _ask(self, *commands: bytes) -> list[Any]:
+        async with self._turn:
+            return await self._lane.ask(*commands)
+
+    async def names(self, after: str, limit: int) -> list[str]:
+        """The first types, in the order of their names, that come after this one."""
+        [members] = await self._ask(pack(("SMEMBERS", self._keys.types)))
+        return heapq.nsmallest(limit, (name for name in map(bytes.decode, members) if name > after))
+
+    async def overviews(self, types: Sequence[str]) -> list[TypeOverview]:
+        """Each costs the same, however many jobs there are."""
+        found: list[TypeOverview] = []
+        for start in range(0, len(types), OVERVIEW_PAGE):
+            found += await self._overviews(types[start : start + OVERVIEW_PAGE])
+        return found
+
+    async def _overviews(self, types: Sequence[str]) -> list[TypeOverview]:
+        keys = self._keys
+        indexes = (keys.delayed, keys.queue, keys.started, keys.complete, keys.failed)
+        [*_, replies] = await self._ask(
+            pack(("MULTI",)),
+            pack(("MGET", *map(keys.settings, types))),
+            pack(("HMGET", keys.bytes, *types)),
+            *(
+                command
+                for job_type in types
+                for command in (
+                    *(pack(("ZCARD", index(job_type))) for index in indexes),
+                    pack(("ZRANGE", keys.queue(job_type), 0, 0)),
+                )
+            ),
+            pack(("EXEC",)),
+        )
+        settings, sizes, *others = replies
+        each = len(indexes) + 1
+        return [
+            TypeOverview(
+                type=job_type,
+                counts=dict(zip(_STATES, others[place : place + len(indexes)], strict=True)),
+                head_us=_order_of(others[place + len(indexes)]),
+                jobs_bytes=max(0, int(size or 0)),
+                settings=_settings(job_type, stored),
+            )
+            for job_type, stored, size, place in zip(
+                types, settings, sizes, range(0, len(others), each), strict=True
+            )
+        ]
+
+    async def changed_since(self, number: int) -> tuple[dict[str, TypeSettings], int]:
+        """Settings that were changed after the change of this number, and the number of the
+        newest of these. There may be more: ask until there are none."""
+        keys = self._keys
+        page = ("LIMIT", 0, CHANGES_PAGE, "WITHSCORES")
+        [found] = await self._ask(
+            pack(("ZRANGE", keys.configured, f"({number}", "+inf", "BYSCORE", *page))
+        )
+        if not found:
+            return {}, number
+        types = [member.decode() for member in found[::2]]
+        [values] = await self._ask(pack(("MGET", *map(keys.settings, types))))
+        return {
+            job_type: _settings(job_type, value)
+            for job_type, value in zip(types, values, strict=True)
+        }, int(float(found[-1]))
+
+    async def schemas(self, types: Sequence[str]) -> list[StoredSchema | None]:
+        """Each type's schema, None where it has none or none that can be read."""
+        if not types:
+            return []
+        [values] = await self._ask(pack(("MGET", *map(self._keys.schema, types))))
+        return [_schema(job_type, value) for job_type, value in zip(types, values, strict=True)]
+
+    async def finished(self, places: Sequence[tuple[str, State]]) -> list[int]:
+        """How many jobs of a type are COMPLETE, or FAILED, for each of these."""
+        return await self._ask(*(pack(("ZCARD", self._finished(*place))) for place in places))
+
+    async def oldest_finished(
+        self, job_type: str, state: State, *, from_ms: int, skip: int, limit: int
+    ) -> tuple[int, dict[str, int]]:
+        """Jobs in this state that finished at `from_ms` or later, without the first `skip`: how
+        many there are, and the first finished of them with when that was; both at one moment."""
+        key = self._finished(job_type, state)
+        [*_, [count, found]] = await self._ask(
+            pack(("MULTI",)),
+            pack(("ZCOUNT", key, from_ms, "+inf")),
+            pack(
+                ("ZRANGE", key, from_ms, "+inf", "BYSCORE", "LIMIT", skip, limit, "WITHSCORES"),
+            ),
+            pack(("EXEC",)),
+        )
+        return max(0, count - skip), {
+            member.decode(errors="replace"): int(float(score))
+            for member, score in zip(found[::2], found[1::2], strict=True)
+        }
+
+    def _finished(self, job_type: str, state: State) -> bytes:
+        keys = self._keys
+        return keys.complete(job_type) if state is State.COMPLETE else keys.failed(job_type)
+
+    async def actions(self, before_ms: int | None, limit: int) -> list[ActionRecord]:
+        """What was done by hand, newest first: at least `limit` of them if there are so many.
+
+        Those of one millisecond come together, so that asking for what was `before_ms` the last
+        one goes on without a gap.
+        """
+        count = limit + 1
+        while True:
+            [members] = await self._ask(pack(("LRANGE", self._keys.actions, -count, -1)))
+            found = [
+                action
+                for action in map(_action, reversed(members))
+                if action is not None and (before_ms is None or action.at < before_ms)
+            ]
+            # Each broker tells the time when it decides, so they come nearly in order.
+            found.sort(key=lambda action: -action.at)
+            if len(found) > limit:
+                last = found[limit - 1].at
+                if found[-1].at < last:
+                    return [action for action in found if action.at >= last]
+            if len(members) < count:
+                return found
+            count = min(4 * count, 2 * ACTIONS_KEPT)
+
+    async def close(self) -> None:
+        await self._lane.close(forget_mark=False)
+
+
+def _settings(job_type: str, data: bytes | None) -> TypeSettings:
+    """What can't be read is as good as not set, but said."""
+    try:
+        return decode_settings(data)
+    except CorruptRecord as error:
+        _log.error("store.corrupt_settings", type=job_type, error=str(error))
+        return PLAIN
+
+
+def _schema(job_type: str, data: bytes | None) -> StoredSchema | None:
+    try:
+        return decode_schema(data)
+    except CorruptRecord as error:
+        _log.error("store.corrupt_schema", type=job_type, error=str(error))
+        return None
+
+
+def _action(data: bytes) -> ActionRecord | None:
+    try:
+        return decode_action(data)
+    except CorruptRecord as error:
+        _log.error("store.corrupt_action", error=str(error))
+        return None
+
+
+def _order_of(head: Sequence[bytes]) -> int:
+    return int.from_bytes(head[0][:ORDER_BYTES], "big") if head else 0

@@ -1,0 +1,406 @@
+"""What is set about types, and what is told of it."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from packhorse_broker.jobs.model import ActionRecord, Retention, State
+from packhorse_broker.store.errors import StoreUnavailable
+from packhorse_broker.store.keys import PartitionKeys
+from packhorse_broker.store.records import CorruptRecord, encode_action
+from packhorse_broker.store.type_changes import TypeChanges
+from packhorse_broker.store.type_reader import CHANGES_PAGE, TypeReader
+from packhorse_broker.store.types import (
+    PLAIN,
+    SettingsChange,
+    StoredSchema,
+    TypeBook,
+    TypeSettings,
+    decode_schema,
+    decode_settings,
+    encode_schema,
+    encode_settings,
+)
+from packhorse_broker.store.writes import ACTIONS_KEPT
+from tests.support.commands import claim, create
+from tests.support.inspection import Raw
+from tests.support.opening import Opener
+from tests.support.proxy import Fault, FaultProxy
+
+PAUSE = SettingsChange(paused=True)
+RESUME = SettingsChange(paused=False)
+
+
+@pytest.fixture
+def changes(opener: Opener, keys: PartitionKeys) -> TypeChanges:
+    return TypeChanges(opener.lane(), keys)
+
+
+@pytest.fixture
+def reader(opener: Opener, keys: PartitionKeys) -> TypeReader:
+    return TypeReader(opener.lane(), keys)
+
+
+async def settings(reader: TypeReader, job_type: str = "mail") -> TypeSettings:
+    [overview] = await reader.overviews([job_type])
+    return overview.settings
+
+
+# -- records
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        PLAIN,
+        TypeSettings(True, 5, True, 1, 2, 3, 4, 5, 6, True, 7, "ann", "why"),
+    ],
+)
+def test_settings_are_read_as_written(stored: TypeSettings) -> None:
+    assert decode_settings(encode_settings(stored)) == stored
+
+
+def test_of_an_older_record_the_rest_is_plain() -> None:
+    assert decode_settings(b"\x92\xc3\x05") == TypeSettings(paused=True, paused_until=5)
+
+
+@pytest.mark.parametrize("data", [b"", b"\xc1", b"\x01", b"\xdc\x00\x20" + bytes(32)])
+def test_what_is_no_record_is_said_to_be_none(data: bytes) -> None:
+    with pytest.raises(CorruptRecord, match="settings"):
+        decode_settings(data)
+    with pytest.raises(CorruptRecord, match="schema"):
+        decode_schema(data)
+
+
+def test_a_schema_is_read_as_written() -> None:
+    stored = StoredSchema(b"{}", "ann", 5)
+    assert decode_schema(encode_schema(stored)) == stored
+    assert decode_schema(None) is None
+
+
+def test_what_a_change_makes_of_settings() -> None:
+    paused = SettingsChange(paused=True, paused_until=70).made_to(PLAIN)
+    assert paused == TypeSettings(paused=True, paused_until=70)
+    assert PAUSE.made_to(paused) == TypeSettings(paused=True)
+    assert RESUME.made_to(paused) == PLAIN
+    limited = SettingsChange(max_jobs=3, max_bytes=4, draining=True).made_to(paused)
+    assert limited == TypeSettings(
+        paused=True, paused_until=70, draining=True, max_jobs=3, max_bytes=4
+    )
+    kept = SettingsChange(keep_complete=(1, None), keep_failed=(None, 2)).made_to(PLAIN)
+    assert kept == TypeSettings(keep_complete_ms=1, keep_failed_jobs=2)
+    assert kept.retention(Retention(50, 60)) == Retention(1, 60)
+    assert SettingsChange(keep_complete=(None, None)).made_to(kept).keep_complete_ms is None
+
+
+@pytest.mark.parametrize(
+    ("stored", "gives_out"),
+    [
+        (PLAIN, True),
+        (TypeSettings(paused=True), False),
+        (TypeSettings(paused=True, paused_until=101), False),
+        (TypeSettings(paused=True, paused_until=100), True),
+    ],
+)
+def test_a_pause_ends_by_itself(stored: TypeSettings, gives_out: bool) -> None:
+    assert stored.gives_out(100) is gives_out
+
+
+def test_the_book_has_what_was_put_last() -> None:
+    book = TypeBook()
+    assert book["mail"] == PLAIN
+    book.put("mail", TypeSettings(paused=True))
+    assert dict(book) == {"mail": TypeSettings(paused=True)}
+    book.put("mail", PLAIN)
+    assert dict(book) == {}
+
+
+# -- changes
+
+
+async def test_a_change_says_who_made_it_when_and_why(
+    changes: TypeChanges, reader: TypeReader
+) -> None:
+    [after] = (await changes.change({"mail": PAUSE}, by="ann", why="tired", now_ms=7)).values()
+    assert after == TypeSettings(paused=True, changed_at=7, by="ann", why="tired")
+    assert await settings(reader) == after
+    assert await reader.actions(None, 10) == [
+        ActionRecord(7, "configure", "ann", "tired", type="mail")
+    ]
+    assert await reader.names("", 10) == ["mail"]
+
+
+async def test_what_is_so_already_changes_nothing(
+    changes: TypeChanges, reader: TypeReader, raw: Raw, keys: PartitionKeys
+) -> None:
+    await changes.change({"mail": PAUSE}, by="ann", why="first", now_ms=7)
+    before = await raw("GET", keys.settings("mail"))
+    await changes.change({"mail": PAUSE, "other": RESUME}, by="bob", why="again", now_ms=8)
+    assert await raw("GET", keys.settings("mail")) == before
+    assert not await raw("EXISTS", keys.settings("other"))
+    assert len(await reader.actions(None, 10)) == 1
+
+
+async def test_types_are_changed_at_one_moment(
+    changes: TypeChanges, reader: TypeReader, proxy: FaultProxy, opener: Opener, keys: PartitionKeys
+) -> None:
+    slow = TypeChanges(opener.lane(proxy.url), keys)
+    wanted = {"a": SettingsChange(max_jobs=1), "b": SettingsChange(max_jobs=2)}
+    # The first is before its EXEC when the other one commits.
+    proxy.fail(Fault.PAUSE)
+    changing = asyncio.create_task(slow.change(wanted, by="ann", why="", now_ms=1))
+    await proxy.met()
+    await changes.change({"b": PAUSE}, by="bob", why="", now_ms=2)
+    proxy.resume()
+    settled = await changing
+    assert settled["b"] == TypeSettings(paused=True, max_jobs=2, changed_at=1, by="ann")
+    assert await settings(reader, "b") == settled["b"]
+    assert await settings(reader, "a") == settled["a"]
+
+
+async def test_settings_that_can_not_be_read_are_replaced(
+    changes: TypeChanges, reader: TypeReader, raw: Raw, keys: PartitionKeys
+) -> None:
+    await raw("SET", keys.settings("mail"), b"\xc1")
+    assert await settings(reader) == PLAIN
+    await changes.change({"mail": PAUSE}, by="ann", why="", now_ms=7)
+    assert (await settings(reader)).paused
+
+
+async def test_without_a_store_nothing_is_changed(
+    opener: Opener, keys: PartitionKeys, proxy: FaultProxy, reader: TypeReader
+) -> None:
+    changes = TypeChanges(opener.lane(proxy.url), keys)
+    await changes.change({"mail": PAUSE}, by="ann", why="", now_ms=7)
+    proxy.refusing = True
+    proxy.cut()
+    with pytest.raises(StoreUnavailable):
+        await changes.change({"mail": RESUME}, by="ann", why="", now_ms=8)
+    assert (await settings(reader)).paused
+
+
+async def test_settings_that_others_change_all_the_time(
+    opener: Opener, keys: PartitionKeys, proxy: FaultProxy, reader: TypeReader, raw: Raw
+) -> None:
+    """It ends, and says that it may be tried again."""
+    changes = TypeChanges(opener.lane(proxy.url), keys)
+    other = encode_settings(TypeSettings(max_jobs=1))
+
+    async def disturb(_: list[list[bytes]]) -> None:
+        await raw("SET", keys.settings("mail"), other)
+
+    proxy.before_exec = disturb
+    with pytest.raises(StoreUnavailable, match="others"):
+        await changes.change({"mail": PAUSE}, by="ann", why="", now_ms=7)
+    with pytest.raises(StoreUnavailable, match="others"):
+        await changes.publish({"mail": b"{}"}, by="ann", now_ms=7)
+    assert await settings(reader) == TypeSettings(max_jobs=1)
+    proxy.before_exec = None
+    await changes.change({"mail": PAUSE}, by="ann", why="", now_ms=7)
+
+
+async def test_an_answer_that_was_lost_is_no_second_change(
+    opener: Opener, keys: PartitionKeys, proxy: FaultProxy, reader: TypeReader
+) -> None:
+    changes = TypeChanges(opener.lane(proxy.url), keys)
+    await changes.change({"mail": PAUSE}, by="ann", why="", now_ms=7)
+    proxy.fail(Fault.SWALLOW_ANSWER)
+    await changes.change({"mail": RESUME}, by="ann", why="", now_ms=8)
+    assert [action.at for action in await reader.actions(None, 10)] == [8, 7]
+
+
+# -- what was changed since
+
+
+async def test_what_was_changed_is_read_once(changes: TypeChanges, reader: TypeReader) -> None:
+    assert await reader.changed_since(0) == ({}, 0)
+    await changes.change({"a": PAUSE, "b": PAUSE}, by="ann", why="", now_ms=7)
+    changed, number = await reader.changed_since(0)
+    assert set(changed) == {"a", "b"}
+    assert changed["a"].paused
+    assert await reader.changed_since(number) == ({}, number)
+    await changes.change({"a": RESUME}, by="ann", why="", now_ms=7)
+    changed, later = await reader.changed_since(number)
+    assert {job_type: one.paused for job_type, one in changed.items()} == {"a": False}
+    assert later > number
+
+
+async def test_what_was_changed_at_once_is_read_in_pages(
+    changes: TypeChanges, reader: TypeReader
+) -> None:
+    many = {f"t{number}": PAUSE for number in range(2 * CHANGES_PAGE + 1)}
+    await changes.change(many, by="ann", why="", now_ms=7)
+    found: set[str] = set()
+    changed, number = await reader.changed_since(0)
+    while changed:
+        assert not found & set(changed)
+        found |= set(changed)
+        changed, number = await reader.changed_since(number)
+    assert found == set(many)
+
+
+# -- schemas
+
+
+async def test_a_schema_and_who_published_it(changes: TypeChanges, reader: TypeReader) -> None:
+    await changes.publish({"mail": b"{}", "resize": b"true"}, by="ann", now_ms=7)
+    assert await reader.schemas(["mail", "none", "resize"]) == [
+        StoredSchema(b"{}", "ann", 7),
+        None,
+        StoredSchema(b"true", "ann", 7),
+    ]
+    assert await settings(reader) == TypeSettings(has_schema=True)
+    assert [(one.action, one.type) for one in await reader.actions(None, 10)] == [
+        ("publish", "resize"),
+        ("publish", "mail"),
+    ]
+
+
+async def test_the_same_schema_changes_nothing(
+    changes: TypeChanges, reader: TypeReader, raw: Raw, keys: PartitionKeys
+) -> None:
+    await changes.publish({"mail": b"{}"}, by="ann", now_ms=7)
+    await changes.publish({"mail": b"{}"}, by="bob", now_ms=8)
+    assert await reader.schemas(["mail"]) == [StoredSchema(b"{}", "ann", 7)]
+    assert len(await reader.actions(None, 10)) == 1
+
+
+async def test_an_empty_schema_is_none(
+    changes: TypeChanges, reader: TypeReader, raw: Raw, keys: PartitionKeys
+) -> None:
+    await changes.publish({"mail": b""}, by="ann", now_ms=6)
+    assert await reader.actions(None, 10) == []
+    await changes.publish({"mail": b"{}"}, by="ann", now_ms=7)
+    await changes.publish({"mail": b""}, by="ann", now_ms=8)
+    assert await reader.schemas(["mail"]) == [None]
+    assert not await raw("EXISTS", keys.schema("mail"))
+    assert not (await settings(reader)).has_schema
+
+
+async def test_a_schema_that_can_not_be_read_is_replaced(
+    changes: TypeChanges, reader: TypeReader, raw: Raw, keys: PartitionKeys
+) -> None:
+    await raw("SET", keys.schema("mail"), b"\xc1")
+    assert await reader.schemas(["mail"]) == [None]
+    await changes.publish({"mail": b"{}"}, by="ann", now_ms=7)
+    assert await reader.schemas(["mail"]) == [StoredSchema(b"{}", "ann", 7)]
+
+
+# -- actions
+
+
+def action(at: int, why: str = "") -> ActionRecord:
+    return ActionRecord(at, "remove", "ann", why, job=f"job-{at}")
+
+
+async def push(raw: Raw, keys: PartitionKeys, *actions: ActionRecord) -> None:
+    await raw("RPUSH", keys.actions, *map(encode_action, actions))
+
+
+async def test_newest_actions_first(reader: TypeReader, raw: Raw, keys: PartitionKeys) -> None:
+    assert await reader.actions(None, 10) == []
+    await push(raw, keys, *map(action, range(1, 31)))
+    assert [one.at for one in await reader.actions(None, 3)] == [30, 29, 28]
+    assert [one.at for one in await reader.actions(4, 10)] == [3, 2, 1]
+    assert [one.at for one in await reader.actions(None, 1_000)] == list(range(30, 0, -1))
+
+
+async def test_actions_of_one_moment_come_together(
+    reader: TypeReader, raw: Raw, keys: PartitionKeys
+) -> None:
+    """So that the next page begins where this one ends."""
+    many = [action(5, str(number)) for number in range(50)]
+    await push(raw, keys, action(1), *many, action(9))
+    page = await reader.actions(None, 10)
+    assert {one.why for one in page if one.at == 5} == {one.why for one in many}
+    assert [one.at for one in page] == [9, *[5] * 50]
+    assert [one.at for one in await reader.actions(5, 10)] == [1]
+
+
+async def test_actions_that_were_told_late_have_their_place(
+    reader: TypeReader, raw: Raw, keys: PartitionKeys
+) -> None:
+    await push(raw, keys, action(1), action(3), action(2))
+    assert [one.at for one in await reader.actions(None, 10)] == [3, 2, 1]
+
+
+async def test_actions_that_can_not_be_read_are_left_out(
+    reader: TypeReader, raw: Raw, keys: PartitionKeys
+) -> None:
+    await push(raw, keys, action(1))
+    await raw("RPUSH", keys.actions, b"\xc1")
+    await push(raw, keys, action(2))
+    assert [one.at for one in await reader.actions(None, 10)] == [2, 1]
+
+
+async def test_only_the_newest_actions_are_kept(
+    changes: TypeChanges, raw: Raw, keys: PartitionKeys
+) -> None:
+    await push(raw, keys, *map(action, range(ACTIONS_KEPT)))
+    await changes.change({"mail": PAUSE}, by="ann", why="", now_ms=7)
+    assert await raw("LLEN", keys.actions) == ACTIONS_KEPT
+
+
+# -- how types stand
+
+
+async def test_names_come_in_pages(reader: TypeReader, raw: Raw, keys: PartitionKeys) -> None:
+    await raw("SADD", keys.types, "b", "a", "d", "c", "ä")
+    assert await reader.names("", 2) == ["a", "b"]
+    assert await reader.names("b", 2) == ["c", "d"]
+    assert await reader.names("d", 2) == ["ä"]
+    assert await reader.names("ä", 2) == []
+
+
+async def test_a_type_in_numbers(opener: Opener, reader: TypeReader) -> None:
+    caller = opener.committer()
+    await caller.submit(*(create(f"j{n}", body=bytes(10)) for n in range(3)))
+    await caller.ask("j0", claim())
+    mail, none = await reader.overviews(["mail", "none"])
+    assert mail.counts == {
+        State.PENDING: 0,
+        State.QUEUED: 2,
+        State.STARTED: 1,
+        State.COMPLETE: 0,
+        State.FAILED: 0,
+    }
+    assert mail.jobs_bytes == 30
+    assert mail.head_us == 2
+    assert set(none.counts.values()) == {0}
+    assert (none.head_us, none.jobs_bytes, none.settings) == (0, 0, PLAIN)
+
+
+async def test_many_types_are_looked_at_in_pages(
+    reader: TypeReader, raw: Raw, keys: PartitionKeys
+) -> None:
+    names = [f"t{number}" for number in range(250)]
+    for number, name in enumerate(names):
+        await raw("HSET", keys.bytes, name, number)
+    assert [one.jobs_bytes for one in await reader.overviews(names)] == list(range(250))
+
+
+# -- finished jobs that are too many
+
+
+@pytest.mark.parametrize(
+    ("state", "key"),
+    [(State.COMPLETE, PartitionKeys.complete), (State.FAILED, PartitionKeys.failed)],
+)
+async def test_oldest_finished_jobs(
+    reader: TypeReader,
+    raw: Raw,
+    keys: PartitionKeys,
+    state: State,
+    key: Callable[[PartitionKeys, str], bytes],
+) -> None:
+    for number in range(5):
+        await raw("ZADD", key(keys, "mail"), number, f"j{number}")
+    assert await reader.finished([("mail", state), ("none", state)]) == [5, 0]
+    page = await reader.oldest_finished("mail", state, from_ms=0, skip=0, limit=3)
+    assert page == (5, {"j0": 0, "j1": 1, "j2": 2})
+    await raw("ZADD", key(keys, "mail"), 2, "j2b")
+    page = await reader.oldest_finished("mail", state, from_ms=2, skip=1, limit=9)
+    assert page == (3, {"j2b": 2, "j3": 3, "j4": 4})
+    page = await reader.oldest_finished("mail", state, from_ms=9, skip=1, limit=9)
+    assert page == (0, {})
