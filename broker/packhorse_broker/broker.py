@@ -10,7 +10,7 @@ import asyncio
 import importlib.metadata
 import secrets
 import socket
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine, Sequence
 from typing import Any, Final
 
 import structlog
@@ -22,24 +22,37 @@ from packhorse_broker.delivery import Delivery
 from packhorse_broker.dispatch import Dispatch
 from packhorse_broker.fanout import Fanout
 from packhorse_broker.feeder import Feeder
+from packhorse_broker.finding import Finding
+from packhorse_broker.governing import Governing
+from packhorse_broker.group_delivery import GroupDelivery
 from packhorse_broker.holding import Holding
-from packhorse_broker.jobs.model import Rules
+from packhorse_broker.jobs.model import Retention, Rules
 from packhorse_broker.looking import Looking
 from packhorse_broker.notices import Notices
 from packhorse_broker.operations import Operations
 from packhorse_broker.reception import Reception
 from packhorse_broker.server import Server
 from packhorse_broker.sessions import Sessions
+from packhorse_broker.store.changes import Change
 from packhorse_broker.store.committer import Committer
 from packhorse_broker.store.errors import StoreUnavailable
+from packhorse_broker.store.finder import Finder
 from packhorse_broker.store.keys import ClientKeys, PartitionKeys
 from packhorse_broker.store.link import StoreAddress
+from packhorse_broker.store.minutes import Minutes
 from packhorse_broker.store.reader import Reader
 from packhorse_broker.store.registry import Registry
 from packhorse_broker.store.schema import StoreIdentity, open_schema
 from packhorse_broker.store.subscription import Publisher
+from packhorse_broker.store.takes import TakesBoard
 from packhorse_broker.store.transaction import Lane
+from packhorse_broker.store.type_changes import TypeChanges
+from packhorse_broker.store.type_reader import TypeReader
+from packhorse_broker.store.types import TypeBook
 from packhorse_broker.sweeper import Sweeper
+from packhorse_broker.timers import Timers, earliest
+from packhorse_broker.trimming import Trimming
+from packhorse_broker.type_news import TypeNews
 from packhorse_broker.watching import Watching
 from packhorse_protocol.messages import BrokerInfo, Drain
 
@@ -66,6 +79,7 @@ class Broker:
         self._identity: StoreIdentity | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._clock = StoreClock()
+        self._types = TypeBook()
         self._keys = PartitionKeys(config.prefix, 0)
         self._client_keys = ClientKeys(config.prefix)
         self._address = StoreAddress(
@@ -77,18 +91,33 @@ class Broker:
         )
         self._reader = Reader(self._lane(writer), self._keys)
         self._publisher = Publisher(self._lane(writer), self._keys.events)
-        self._feeder = Feeder(self.sessions, lambda work: self._committer.submit(work))
-        self._delivery = Delivery(self.sessions, self._reader, self._spawn)
+        self._feeder = Feeder(self.sessions, lambda work: self._committer.submit(work), self._clock)
+        self._type_reader = TypeReader(self._lane(writer), self._keys)
+        self._type_changes = TypeChanges(self._lane(f"{writer}-types"), self._keys)
+        self._type_news = TypeNews(self._type_reader, self._types, self._feeder, self._clock)
+        self._minutes = Minutes(self._lane(f"{writer}-minutes"), self._keys, self._clock.now_ms)
+        self._finder = Finder(self._lane(writer), self._keys)
+        self._takes = TakesBoard(
+            Lane(self._address, self._client_keys.writer(writer)),
+            self._client_keys,
+            broker=self.id,
+            taken=self._feeder.taken,
+        )
+        self._groups = GroupDelivery(self._reader, self._clock, self._spawn)
+        self._delivery = Delivery(self.sessions, self._reader, self._groups, self._spawn)
         self._watching = Watching(self._reader)
-        self._holding = Holding(self._reader, self._feeder)
+        self._holding = Holding(self._reader, self._feeder, self._clock)
         self._fanout = Fanout(
             self.sessions,
             self._feeder,
             self._delivery,
             self._watching,
             self._registry,
-            self._holding.reconcile,
+            self._holding,
+            self._clock,
             self._spawn,
+            due=lambda due_ms: self._timers.expect(due_ms),
+            types_changed=self._follow_types,
         )
         self._notices = Notices(
             self.id,
@@ -97,18 +126,24 @@ class Broker:
             self._publisher,
             heard=self._fanout.heard,
             missed=self._fanout.missed,
+            earliest=earliest,
+            delivers=self._groups.has_members,
         )
         self._committer = Committer(
             self._lane(writer),
             self._keys,
             Rules(
-                failed_retention_ms=config.failed_retention_ms,
+                retention=Retention(config.complete_retention_ms, config.failed_retention_ms),
                 max_log_entries=config.max_log_entries,
+                max_log_bytes=config.max_log_bytes,
+                lost_limit=config.lost_limit,
+                cancel_grace_ms=config.cancel_grace_ms,
             ),
             self._clock,
+            types=self._types,
             wait_ms=config.store_timeout_ms,
             publish=self._notices.of_changes,
-            committed=self._fanout.committed,
+            committed=self._committed,
         )
         self._operations = Operations(
             self._committer,
@@ -120,6 +155,13 @@ class Broker:
             close_session=self._fanout.close_session,
             has_peers=lambda: bool(self._notices.peers),
         )
+        self._timers = Timers(
+            self._reader,
+            self._operations,
+            self._clock,
+            has_peers=lambda: bool(self._notices.peers),
+        )
+        self._trimming = Trimming(self._operations, self._reader, self._type_reader, self._types)
         self._sweeper = Sweeper(
             self.sessions,
             self._registry,
@@ -132,6 +174,7 @@ class Broker:
             self._clock,
             sweep_ms=config.sweep_ms,
             flush_ms=config.last_response_flush_ms,
+            also=(self._takes.announce, self._type_news.follow, self._trimming.trim),
         )
         self._server: Server | None = None
 
@@ -158,6 +201,7 @@ class Broker:
         self._identity = await self._wait_for_store()
         self._started_ms = self._clock.now_ms()
         self._committer.start()
+        self._minutes.start()
         reception = Reception(
             self.config,
             self.sessions,
@@ -173,23 +217,48 @@ class Broker:
             store=self._identity.id,
             connected=self._say_moved,
             draining=lambda: self.draining,
+            unattended=self._say_owed,
             spawn=self._spawn,
         )
         self._server = Server(self.config, reception)
         reception.dispatch = Dispatch(
             self.config,
             self._operations,
-            Changing(self.config, self._operations, self._feeder, self._delivery),
-            Looking(self.config, self._reader, self._watching, self),
+            Changing(
+                self.config, self._operations, self._feeder, self._delivery, self._clock
+            ).requests(),
+            {
+                **Looking(self.config, self._reader, self._watching, self).requests(),
+                **self._finding().requests(),
+                **self._governing().requests(),
+            },
             self,
             self._spawn,
         )
         self._tasks = [
             asyncio.create_task(self._notices.run(), name="packhorse-notices"),
             asyncio.create_task(self._sweeper.run(), name="packhorse-sweeper"),
+            asyncio.create_task(self._timers.run(), name="packhorse-timers"),
         ]
         await self._server.start()
         _log.info("broker.ready", broker=self.id, listen=self.addresses, store=self._identity.id)
+
+    def _finding(self) -> Finding:
+        return Finding(
+            self.config, self._reader, self._finder, self._registry, self._takes, self._clock
+        )
+
+    def _governing(self) -> Governing:
+        return Governing(
+            self.config,
+            self._type_changes,
+            self._type_reader,
+            self._type_news,
+            self._minutes,
+            self._takes,
+            self._clock,
+            say_changed=self._say_types_changed,
+        )
 
     async def _wait_for_store(self) -> StoreIdentity:
         pause_s, longest_s = STORE_RETRY_S
@@ -207,9 +276,11 @@ class Broker:
         self._clock.set(store_ms, asked_ms, monotonic_ms())
         lane = Lane(self._address, self._client_keys.writer(secrets.token_hex(6)))
         try:
-            return await open_schema(lane, self._client_keys, self._clock.now_ms())
+            identity = await open_schema(lane, self._client_keys, self._clock.now_ms())
         finally:
             await lane.close()
+        await self._type_news.follow()
+        return identity
 
     async def drain(self) -> None:
         """Takes in no work, tells every client, and waits a bounded time until they are gone."""
@@ -232,13 +303,20 @@ class Broker:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._committer.close()
+        await self._minutes.close()
+        self._type_news.close()
         if self._server is not None:
             await self._server.close()
         try:
             await self._registry.withdraw_broker(self.id)
+            await self._takes.withdraw()
         except StoreUnavailable as error:
             _log.warning("store.unavailable", error=str(error))
         await self._reader.close()
+        await self._finder.close()
+        await self._type_reader.close()
+        await self._type_changes.close()
+        await self._takes.close()
         await self._publisher.close()
         await self._registry.close()
         _log.info("broker.closed", broker=self.id)
@@ -262,15 +340,37 @@ class Broker:
             clients=await self._registry.count(),
         )
 
+    def _committed(self, changes: Sequence[Change]) -> None:
+        self._fanout.committed(changes)
+        self._timers.committed(changes)
+        self._minutes.committed(changes)
+
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         self.server.spawn(work)
 
+    def _say_types_changed(self, types: Sequence[str]) -> None:
+        if self._notices.peers:
+            self._spawn(self._tell(self._notices.say_types_changed(types)))
+
     def _say_moved(self, client: str) -> None:
         if self._notices.peers:
-            self._spawn(self._tell_moved(client))
+            self._spawn(self._tell(self._notices.say_moved(client)))
 
-    async def _tell_moved(self, client: str) -> None:
+    def _say_owed(self, groups: Collection[str]) -> None:
+        if self._notices.peers:
+            self._spawn(self._tell(self._notices.say_owed(groups)))
+
+    def _follow_types(self, types: Sequence[str]) -> None:
+        self._spawn(self._follow(types))
+
+    async def _follow(self, types: Sequence[str]) -> None:
         try:
-            await self._notices.say_moved(client)
+            await self._type_news.follow()
+        except StoreUnavailable as error:
+            _log.warning("notices.not_followed", types=types, error=str(error))
+
+    async def _tell(self, saying: Coroutine[Any, Any, None]) -> None:
+        try:
+            await saying
         except StoreUnavailable as error:
             _log.warning("notices.unsaid", error=str(error))

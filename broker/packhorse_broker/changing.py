@@ -6,16 +6,17 @@ make of a job is the state machine's.
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from packhorse_broker import views
+from packhorse_broker.clock import StoreClock
 from packhorse_broker.config import Config
 from packhorse_broker.contents import pack_error, pack_result
 from packhorse_broker.delivery import Delivery
 from packhorse_broker.feeder import NONCE_BYTES, Feeder
 from packhorse_broker.jobs import commands
 from packhorse_broker.jobs.commands import Command
-from packhorse_broker.jobs.model import Applied, RefusalCode
+from packhorse_broker.jobs.model import Applied, RefusalCode, State
 from packhorse_broker.jobs.model import Progress as JobProgress
 from packhorse_broker.jobs.model import Refusal as JobRefusal
 from packhorse_broker.operations import Operations
@@ -23,16 +24,20 @@ from packhorse_broker.sessions import Session
 from packhorse_broker.store.work import Failed, Result
 from packhorse_protocol import NO_ROOM, Code
 from packhorse_protocol.messages import (
+    Cancel,
     Claim,
     ClaimJobs,
     Complete,
     Create,
-    Created,
     Done,
+    Extend,
+    Extended,
     Fail,
     Handle,
     Handled,
+    Join,
     LogReport,
+    NewJob,
     Ok,
     Problem,
     Refused,
@@ -40,6 +45,8 @@ from packhorse_protocol.messages import (
     Remove,
     ReportProgress,
     Request,
+    Retry,
+    RunNow,
     Take,
     WriteLog,
 )
@@ -58,39 +65,77 @@ class Changing:
     """A method for each request; `reply` is called once, after the commit."""
 
     def __init__(
-        self, config: Config, operations: Operations, feeder: Feeder, delivery: Delivery
+        self,
+        config: Config,
+        operations: Operations,
+        feeder: Feeder,
+        delivery: Delivery,
+        clock: StoreClock,
     ) -> None:
         self._config = config
         self._operations = operations
         self._feeder = feeder
         self._delivery = delivery
+        self._clock = clock
+
+    def requests(self) -> dict[type, Callable[[Session, Any, Reply], None]]:
+        """What it answers."""
+        return {
+            Create: self.create,
+            Cancel: self.cancel,
+            Retry: self.retry,
+            RunNow: self.run_now,
+            Remove: self.remove,
+            Take: self.take,
+            ClaimJobs: self.claim,
+            Release: self.release,
+            Extend: self.extend,
+            ReportProgress: self.progress,
+            WriteLog: self.write_log,
+            Complete: self.complete,
+            Fail: self.fail,
+            Handle: self.handle,
+            Handled: self.handled,
+            Join: self.join,
+        }
 
     # -- creating and removing
 
     def create(self, session: Session, request: Create, reply: Reply) -> None:
         entries: list[Entry] = [
             self._too_large("payload", len(job.payload), self._config.max_payload_bytes)
-            or self._operations.creation(job, session.client, handle=request.handle)
+            or _wrong_unique(job, session)
+            or self._operations.creation(
+                job, session.client, handle=request.handle, group=request.group
+            )
             for job in request.jobs
         ]
+        self._apply(request, entries, views.created, reply)
 
-        def created(applied: Applied) -> Created:
-            return Created(
-                job=applied.job.id,
-                state=views.state_name(applied.job.state),
-                existed=applied.before is not None,
-            )
+    # -- by hand
 
-        self._apply(request, entries, created, reply)
+    def cancel(self, session: Session, request: Cancel, reply: Reply) -> None:
+        command = commands.Cancel(session.client, request.grace_ms, request.why)
+        self._apply(request, [(job, command) for job in request.jobs], views.ended, reply)
+
+    def retry(self, session: Session, request: Retry, reply: Reply) -> None:
+        command = commands.Retry(session.client, request.attempts, request.why)
+        self._apply(request, [(job, command) for job in request.jobs], views.ended, reply)
+
+    def run_now(self, session: Session, request: RunNow, reply: Reply) -> None:
+        command = commands.RunNow(session.client, request.why)
+        self._apply(request, [(job, command) for job in request.jobs], views.ended, reply)
 
     def remove(self, session: Session, request: Remove, reply: Reply) -> None:
-        self._apply(request, [(job, commands.Remove()) for job in request.jobs], _done, reply)
+        states = tuple(State[name] for name in request.states)
+        command = commands.Remove(session.client, request.why, states)
+        self._apply(request, [(job, command) for job in request.jobs], _done, reply)
 
     # -- running
 
     def take(self, session: Session, request: Take, reply: Reply) -> None:
         reply(Ok(id=request.id, results=(Done(),)))
-        self._feeder.take(session, dict(request.types), request.credit)
+        self._feeder.take(session, dict(request.types), request.credit, request.weights)
 
     def claim(self, session: Session, request: ClaimJobs, reply: Reply) -> None:
         client = session.client
@@ -100,7 +145,7 @@ class Changing:
 
         room = self._config.max_frame_bytes
 
-        def claimed(applied: Applied) -> Claim | Problem:
+        def claimed(applied: Applied, _: Command) -> Claim | Problem:
             nonlocal room
             job = applied.job
             assert job.token is not None
@@ -115,7 +160,7 @@ class Changing:
                 self._feeder.give(applied)
             else:
                 session.hold(job.id, job.type, job.token)
-            return views.claim_view(job)
+            return views.claim_view(job, self._clock.now_ms())
 
         self._apply(request, entries, claimed, reply)
 
@@ -140,7 +185,13 @@ class Changing:
         entries: list[Entry] = [
             (
                 job.job,
-                commands.Fail(session.client, job.token, pack_error(job.error), job.retry),
+                commands.Fail(
+                    session.client,
+                    job.token,
+                    pack_error(job.error),
+                    job.retry,
+                    job.retry_in_ms,
+                ),
             )
             for job in request.jobs
         ]
@@ -161,6 +212,17 @@ class Changing:
                 self._feeder.offer(session)
 
         self._apply(request, entries, views.ended, reply, settled=over)
+
+    def extend(self, session: Session, request: Extend, reply: Reply) -> None:
+        entries: list[Entry] = [
+            (claim.job, commands.Extend(session.client, claim.token, claim.run_ms))
+            for claim in request.claims
+        ]
+
+        def extended(applied: Applied, _: Command) -> Extended:
+            return Extended(remaining_ms=views.remaining_ms(applied.job, self._clock.now_ms()))
+
+        self._apply(request, entries, extended, reply)
 
     def progress(self, session: Session, request: ReportProgress, reply: Reply) -> None:
         entries: list[Entry] = [
@@ -190,24 +252,27 @@ class Changing:
     # -- handling
 
     def handle(self, session: Session, request: Handle, reply: Reply) -> None:
-        command = commands.Handle(session.client)
+        command = commands.Handle(session.client, request.group)
         self._apply(request, [(job, command) for job in request.jobs], views.ended, reply)
 
     def handled(self, session: Session, request: Handled, reply: Reply) -> None:
-        command = commands.Handled(session.client)
+        command = commands.Handled(session.client, request.group)
 
         def room(settled: Sequence[tuple[tuple[str, Command], Result]]) -> None:
-            self._delivery.handled(
-                session, [job for (job, _), result in settled if not isinstance(result, Failed)]
-            )
+            jobs = [job for (job, _), result in settled if not isinstance(result, Failed)]
+            self._delivery.handled(session, jobs, request.group)
 
         self._apply(request, [(job, command) for job in request.jobs], _done, reply, settled=room)
+
+    def join(self, session: Session, request: Join, reply: Reply) -> None:
+        reply(Ok(id=request.id, results=(_DONE,)))
+        self._delivery.groups.join(session, request.groups)
 
     def _apply(
         self,
         request: Request,
         entries: Sequence[Entry],
-        view: Callable[[Applied], object],
+        view: Callable[[Applied, Command], object],
         reply: Reply,
         *,
         settled: Callable[[Sequence[tuple[tuple[str, Command], Result]]], None] | None = None,
@@ -218,7 +283,7 @@ class Changing:
         def done(results: list[Result]) -> None:
             left = iter(results)
             answers = tuple(
-                entry if isinstance(entry, Problem) else _answer(next(left), view)
+                entry if isinstance(entry, Problem) else _answer(next(left), entry[1], view)
                 for entry in entries
             )
             reply(Ok(id=request.id, results=answers))
@@ -251,15 +316,26 @@ class Changing:
         )
 
 
-def _answer(result: Result, view: Callable[[Applied], object]) -> object:
-    return view(result) if isinstance(result, Applied) else views.problem_of(result)
+def _answer(result: Result, command: Command, view: Callable[[Applied, Command], object]) -> object:
+    return view(result, command) if isinstance(result, Applied) else views.problem_of(result)
 
 
-def _done(applied: Applied) -> Done:
+def _done(_: Applied, __: Command) -> Done:
     return _DONE
 
 
 _DONE: Final = Done()
+
+
+def _wrong_unique(job: NewJob, session: Session) -> Problem | None:
+    unique = job.unique
+    if unique is None:
+        return None
+    if unique.scope == "window" and unique.window_ms is None:
+        return views.problem(Code.MALFORMED, "unique: the scope window needs a window_ms")
+    if unique.on_duplicate == "join" and "handle" not in session.roles:
+        return views.problem(Code.FORBIDDEN, "this client lacks the role 'handle'")
+    return None
 
 
 def _claim_is_over(result: Result) -> bool:

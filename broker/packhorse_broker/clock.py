@@ -11,9 +11,8 @@ from typing import Final
 MAX_DRIFT_MS: Final = 2_000
 """A larger disagreement between the store's clock and ours means that one of them was set."""
 
-
-MAX_SAMPLE_MS: Final = 250
-"""What the store says of the time is too old when the answer took longer."""
+DRIFT_MS_PER_S: Final = 0.05
+"""How fast two clocks may part: what was measured is worth that much less with every second."""
 
 
 class StoreClock:
@@ -21,22 +20,30 @@ class StoreClock:
 
     def __init__(self) -> None:
         self._offset_ms = time.time() * 1000 - monotonic_ms()
-        self._told = False
+        self._error_ms = float("inf")
+        """By how much the offset may be wrong, when it was measured."""
+        self._measured_ms = 0.0
         self._newest_ms = 0
         self._newest_order = 0
 
-    def set(self, store_ms: int, asked_ms: float, answered_ms: float) -> float:
+    def set(self, store_ms: float, asked_ms: float, answered_ms: float) -> float:
         """Takes over what the store said between two moments of `monotonic_ms`.
 
-        Returns by how many milliseconds it had drifted, 0 for an answer that was too slow to say.
+        The answer to a question that took long says little, so the best one counts until one
+        comes that is better, or that shows that a clock was set. Returns by how many milliseconds
+        the two had drifted apart for sure.
         """
-        if answered_ms - asked_ms > MAX_SAMPLE_MS and self._told:
-            return 0.0
+        error_ms = (answered_ms - asked_ms) / 2
         offset_ms = store_ms - (asked_ms + answered_ms) / 2
-        drift_ms = offset_ms - self._offset_ms if self._told else 0.0
-        self._offset_ms = offset_ms
-        self._told = True
-        return drift_ms
+        age_s = (answered_ms - self._measured_ms) / 1000
+        known_error_ms = self._error_ms + DRIFT_MS_PER_S * age_s
+        apart_ms = offset_ms - self._offset_ms
+        drifted = abs(apart_ms) > error_ms + known_error_ms
+        if drifted or error_ms <= known_error_ms:
+            self._offset_ms = offset_ms
+            self._error_ms = error_ms
+            self._measured_ms = answered_ms
+        return apart_ms if drifted else 0.0
 
     def now_ms(self) -> int:
         """Never less than it was before."""

@@ -198,6 +198,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 20_000
 
+    complete_retention_ms: Annotated[
+        int,
+        duration(
+            0,
+            3_650 * _DAY_MS,
+            "How long a completed job without handlers is kept, unless its type or the job itself "
+            "says otherwise. 0: it goes at once.",
+        ),
+    ] = 0
     failed_retention_ms: Annotated[
         int,
         duration(
@@ -206,12 +215,38 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             "How long a failed job without handlers is kept, so that people can look and retry.",
         ),
     ] = 7 * _DAY_MS
+    lost_limit: Annotated[
+        int,
+        count(
+            0,
+            1_000,
+            "So many runners that went away with a job set it aside as FAILED: it may be the job "
+            "that kills them. A job can have a limit of its own. 0: no limit.",
+        ),
+    ] = 3
+    cancel_grace_ms: Annotated[
+        int,
+        duration(
+            0,
+            _DAY_MS,
+            "How long a runner has to end a cancelled job before its claim is taken away, unless "
+            "the request says otherwise.",
+        ),
+    ] = 30_000
     max_log_entries: Annotated[
         int,
         count(
             1, 1_000_000, "Entries of progress and log kept for one job; the oldest are dropped."
         ),
     ] = 1_000
+    max_log_bytes: Annotated[
+        int,
+        size(
+            1024,
+            _GIB,
+            "Messages of progress and log kept for one job, in UTF-8; the oldest are dropped.",
+        ),
+    ] = _MIB
     max_log_message_bytes: Annotated[
         int, size(1, _MIB, "One log message or progress text, in UTF-8.")
     ] = 4_096

@@ -2,7 +2,8 @@
 
 A connected handler gets an outcome when the job ends, within a window of outcomes that it has
 not answered. Past the window, and for everything that ended while it was away, the store knows
-what it is owed, and that is read once there is room again.
+what it is owed, and that is read once there is room again. What a group of handlers is owed is
+brought to its members by `group_delivery.py`.
 """
 
 from collections.abc import Callable, Coroutine, Sequence
@@ -10,6 +11,7 @@ from typing import Any, Final
 
 import structlog
 
+from packhorse_broker.group_delivery import GroupDelivery
 from packhorse_broker.jobs.model import Job
 from packhorse_broker.sessions import Session, Sessions
 from packhorse_broker.store.changes import Change
@@ -35,9 +37,12 @@ Spawn = Callable[[Coroutine[Any, Any, None]], None]
 class Delivery:
     """`changed` after each commit, `catch_up` after a resume, `handled` when a handler answers."""
 
-    def __init__(self, sessions: Sessions, reader: Reader, spawn: Spawn) -> None:
+    def __init__(
+        self, sessions: Sessions, reader: Reader, groups: GroupDelivery, spawn: Spawn
+    ) -> None:
         self._sessions = sessions
         self._reader = reader
+        self.groups = groups
         self._spawn = spawn
         self._reading: dict[Session, set[str]] = {}
         """Sessions for which the store is read, and the jobs handled since a page was: what was
@@ -53,9 +58,14 @@ class Delivery:
             session = self._sessions.get(handler)
             if session is not None and "handle" in session.roles and handler not in known:
                 self._offer(session, job)
+        if job.course is not None:
+            self.groups.changed(change)
 
-    def handled(self, session: Session, jobs: Sequence[str]) -> None:
-        """These were dealt with: there is room for others."""
+    def handled(self, session: Session, jobs: Sequence[str], group: str | None = None) -> None:
+        """These were dealt with, for the group if one is named: there is room for others."""
+        if group is not None:
+            self.groups.handled(group, jobs)
+            return
         for job_id in jobs:
             session.owed.pop(job_id, None)
         if session in self._reading:
@@ -88,8 +98,9 @@ class Delivery:
 
     @staticmethod
     def _push(session: Session, job: Job) -> None:
+        outcome = outcome_view(job)
         session.owed[job.id] = job.finished_at
-        session.push_outcome(outcome_view(job))
+        session.push_outcome(outcome)
 
     async def _push_page(self, session: Session, page: Sequence[str]) -> None:
         """Small outcomes at once, large ones as far as the client reads meanwhile."""
@@ -110,8 +121,12 @@ class Delivery:
     def _push_new(self, session: Session, job: Found) -> None:
         if not isinstance(job, Job) or not job.state.finished or job.id in self._reading[session]:
             return
-        if session.owed.get(job.id) != job.finished_at:
+        if session.owed.get(job.id) == job.finished_at:
+            return
+        try:
             self._push(session, job)
+        except CorruptRecord as error:
+            _log.error("store.corrupt_record", job=job.id, error=str(error))
 
     async def _catch_up(self, session: Session) -> None:
         try:
@@ -132,7 +147,5 @@ class Delivery:
         except StoreUnavailable as error:
             session.behind = True
             _log.warning("delivery.waits", client=session.client, error=str(error))
-        except CorruptRecord as error:
-            _log.error("store.corrupt_record", client=session.client, error=str(error))
         finally:
             del self._reading[session]

@@ -1,75 +1,70 @@
 """From a request to what answers it: role, drain and batch size are checked for all alike.
 
-Requests that change jobs are in `changing.py`, those that only look in `looking.py`. No rule
-about jobs is here.
+Requests that change jobs are in `changing.py`; `looking.py` and its like have those that look,
+and those that concern types. Each says which requests it answers. No rule about jobs is here.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, Final, Protocol
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Any, Final, Protocol, TypeAlias
 
 import structlog
 
 from packhorse_broker import views
-from packhorse_broker.changing import Changing, Reply
+from packhorse_broker.changing import Reply
 from packhorse_broker.config import Config
-from packhorse_broker.looking import Looking
 from packhorse_broker.operations import Operations
 from packhorse_broker.sessions import Session
 from packhorse_broker.store.errors import StoreUnavailable
 from packhorse_broker.weights import items_of
 from packhorse_protocol import Code
-from packhorse_protocol.messages import (
-    Bye,
-    ClaimJobs,
-    Complete,
-    CountJobs,
-    Create,
-    Done,
-    Fail,
-    Get,
-    Handle,
-    Handled,
-    Info,
-    Ok,
-    ReadLog,
-    Refused,
-    Release,
-    Remove,
-    ReportProgress,
-    Request,
-    Role,
-    Take,
-    Unwatch,
-    Watch,
-    WriteLog,
-)
+from packhorse_protocol import messages as wire
+from packhorse_protocol.messages import Bye, Done, Ok, Refused, Request, Role
 
 _log = structlog.get_logger(__name__)
 
 Spawn = Callable[[Coroutine[Any, Any, None]], None]
 
+Change: TypeAlias = Callable[[Session, Any, Reply], None]
+"""Asks for a change; its reply comes after the commit."""
+Look: TypeAlias = Callable[[Session, Any], Awaitable[Sequence[object]]]
+"""Reads; returns the entries of the `ok`."""
+
 ROLE_OF: Final[dict[type, Role]] = {
-    Create: "create",
-    Take: "run",
-    ClaimJobs: "run",
-    Release: "run",
-    ReportProgress: "run",
-    WriteLog: "run",
-    Complete: "run",
-    Fail: "run",
-    Handle: "handle",
-    Handled: "handle",
-    Get: "read",
-    ReadLog: "read",
-    Watch: "read",
-    Unwatch: "read",
-    CountJobs: "read",
-    Info: "read",
-    Remove: "admin",
+    wire.Create: "create",
+    wire.Cancel: "create",
+    wire.Take: "run",
+    wire.ClaimJobs: "run",
+    wire.Release: "run",
+    wire.Extend: "run",
+    wire.ReportProgress: "run",
+    wire.WriteLog: "run",
+    wire.Complete: "run",
+    wire.Fail: "run",
+    wire.Publish: "run",
+    wire.Handle: "handle",
+    wire.Handled: "handle",
+    wire.Join: "handle",
+    wire.Get: "read",
+    wire.ReadLog: "read",
+    wire.Watch: "read",
+    wire.Unwatch: "read",
+    wire.CountJobs: "read",
+    wire.Info: "read",
+    wire.ListJobs: "read",
+    wire.ListAttempts: "read",
+    wire.AskWhy: "read",
+    wire.ListTypes: "read",
+    wire.GetSchema: "read",
+    wire.CountMinutes: "read",
+    wire.ListActions: "read",
+    wire.Remove: "admin",
+    wire.Retry: "admin",
+    wire.RunNow: "admin",
+    wire.Configure: "admin",
 }
 
-REFUSED_WHILE_DRAINING: Final = (Create, ClaimJobs, Take)
+REFUSED_WHILE_DRAINING: Final = (wire.Create, wire.ClaimJobs, wire.Take)
 
 
 class Going(Protocol):
@@ -85,8 +80,8 @@ class Dispatch:
         self,
         config: Config,
         operations: Operations,
-        changing: Changing,
-        looking: Looking,
+        changing: Mapping[type, Change],
+        looking: Mapping[type, Look],
         broker: Going,
         spawn: Spawn,
     ) -> None:
@@ -94,28 +89,8 @@ class Dispatch:
         self._operations = operations
         self._broker = broker
         self._spawn = spawn
-        self._changing: dict[type, Callable[[Session, Any, Reply], None]] = {
-            Create: changing.create,
-            Take: changing.take,
-            ClaimJobs: changing.claim,
-            Release: changing.release,
-            ReportProgress: changing.progress,
-            WriteLog: changing.write_log,
-            Complete: changing.complete,
-            Fail: changing.fail,
-            Handle: changing.handle,
-            Handled: changing.handled,
-            Remove: changing.remove,
-        }
-        self._looking: dict[type, Callable[[Session, Any], Awaitable[Sequence[object]]]] = {
-            Get: looking.get,
-            ReadLog: looking.read_log,
-            Watch: looking.watch,
-            Unwatch: looking.unwatch,
-            CountJobs: looking.counts,
-            Info: looking.info,
-            Bye: self._bye,
-        }
+        self._changing = changing
+        self._looking: dict[type, Look] = {**looking, Bye: self._bye}
 
     def handle(self, session: Session, request: Request, reply: Reply) -> None:
         """Raises nothing: what goes wrong is answered."""
@@ -133,7 +108,11 @@ class Dispatch:
         role = ROLE_OF.get(type(request))
         if role is not None and role not in session.roles:
             return views.refused(request, Code.FORBIDDEN, f"this client lacks the role {role!r}")
-        if isinstance(request, Create) and request.handle and "handle" not in session.roles:
+        if (
+            isinstance(request, wire.Create)
+            and (request.handle or request.group is not None)
+            and "handle" not in session.roles
+        ):
             return views.refused(request, Code.FORBIDDEN, "this client lacks the role 'handle'")
         if self._broker.draining and isinstance(request, REFUSED_WHILE_DRAINING):
             return views.refused(request, Code.DRAINING, "this broker is going away")
@@ -159,6 +138,8 @@ class Dispatch:
             results = await self._looking[type(request)](session, request)
         except StoreUnavailable as error:
             reply(views.refused(request, Code.UNAVAILABLE, f"the store is unavailable: {error}"))
+        except views.RequestRefused as error:
+            reply(views.refused(request, error.code, error.message, **error.details))
         except Exception:  # noqa: BLE001 - one failure costs one request
             _log.exception("request.failed", request=type(request).__name__)
             reply(views.refused(request, Code.INTERNAL, "the broker failed; its log says why"))

@@ -4,15 +4,19 @@ Changes committed here come whole; those of other brokers as notices, which say 
 """
 
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final
 
 import structlog
 
+from packhorse_broker.cancelling import cancel_request, cancellation, newly_requested
+from packhorse_broker.clock import StoreClock
 from packhorse_broker.delivery import Delivery
 from packhorse_broker.feeder import Feeder
+from packhorse_broker.holding import Holding
+from packhorse_broker.jobs.model import Job
 from packhorse_broker.notices import Notice
 from packhorse_broker.sessions import Session, Sessions
-from packhorse_broker.store.changes import Change
+from packhorse_broker.store.changes import Change, EndedClaim, RevokeReason
 from packhorse_broker.store.errors import StoreUnavailable
 from packhorse_broker.store.registry import Registry
 from packhorse_broker.watching import Watching
@@ -21,8 +25,6 @@ from packhorse_protocol.messages import Revocation
 
 Spawn = Callable[[Coroutine[Any, Any, None]], None]
 _log = structlog.get_logger(__name__)
-
-RevokeReason: TypeAlias = Literal["removed", "taken_back"]
 
 SUPERSEDED: Final = (Code.SUPERSEDED, "the client connected again elsewhere")
 CLIENT_GONE: Final = (Code.CLIENT_GONE, "the client was silent too long and was removed")
@@ -38,23 +40,34 @@ class Fanout:
         delivery: Delivery,
         watching: Watching,
         registry: Registry,
-        reconcile: Callable[[Session], Coroutine[Any, Any, None]],
+        holding: Holding,
+        clock: StoreClock,
         spawn: Spawn,
+        *,
+        due: Callable[[int], None],
+        types_changed: Callable[[Sequence[str]], None],
     ) -> None:
+        """`due`: told when another broker's jobs are due; `types_changed`: of which types
+        something was set there."""
         self._sessions = sessions
         self._feeder = feeder
         self._delivery = delivery
         self._watching = watching
         self._registry = registry
-        self._reconcile = reconcile
+        self._holding = holding
+        self._clock = clock
         self._spawn = spawn
+        self._due = due
+        self._types_changed = types_changed
 
     def committed(self, changes: Sequence[Change]) -> None:
         for change in changes:
-            if change.ended_claim is not None:
-                self._claim_ended(change, *change.ended_claim)
+            for ended in change.ended_claims:
+                self._claim_ended(change.job.id, ended)
             if change.queued:
                 self._feeder.queued(change.job.type, jobs=1)
+            elif change.job.course is not None and newly_requested(change):
+                self._tell_cancelled(change.job)
             self._delivery.changed(change)
             self._watching.changed(change)
 
@@ -63,8 +76,15 @@ class Fanout:
             self._feeder.queued(job_type)
         for client in notice.owed:
             self._delivery.owed(client)
-        for client, job, token in notice.revoked:
-            self._revoke(client, job, token, "removed")
+        for group in notice.owed_groups:
+            self._delivery.groups.catch_up(group)
+        for client, job, token, reason in notice.revocations():
+            self._revoke(client, job, token, reason)
+        self._hear_cancelled(notice)
+        if notice.due:
+            self._due(notice.due)
+        if notice.types:
+            self._types_changed(notice.types)
         if notice.changed:
             self._spawn(self._watching.look(notice.changed))
         for client in notice.moved:
@@ -77,7 +97,8 @@ class Fanout:
         self._feeder.queued_all()
         for session in self._sessions:
             self._delivery.catch_up(session)
-            self._spawn(self._reconcile(session))
+            self._spawn(self._holding.reconcile(session))
+        self._delivery.groups.look()
         self._spawn(self._watching.look_at_all())
 
     def close_session(self, client: str) -> None:
@@ -95,13 +116,28 @@ class Fanout:
         else:
             close_if_outdated(session, newest[session.client])
 
-    def _claim_ended(self, change: Change, client: str, token: bytes) -> None:
-        if change.revoked:
-            removed = change.removed or change.renewed
-            self._revoke(client, change.job.id, token, "removed" if removed else "taken_back")
+    def _tell_cancelled(self, job: Job) -> None:
+        request = cancel_request(job)
+        session = self._sessions.get(job.runner) if job.runner is not None else None
+        if session is not None and request is not None:
+            session.push_cancellation(cancellation(job, request, self._clock.now_ms()))
+
+    def _hear_cancelled(self, notice: Notice) -> None:
+        """Until when and why is in the records."""
+        jobs: dict[Session, list[str]] = {}
+        for client, job, _ in notice.cancelled:
+            session = self._sessions.get(client)
+            if session is not None:
+                jobs.setdefault(session, []).append(job)
+        for session, held in jobs.items():
+            self._spawn(self._holding.tell_cancelled(session, held))
+
+    def _claim_ended(self, job: str, ended: EndedClaim) -> None:
+        if ended.revoked is not None:
+            self._revoke(ended.runner, job, ended.token, ended.revoked)
             return
-        session = self._sessions.get(client)
-        if session is not None and session.let_go(change.job.id, token):
+        session = self._sessions.get(ended.runner)
+        if session is not None and session.let_go(job, ended.token):
             self._feeder.offer(session)
 
     def _revoke(self, client: str, job: str, token: bytes, reason: RevokeReason) -> None:

@@ -2,17 +2,22 @@
 
 For each type at most one draw is under way. It carries one claim for each free place, in turn
 over the runners, and what it brings is pushed. A queue is drawn from again while it may hold
-more, and whenever something says that it might.
+more, and whenever something says that it might. A type that is paused gives out nothing, and
+says that there is no more: it waits like an empty one.
+
+Among the types of one runner the free places are shared by weight (the rule is in `turns.py`).
 """
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import structlog
 
+from packhorse_broker.clock import StoreClock
 from packhorse_broker.contents import pack_error
+from packhorse_broker.dealing import Deal
 from packhorse_broker.jobs.commands import Claim, Fail, TakeBack
 from packhorse_broker.jobs.model import Applied
 from packhorse_broker.sessions import Session, Sessions
@@ -41,13 +46,18 @@ NONCE_BYTES: Final = 8
 class Feeder:
     """`offer` when a runner may have room, `queued` when a type may have jobs."""
 
-    def __init__(self, sessions: Sessions, submit: Callable[[Work], None]) -> None:
+    def __init__(
+        self, sessions: Sessions, submit: Callable[[Work], None], clock: StoreClock
+    ) -> None:
         self._sessions = sessions
         self._submit = submit
+        self._clock = clock
         self._takers: dict[str, dict[Session, None]] = {}
+        self._several: set[Session] = set()
+        """Runners that take several types, among which they share their places."""
         self._may_wait: dict[str, int] = {}
-        """Types whose queue may hold jobs, and how many draws in a row brought none. Whose turn it
-        is comes first; a type that was drawn from goes to the end, so that none starves another."""
+        """Types whose queue may hold jobs, and how many draws in a row brought none. A type that
+        was drawn from goes to the end."""
         self._drawing: set[str] = set()
         self._signalled: dict[str, int] = {}
         """How many jobs of a type were queued since it was last drawn from."""
@@ -57,11 +67,20 @@ class Feeder:
         self.paused = False
         """Set while the broker drains: no further claims."""
 
-    def take(self, session: Session, types: dict[str, int], credit: int) -> None:
-        """Replaces what the runner takes."""
+    def take(
+        self,
+        session: Session,
+        types: dict[str, int],
+        credit: int,
+        weights: Mapping[str, int] | None = None,
+    ) -> None:
+        """Replaces what the runner takes; `weights` as in `turns.py`."""
         self.leave(session)
         session.takes = types
         session.credit = credit
+        session.turns.weigh(types, weights or {})
+        if len(types) > 1:
+            self._several.add(session)
         for job_type, most in types.items():
             if most:
                 self._takers.setdefault(job_type, {})[session] = None
@@ -76,6 +95,7 @@ class Feeder:
                 for known in (self._takers, self._may_wait, self._signalled, self._appetite):
                     known.pop(job_type, None)
         session.takes = {}
+        self._several.discard(session)
 
     def offer(self, session: Session) -> None:
         """The runner may have room."""
@@ -94,6 +114,14 @@ class Feeder:
         for job_type in self._takers:
             self.queued(job_type)
 
+    def taken(self) -> dict[str, tuple[int, int]]:
+        """By type: how many runners here take it, and the places that they have free for it."""
+        return {
+            job_type: (len(takers), sum(session.room_for(job_type) for session in takers))
+            for job_type, takers in self._takers.items()
+            if takers
+        }
+
     def _pump_soon(self) -> None:
         if not self._pump_due and not self.paused:
             self._pump_due = True
@@ -103,30 +131,47 @@ class Feeder:
         self._pump_due = False
         if self.paused:
             return
-        for job_type in [name for name in self._may_wait if name not in self._drawing]:
+        waiting = [name for name in self._may_wait if name not in self._drawing]
+        if self._several:
+            self._draw_shared(waiting)
+            return
+        for job_type in waiting:
             if len(self._drawing) >= MAX_DRAWING:
                 return
             places = self._places(job_type)
             if places:
-                self._draw(job_type, places, self._may_wait.pop(job_type))
+                self._draw(job_type, places)
+
+    def _draw_shared(self, waiting: list[str]) -> None:
+        more_types = MAX_DRAWING - len(self._drawing)
+        if waiting and more_types > 0:
+            most = {job_type: self._most(job_type) for job_type in waiting}
+            deal = Deal(self._takers, most, self._drawing, more_types)
+            for job_type, places in deal.places().items():
+                self._draw(job_type, places)
+
+    def _most(self, job_type: str) -> int:
+        """How many claims the next draw may have."""
+        signalled = self._signalled.get(job_type, 0)
+        return min(max(signalled, self._appetite.get(job_type, FIRST_DRAW)), MAX_DRAW)
 
     def _places(self, job_type: str) -> list[Session]:
-        """Free places for a type, reserved, in turn over its runners."""
+        """Free places for a type whose runners take no other, reserved, in turn over them."""
         takers = self._takers.get(job_type, {})
         room = {session: session.room_for(job_type) for session in takers}
         places: list[Session] = []
-        signalled = self._signalled.get(job_type, 0)
-        most = min(max(signalled, self._appetite.get(job_type, FIRST_DRAW)), MAX_DRAW)
+        most = self._most(job_type)
         while len(places) < most and any(room.values()):
             for session in [session for session, places_left in room.items() if places_left]:
                 room[session] -= 1
                 session.reserve(job_type)
                 places.append(session)
-        if places:
-            takers[places[0]] = takers.pop(places[0])
         return places
 
-    def _draw(self, job_type: str, places: list[Session], empty_draws: int) -> None:
+    def _draw(self, job_type: str, places: list[Session]) -> None:
+        empty_draws = self._may_wait.pop(job_type)
+        takers = self._takers[job_type]
+        takers[places[0]] = takers.pop(places[0])
         self._drawing.add(job_type)
         self._signalled.pop(job_type, None)
         nonces = os.urandom(NONCE_BYTES * len(places))
@@ -139,8 +184,11 @@ class Feeder:
             self._drawing.discard(job_type)
             for session in places:
                 session.unreserve(job_type)
+            if self._several:
+                _count_turns(job_type, places, claimed)
+            now_ms = self._clock.now_ms()
             for applied in claimed:
-                self.give(applied)
+                self._give(applied, now_ms)
             if job_type in self._takers:
                 self._learn(job_type, len(claimed), len(places))
                 if may_hold_more and (claimed or empty_draws < EMPTY_DRAWS):
@@ -163,6 +211,9 @@ class Feeder:
         Where there is none any more, or it came back without the role, the claim goes back:
         nobody has seen it, so no attempt is spent and no timeout need be waited for.
         """
+        self._give(applied, self._clock.now_ms())
+
+    def _give(self, applied: Applied, now_ms: int) -> None:
         job = applied.job
         assert job.runner is not None
         assert job.token is not None
@@ -173,7 +224,7 @@ class Feeder:
             if job.body is None:
                 self._give_up(session, applied)
             else:
-                session.push_claim(claim_view(job))
+                session.push_claim(claim_view(job, now_ms))
 
     def take_back(self, applied: Applied) -> None:
         """Ends a claim that could not be brought to its runner. Should the runner have learnt of
@@ -192,6 +243,13 @@ class Feeder:
 
         command = Fail(session.client, job.token, error, retry=False)
         self._submit(Submission([(job.id, command)], _ignored))
+
+
+def _count_turns(job_type: str, places: Sequence[Session], claimed: Sequence[Applied]) -> None:
+    runners = {session.client: session for session in places}
+    for applied in claimed:
+        if applied.job.runner is not None:
+            runners[applied.job.runner].turns.served(job_type)
 
 
 def _ignored(_: list[Result]) -> None:

@@ -1,4 +1,5 @@
-"""What a client holds as a runner: told again after a resume, and compared with the store.
+"""What a client holds as a runner, and what of it is to be cancelled: told again after a resume,
+and compared with the store.
 
 The session's own list follows what this broker commits. What other brokers commit, or what went
 wrong in between, is found by comparing it with the store's index of the client's claims.
@@ -9,12 +10,15 @@ from typing import Final
 
 import structlog
 
+from packhorse_broker.cancelling import cancel_request, cancellation, revoke_reason
+from packhorse_broker.clock import StoreClock
 from packhorse_broker.feeder import Feeder
 from packhorse_broker.jobs.model import Job, State
 from packhorse_broker.sessions import Session
 from packhorse_broker.store.errors import StoreUnavailable
 from packhorse_broker.store.reader import Reader
 from packhorse_broker.views import claim_view
+from packhorse_protocol.messages import Revocation
 
 _log = structlog.get_logger(__name__)
 
@@ -29,11 +33,13 @@ MAX_HELD: Final = 100_000
 
 
 class Holding:
-    """`push_all` after a resume, `reconcile` now and then."""
+    """`push_all` after a resume, `reconcile` now and then, `tell_cancelled` when another broker has
+    committed requests to cancel."""
 
-    def __init__(self, reader: Reader, feeder: Feeder) -> None:
+    def __init__(self, reader: Reader, feeder: Feeder, clock: StoreClock) -> None:
         self._reader = reader
         self._feeder = feeder
+        self._clock = clock
 
     async def push_all(self, session: Session) -> set[str]:
         """Pushes every claim that the session does not know of; all that the client holds.
@@ -52,11 +58,34 @@ class Holding:
             if isinstance(job, Job) and job.body is None:
                 large.append(job.id)
             else:
-                _push(session, job)
+                self._push(session, job)
         for place in range(0, len(large), LARGE_PAGE):
             await session.outlet.room()
             for job in await self._reader.jobs(large[place : place + LARGE_PAGE]):
-                _push(session, job)
+                self._push(session, job)
+
+    def _push(self, session: Session, job: object) -> None:
+        """A claim that the client still holds; it may have changed hands since it was looked up."""
+        if not isinstance(job, Job) or job.token is None or not _is_held(job, session, job.token):
+            return
+        if session.hold(job.id, job.type, job.token):
+            session.push_claim(claim_view(job, self._clock.now_ms()))
+        self._push_cancellation(session, job)
+
+    def _push_cancellation(self, session: Session, job: Job) -> None:
+        request = cancel_request(job)
+        if request is not None:
+            session.push_cancellation(cancellation(job, request, self._clock.now_ms()))
+
+    async def tell_cancelled(self, session: Session, jobs: Sequence[str]) -> None:
+        """Pushes which of these claims are to be ended, and what grace time is left."""
+        try:
+            for start in range(0, len(jobs), PAGE):
+                for job in await self._reader.records(jobs[start : start + PAGE]):
+                    if isinstance(job, Job) and job.runner == session.client:
+                        self._push_cancellation(session, job)
+        except StoreUnavailable as error:
+            _log.warning("holding.waits", client=session.client, error=str(error))
 
     async def reconcile(self, session: Session) -> None:
         """Makes the session agree with the store, whatever it has missed."""
@@ -69,8 +98,10 @@ class Holding:
             for start in range(0, len(lost), PAGE):
                 page = lost[start : start + PAGE]
                 for job_id, job in zip(page, await self._reader.records(page), strict=True):
-                    if not _is_held(job, session, known[job_id]):
-                        session.let_go(job_id, known[job_id])
+                    token = known[job_id]
+                    if not _is_held(job, session, token) and session.let_go(job_id, token):
+                        reason = revoke_reason(job if isinstance(job, Job) else None)
+                        session.push_revocation(Revocation(job=job_id, token=token, reason=reason))
             if lost:
                 self._feeder.offer(session)
         except StoreUnavailable as error:
@@ -81,11 +112,3 @@ def _is_held(job: object, session: Session, token: bytes) -> bool:
     if not isinstance(job, Job):
         return False
     return job.state is State.STARTED and job.runner == session.client and job.token == token
-
-
-def _push(session: Session, job: object) -> None:
-    """A claim that the client still holds; it may have changed hands since it was looked up."""
-    if not isinstance(job, Job) or job.token is None or not _is_held(job, session, job.token):
-        return
-    if session.hold(job.id, job.type, job.token):
-        session.push_claim(claim_view(job))

@@ -1,10 +1,11 @@
 """Requests that look and change nothing: each is a coroutine that returns its results."""
 
-from collections.abc import Sequence
-from typing import Final, Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, Protocol
 
 from packhorse_broker import views
 from packhorse_broker.config import Config
+from packhorse_broker.job_views import job_view
 from packhorse_broker.jobs.model import Job, LogEntry
 from packhorse_broker.sessions import Session
 from packhorse_broker.store.reader import Reader
@@ -48,6 +49,17 @@ class Looking:
         self._watching = watching
         self._status = status
 
+    def requests(self) -> dict[type, Callable[[Session, Any], Awaitable[Sequence[object]]]]:
+        """What it answers."""
+        return {
+            Get: self.get,
+            ReadLog: self.read_log,
+            Watch: self.watch,
+            Unwatch: self.unwatch,
+            CountJobs: self.counts,
+            Info: self.info,
+        }
+
     async def get(self, session: Session, request: Get) -> list[object]:
         room = self._config.max_frame_bytes
         answers: list[object] = []
@@ -57,7 +69,7 @@ class Looking:
                 if not isinstance(job, Job):
                     answers.append(views.not_read(job))
                 else:
-                    answers.append(views.job_view(job))
+                    answers.append(job_view(job))
                     room -= len(job.body or b"") + len(job.outcome or b"")
         return answers + [NO_ROOM] * (len(request.jobs) - len(answers))
 
@@ -67,7 +79,12 @@ class Looking:
             return [views.problem(Code.NOT_FOUND, "there is no such job")]
         entries = _first_that_fit(page.entries, self._config.max_frame_bytes - ENTRY_BYTES)
         return [
-            LogPage(entries=tuple(map(views.entry_view, entries)), first=page.first, end=page.end)
+            LogPage(
+                entries=tuple(map(views.entry_view, entries)),
+                first=page.first,
+                end=page.end,
+                dropped_bytes=page.dropped_bytes,
+            )
         ]
 
     async def watch(self, session: Session, request: Watch) -> list[object]:
@@ -105,7 +122,7 @@ class Looking:
 
 def _first_that_fit(entries: Sequence[LogEntry], room_bytes: int) -> Sequence[LogEntry]:
     for place, entry in enumerate(entries):
-        room_bytes -= ENTRY_BYTES + len(entry.message.encode())
+        room_bytes -= ENTRY_BYTES + len(entry.message.encode()) + len((entry.by or "").encode())
         if room_bytes < 0 and place:
             return entries[:place]
     return entries

@@ -6,14 +6,16 @@ a little later.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from itertools import chain, repeat
+from typing import Any, Final, cast, get_args
 
 import msgpack
 import structlog
 from msgspec import Struct, structs
 
-from packhorse_broker.store.changes import Change
+from packhorse_broker.cancelling import newly_requested
+from packhorse_broker.store.changes import Change, RevokeReason
 from packhorse_broker.store.errors import StoreUnavailable
 from packhorse_broker.store.link import StoreAddress
 from packhorse_broker.store.subscription import Publisher, Subscription
@@ -25,6 +27,9 @@ RECONNECT_S: Final = 0.5
 
 MAX_NAMED: Final = 1_000
 """Jobs named in one notice; a batch has no more."""
+
+PLAIN_REASON: Final = "removed"
+"""Why a claim is over, where the notice does not say so."""
 
 
 class Notice(Struct, frozen=True):
@@ -41,6 +46,22 @@ class Notice(Struct, frozen=True):
     """Claims that are over: client, job, token."""
     moved: tuple[str, ...] = ()
     """Clients that connected anew or were removed."""
+    cancelled: tuple[tuple[str, str, bytes], ...] = ()
+    """Claims whose jobs are to be cancelled: client, job, token."""
+    due: int = 0
+    """When the first of the changed jobs is due, in ms; 0: none of them is."""
+    types: tuple[str, ...] = ()
+    """Types of which something was set."""
+    owed_groups: tuple[str, ...] = ()
+    """Groups with new outcomes that have no member at the broker that tells it."""
+    reasons: tuple[str, ...] = ()
+    """Why each of `revoked` is over."""
+
+    def revocations(self) -> Iterator[tuple[str, str, bytes, RevokeReason]]:
+        """Claims that are over, each with the reason: client, job, token, reason."""
+        reasons = chain(self.reasons, repeat(PLAIN_REASON))
+        for (client, job, token), reason in zip(self.revoked, reasons, strict=False):
+            yield client, job, token, _reason(reason)
 
 
 class Notices:
@@ -55,7 +76,11 @@ class Notices:
         *,
         heard: Callable[[Notice], None],
         missed: Callable[[], None],
+        earliest: Callable[[Sequence[Change]], int],
+        delivers: Callable[[str], bool],
     ) -> None:
+        """`earliest`: when the first of some changed jobs is due, 0: none is; `delivers`: whether
+        this broker brings a group the outcomes that it owes it."""
         self.broker = broker
         self._channel = channel
         self.peers = 0
@@ -64,30 +89,38 @@ class Notices:
         self._publisher = publisher
         self._heard = heard
         self._missed = missed
+        self._earliest = earliest
+        self._delivers = delivers
 
     def of_changes(self, changes: Sequence[Change]) -> bytes | None:
         """The notice of a batch, or None if nobody would hear it."""
         if not self.peers:
             return None
-        owed = {
-            handler
+        finished = [
+            change.job for change in changes if change.job.state.finished and not change.removed
+        ]
+        groups = {group for job in finished for group in job.groups}
+        revoked = [
+            (change.job.id, ended)
             for change in changes
-            if change.job.state.finished and not change.removed
-            for handler in change.job.handlers
-        }
-        revoked = tuple(
-            (runner, change.job.id, token)
-            for change in changes
-            if change.revoked and change.ended_claim is not None
-            for runner, token in (change.ended_claim,)
-        )
+            for ended in change.ended_claims
+            if ended.revoked is not None
+        ]
         return self.encode(
             Notice(
                 broker=self.broker,
                 queued=tuple({change.job.type for change in changes if change.queued}),
-                owed=tuple(owed),
+                owed=tuple({handler for job in finished for handler in job.handlers}),
                 changed=tuple(change.job.id for change in changes[:MAX_NAMED]),
-                revoked=revoked,
+                revoked=tuple((ended.runner, job, ended.token) for job, ended in revoked),
+                cancelled=tuple(
+                    (job.runner, job.id, job.token)
+                    for job in (change.job for change in changes if newly_requested(change))
+                    if job.runner is not None and job.token is not None
+                ),
+                due=self._earliest(changes),
+                owed_groups=tuple(group for group in groups if not self._delivers(group)),
+                reasons=tuple(ended.revoked or PLAIN_REASON for _, ended in revoked),
             )
         )
 
@@ -97,6 +130,13 @@ class Notices:
 
     async def say_moved(self, client: str) -> None:
         await self._publish(Notice(broker=self.broker, moved=(client,)))
+
+    async def say_types_changed(self, types: Sequence[str]) -> None:
+        await self._publish(Notice(broker=self.broker, types=tuple(types)))
+
+    async def say_owed(self, groups: Collection[str]) -> None:
+        """Groups of which this broker has no member any more."""
+        await self._publish(Notice(broker=self.broker, owed_groups=tuple(groups)))
 
     async def _publish(self, notice: Notice) -> None:
         """Outside of any transaction. Raises StoreUnavailable."""
@@ -121,16 +161,8 @@ class Notices:
 
     def _receive(self, data: bytes) -> None:
         try:
-            broker, queued, owed, changed, revoked, moved, *_ = msgpack.unpackb(data)
-            notice = Notice(
-                broker,
-                tuple(queued),
-                tuple(owed),
-                tuple(changed),
-                tuple((client, job, token) for client, job, token in revoked),
-                tuple(moved),
-            )
-        except (ValueError, TypeError, msgpack.UnpackException) as error:
+            notice = _decoded(msgpack.unpackb(data))
+        except (KeyError, ValueError, TypeError, msgpack.UnpackException) as error:
             _log.error("notices.unreadable", size_bytes=len(data), error=repr(error))
             return
         if notice.broker == self.broker:
@@ -139,3 +171,33 @@ class Notices:
             self._heard(notice)
         except Exception:  # noqa: BLE001 - the next notice is another one
             _log.exception("notices.not_followed")
+
+
+def _decoded(fields: list[Any]) -> Notice:
+    """Of a broker of this version, or of one that knows more or fewer fields.
+
+    Raises KeyError, ValueError, TypeError.
+    """
+    told = dict(zip(Notice.__struct_fields__, fields, strict=False))
+    return Notice(
+        broker=told["broker"],
+        queued=tuple(told["queued"]),
+        owed=tuple(told["owed"]),
+        changed=tuple(told["changed"]),
+        revoked=_claims(told["revoked"]),
+        moved=tuple(told["moved"]),
+        cancelled=_claims(told.get("cancelled", ())),
+        due=int(told.get("due", 0)),
+        types=tuple(told.get("types", ())),
+        owed_groups=tuple(told.get("owed_groups", ())),
+        reasons=tuple(told.get("reasons", ())),
+    )
+
+
+def _claims(told: Iterable[Any]) -> tuple[tuple[str, str, bytes], ...]:
+    return tuple((client, job, token) for client, job, token in told)
+
+
+def _reason(told: str) -> RevokeReason:
+    """A newer broker may know others."""
+    return cast(RevokeReason, told) if told in get_args(RevokeReason) else PLAIN_REASON

@@ -13,8 +13,8 @@ from typing import Final
 import structlog
 
 from packhorse_broker.clock import StoreClock
-from packhorse_broker.contents import fingerprint, pack_body
-from packhorse_broker.jobs.commands import Command, Create, Expire, HandlerGone, RunnerGone
+from packhorse_broker.contents import fingerprint, on_duplicate_of, pack_body, terms_of
+from packhorse_broker.jobs.commands import Command, Create, HandlerGone, RunnerGone
 from packhorse_broker.jobs.model import Applied
 from packhorse_broker.store.committer import Committer
 from packhorse_broker.store.reader import Reader
@@ -82,7 +82,9 @@ class Operations:
         return await settled
 
     @staticmethod
-    def creation(job: NewJob, client: str, *, handle: bool) -> tuple[str, Create]:
+    def creation(
+        job: NewJob, client: str, *, handle: bool, group: str | None = None
+    ) -> tuple[str, Create]:
         """The command that creates a job; its id is made here unless it was chosen."""
         job_id = job.id if job.id is not None else new_id()
         command = Create(
@@ -95,12 +97,13 @@ class Operations:
             persistent=job.persistent,
             handler=client if handle else None,
             fingerprint=fingerprint(job) if job.id is not None else None,
+            group=group,
+            delay_ms=job.delay_ms,
+            delay_until=job.delay_until,
+            terms=terms_of(job),
+            on_duplicate=on_duplicate_of(job),
         )
         return job_id, command
-
-    async def expire(self, jobs: Sequence[str]) -> None:
-        """Removes those whose retention is over."""
-        await self.applied([(job_id, Expire()) for job_id in jobs])
 
     async def remove_client(
         self, client: str, *, if_silent_at: int | None = None, if_connection: str | None = None

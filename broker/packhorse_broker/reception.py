@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from typing import Any, Final
 
 import structlog
@@ -76,6 +76,7 @@ class Reception:
         store: str,
         connected: Callable[[str], None],
         draining: Callable[[], bool],
+        unattended: Callable[[Collection[str]], None],
         spawn: Callable[[Coroutine[Any, Any, None]], None],
     ) -> None:
         self._config = config
@@ -92,6 +93,8 @@ class Reception:
         self._store = store
         self._connected = connected
         self._draining = draining
+        self._unattended = unattended
+        """Told of groups whose last member here left something unanswered."""
         self._spawn = spawn
         self.dispatch: Dispatch | None = None
 
@@ -216,12 +219,16 @@ class Reception:
         self._feeder.offer(session)
         if session.behind:
             self._delivery.catch_up(session)
+        self._delivery.groups.writable(session)
 
     def ended(self, session: Session) -> None:
         """The connection is over. The client itself stays until its time is up."""
         self._feeder.leave(session)
         self._watching.leave(session)
         self._sessions.discard(session)
+        unattended = self._delivery.groups.leave(session)
+        if unattended:
+            self._unattended(unattended)
         _log.info("client.disconnected", client=session.client, connection=session.connection)
 
 

@@ -13,9 +13,12 @@ from dataclasses import replace
 from typing import Final, Protocol, TypeAlias, TypeVar
 
 from packhorse_broker.clock import monotonic_ms
+from packhorse_broker.turns import Turns
 from packhorse_protocol import Code
 from packhorse_protocol.messages import (
     BrokerMessage,
+    Cancellation,
+    Cancelling,
     Claim,
     Claims,
     Event,
@@ -28,7 +31,7 @@ from packhorse_protocol.messages import (
     Role,
 )
 
-Push: TypeAlias = Claims | Revoke | Outcomes | Events
+Push: TypeAlias = Claims | Cancelling | Revoke | Outcomes | Events
 
 MAX_HELD_BACK_LOG: Final = 100
 """Log entries of one job held back for a slow watcher; older ones are read by offset instead."""
@@ -70,6 +73,38 @@ class Outlet(Protocol):
 class Session:
     """One client, connected. Only `sessions.py` and the connection touch the pending pushes."""
 
+    __slots__ = (
+        "_cancellations",
+        "_claims",
+        "_events",
+        "_held",
+        "_held_back_bytes",
+        "_held_of",
+        "_lookups",
+        "_outcomes",
+        "_over",
+        "_reserved",
+        "_reserved_of",
+        "_revocations",
+        "behind",
+        "client",
+        "closed",
+        "connection",
+        "credit",
+        "groups",
+        "heartbeat_ms",
+        "last_response_ms",
+        "looking",
+        "outlet",
+        "owed",
+        "ready",
+        "renewed_ms",
+        "roles",
+        "takes",
+        "timeout_ms",
+        "turns",
+    )
+
     def __init__(
         self,
         client: str,
@@ -94,6 +129,10 @@ class Session:
         self.closed = False
         self.credit = 0
         self.takes: Mapping[str, int] = {}
+        self.turns = Turns()
+        """Whose turn it is among the types that it takes."""
+        self.groups: tuple[str, ...] = ()
+        """Groups of handlers of which it is a member."""
         self._held: dict[str, tuple[str, bytes]] = {}
         """Jobs that this client holds as their runner: type and token."""
         self._held_of: dict[str, int] = {}
@@ -110,6 +149,7 @@ class Session:
         self.behind = False
         """Whether the store holds outcomes for this client that were not sent."""
         self._claims: deque[Claim] = deque()
+        self._cancellations: dict[str, Cancellation] = {}
         self._revocations: deque[Revocation] = deque()
         self._outcomes: deque[Outcome] = deque()
         self._events: dict[str, Event] = {}
@@ -125,6 +165,16 @@ class Session:
         in_all = self.credit - len(self._held) - self._reserved
         of_type = most - self._held_of.get(job_type, 0) - self._reserved_of.get(job_type, 0)
         return max(0, min(in_all, of_type))
+
+    @property
+    def free(self) -> int:
+        """Places of all types that are neither used nor set aside; less than 0 after the credit
+        was lowered."""
+        return self.credit - len(self._held) - self._reserved
+
+    def reserved(self, job_type: str) -> int:
+        """For how many claims of a type room is set aside."""
+        return self._reserved_of.get(job_type, 0)
 
     def reserve(self, job_type: str) -> None:
         """Sets one claim's room aside while it is being drawn."""
@@ -174,10 +224,19 @@ class Session:
         """Jobs that the client holds, and the token of each claim."""
         return {job: token for job, (_, token) in self._held.items()}
 
+    def holds_claim(self, job: str, token: bytes) -> bool:
+        held = self._held.get(job)
+        return held is not None and held[1] == token
+
     # -- pushes
 
     def push_claim(self, claim: Claim) -> None:
         self._claims.append(claim)
+        self.outlet.flush_soon()
+
+    def push_cancellation(self, cancellation: Cancellation) -> None:
+        """The newest of a job takes the place of one that still waits."""
+        self._cancellations[cancellation.job] = cancellation
         self.outlet.flush_soon()
 
     def push_revocation(self, revocation: Revocation) -> None:
@@ -203,12 +262,25 @@ class Session:
         self._events.pop(job, None)
 
     def has_pushes(self) -> bool:
-        return bool(self._claims or self._revocations or self._outcomes or self._events)
+        return bool(
+            self._claims
+            or self._cancellations
+            or self._revocations
+            or self._outcomes
+            or self._events
+        )
 
     def next_push(self) -> Push | None:
-        """Takes out some of what waits to be pushed: what matters most, oldest first."""
+        """Takes out some of what waits to be pushed: what matters most, oldest first.
+
+        A claim comes before all that may be said of it.
+        """
         if self._claims:
             return Claims(claims=_taken(self._claims, _claim_bytes))
+        if self._cancellations:
+            cancellations = self._held_cancellations()
+            if cancellations:
+                return Cancelling(claims=cancellations)
         if self._revocations:
             return Revoke(claims=_taken(self._revocations, _revocation_bytes))
         if self._outcomes:
@@ -221,6 +293,17 @@ class Session:
                 self._held_back_bytes = 0
             return Events(events=events)
         return None
+
+    def _held_cancellations(self) -> tuple[Cancellation, ...]:
+        """Takes out those of claims that have not ended since, as far as they fit into a push."""
+        waiting = deque(
+            cancellation
+            for job, cancellation in self._cancellations.items()
+            if self.holds_claim(job, cancellation.token)
+        )
+        taken = _taken(waiting, _cancellation_bytes) if waiting else ()
+        self._cancellations = {cancellation.job: cancellation for cancellation in waiting}
+        return taken
 
 
 class Sessions:
@@ -278,6 +361,10 @@ def _taken(waiting: deque[Item], size_of: Callable[[Item], int]) -> tuple[Item, 
 
 def _claim_bytes(claim: Claim) -> int:
     return ITEM_BYTES + len(claim.payload)
+
+
+def _cancellation_bytes(cancellation: Cancellation) -> int:
+    return ITEM_BYTES + len(cancellation.why)
 
 
 def _revocation_bytes(_: Revocation) -> int:

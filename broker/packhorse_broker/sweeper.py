@@ -1,4 +1,4 @@
-"""Everything that time brings: liveness, retention, and what notices may have missed.
+"""What is looked after once in a while: liveness, and what notices may have missed.
 
 One loop, once a second by default. What it does is decided again from the watched records, so
 brokers that sweep at the same time do no harm. No client is given up for time in which this
@@ -7,7 +7,7 @@ broker or the store was away: whoever is to be removed must have had a full time
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final
 
@@ -61,6 +61,7 @@ class Sweeper:
         *,
         sweep_ms: int,
         flush_ms: int,
+        also: Sequence[Callable[[], Awaitable[None]]] = (),
     ) -> None:
         self._sessions = sessions
         self._registry = registry
@@ -73,6 +74,8 @@ class Sweeper:
         self._clock = clock
         self._sweep_ms = sweep_ms
         self._flush_ms = flush_ms
+        self._also = also
+        """What else is done in each sweep."""
         self._answered_ms = monotonic_ms()
         """When the store answered last."""
         self._was_away = False
@@ -100,8 +103,8 @@ class Sweeper:
             self._renew,
             self._remove_silent,
             self._finish_removals,
-            self._expire,
             self._look_again,
+            *self._also,
         ):
             await _guarded(step)
 
@@ -180,11 +183,6 @@ class Sweeper:
     async def _finish_removals(self) -> None:
         for client, since_ms in (await self._registry.leaving(PAGE)).items():
             await _guarded(partial(self._operations.finish_removal, client, since_ms))
-
-    async def _expire(self) -> None:
-        due = await self._reader.due(self._clock.now_ms(), PAGE)
-        if due:
-            await self._operations.expire(due)
 
     async def _look_again(self) -> None:
         """Finds what no notice told: at once where that is cheap, else now and then."""

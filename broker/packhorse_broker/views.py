@@ -1,23 +1,27 @@
-"""How jobs and refusals look on the wire: from the broker's records to the protocol's."""
+"""How claims, outcomes, logs and refusals look on the wire: from the broker's records to the
+protocol's. What is told to those who look at a job is in `job_views.py`."""
 
-from typing import Literal, cast
+from typing import Final, Literal, cast
 
 from packhorse_broker.contents import unpack_body, unpack_outcome
-from packhorse_broker.jobs.model import Applied, Job, LogEntry, Refusal, State
+from packhorse_broker.jobs.commands import Command, Create, OnDuplicate
+from packhorse_broker.jobs.deadlines import due_at
+from packhorse_broker.jobs.model import Applied, Expired, Job, LogEntry, Refusal, State
 from packhorse_broker.store.errors import StoreUnavailable
 from packhorse_broker.store.records import CorruptRecord
 from packhorse_broker.store.work import Failed
 from packhorse_protocol import RETRYABLE, Code
 from packhorse_protocol.messages import (
     Claim,
+    Created,
     Ended,
     Error,
-    JobView,
     Outcome,
     Problem,
     Progress,
     Refused,
     Request,
+    Timeout,
     Watched,
 )
 from packhorse_protocol.messages import LogEntry as WireLogEntry
@@ -26,6 +30,13 @@ from packhorse_protocol.messages import State as WireState
 
 UNAVAILABLE_RETRY_MS = 500
 """When to try again what failed because the store was away."""
+
+_TIMEOUTS: Final[dict[Expired, Timeout | None]] = {
+    Expired.NONE: None,
+    Expired.IDLE: "idle",
+    Expired.RUN: "run",
+    Expired.TOTAL: "total",
+}
 
 
 def state_name(state: State) -> WireState:
@@ -42,49 +53,20 @@ def progress_of(job: Job) -> Progress | None:
     return Progress(percent=job.progress.percent, text=job.progress.text)
 
 
-def _ending(job: Job) -> tuple[bytes | None, Error | None]:
+def timeout_name(expired: Expired) -> Timeout | None:
+    return _TIMEOUTS[expired]
+
+
+def ending_of(job: Job) -> tuple[bytes | None, Error | None]:
+    """Result or error of a job whose outcome is there, neither of one that has none."""
     if job.outcome is None:
         return None, None
     content = unpack_outcome(job.outcome)
     return (content, None) if isinstance(content, bytes) else (None, content)
 
 
-def job_view(job: Job) -> JobView:
-    """Of a whole job: body and outcome must be there."""
-    assert job.body is not None
-    payload, headers = unpack_body(job.body)
-    result, error = _ending(job)
-    return JobView(
-        id=job.id,
-        type=job.type,
-        state=state_name(job.state),
-        version=job.version,
-        payload=payload,
-        key=job.key,
-        headers=headers,
-        attempts=job.attempts,
-        current_attempt=job.current_attempt,
-        persistent=job.persistent,
-        runner=job.runner,
-        handlers=job.handlers,
-        created_by=job.created_by,
-        created_at=job.created_at,
-        queued_at=job.queued_at,
-        started_at=job.started_at,
-        finished_at=job.finished_at,
-        failed=job.failed,
-        lost=job.lost,
-        released=job.released,
-        progress=progress_of(job),
-        log_end=job.log_end,
-        reason=reason_name(job),
-        result=result,
-        error=error,
-    )
-
-
-def claim_view(job: Job) -> Claim:
-    """Of a STARTED job with its body."""
+def claim_view(job: Job, now_ms: int) -> Claim:
+    """Of a STARTED job with its body; `now_ms`: the store's time."""
     assert job.body is not None
     assert job.token is not None
     payload, headers = unpack_body(job.body)
@@ -98,12 +80,21 @@ def claim_view(job: Job) -> Claim:
         payload=payload,
         key=job.key,
         headers=headers,
+        remaining_ms=remaining_ms(job, now_ms),
     )
 
 
-def outcome_view(job: Job) -> Outcome:
-    """Of a finished job with its outcome."""
-    result, error = _ending(job)
+def remaining_ms(job: Job, now_ms: int) -> int | None:
+    """After how long a timeout or a cancel request takes the claim away; None: neither does."""
+    if job.course is None:
+        return None  # As of every plain job, quickly: what ends a claim stands in the course.
+    due = due_at(job)
+    return max(due - now_ms, 0) if due else None
+
+
+def outcome_view(job: Job, group: str | None = None) -> Outcome:
+    """Of a finished job with its outcome; `group`: told to a member of it, to answer for it."""
+    result, error = ending_of(job)
     return Outcome(
         job=job.id,
         type=job.type,
@@ -117,6 +108,8 @@ def outcome_view(job: Job) -> Outcome:
         created_at=job.created_at,
         started_at=job.started_at,
         finished_at=job.finished_at,
+        expired=timeout_name(job.course.expired) if job.course is not None else None,
+        group=group,
     )
 
 
@@ -128,10 +121,26 @@ def entry_view(entry: LogEntry) -> WireLogEntry:
         type=entry.type,
         message=entry.message,
         percent=entry.percent,
+        by=entry.by,
     )
 
 
-def ended(applied: Applied) -> Ended:
+def created(applied: Applied, command: Command) -> Created:
+    """Of the job that a create made, or of the one that was there already."""
+    assert isinstance(command, Create)
+    job = applied.job
+    duplicate: Literal["joined", "replaced"] | None = None
+    if job.id != command.id:
+        duplicate = "joined" if command.on_duplicate is OnDuplicate.JOIN else "replaced"
+    return Created(
+        job=job.id,
+        state=state_name(job.state),
+        existed=applied.before is not None and duplicate is None,
+        duplicate=duplicate,
+    )
+
+
+def ended(applied: Applied, _: Command) -> Ended:
     return Ended(state=state_name(applied.job.state))
 
 
@@ -160,6 +169,12 @@ def problem_of(result: Refusal | Failed) -> Problem:
     """Of a command that changed nothing."""
     if isinstance(result, Refusal):
         details = {"state": result.state.name} if result.state is not None else {}
+        if result.job is not None:
+            details["job"] = result.job
+        if result.limit is not None:
+            details["limit"] = str(result.limit)
+        if result.paused:
+            details["paused"] = "true"
         return problem(Code(result.code.value), result.message, **details)
     if isinstance(result.error, StoreUnavailable):
         return Problem(
@@ -171,7 +186,17 @@ def problem_of(result: Refusal | Failed) -> Problem:
     return problem(Code.INTERNAL, "the broker failed; its log says why")
 
 
-def refused(request: Request, code: Code, message: str) -> Refused:
+class RequestRefused(Exception):
+    """Raised by a request that looks, where it can't be answered as it was asked."""
+
+    def __init__(self, code: Code, message: str, **details: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.details = details
+
+
+def refused(request: Request, code: Code, message: str, **details: str) -> Refused:
     """Of a whole request."""
     retry_after_ms = UNAVAILABLE_RETRY_MS if code is Code.UNAVAILABLE else None
     return Refused(
@@ -180,4 +205,5 @@ def refused(request: Request, code: Code, message: str) -> Refused:
         message=message,
         retryable=code in RETRYABLE,
         retry_after_ms=retry_after_ms,
+        details=details or None,
     )

@@ -1,6 +1,6 @@
 """How much a request asks for: the items of its batch."""
 
-from packhorse_protocol.messages import Request
+from packhorse_protocol.messages import Configure, GetSchema, Publish, Request
 
 
 def items_of(request: Request) -> int:
@@ -9,4 +9,6 @@ def items_of(request: Request) -> int:
         items = getattr(request, name, None)
         if items is not None:
             return len(items)
-    return 1
+    if isinstance(request, Configure | GetSchema):
+        return len(request.types)
+    return len(request.schemas) if isinstance(request, Publish) else 1

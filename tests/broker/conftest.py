@@ -2,10 +2,18 @@
 
 from collections.abc import AsyncIterator
 
+import pytest
 import pytest_asyncio
 
 from packhorse_broker.broker import Broker
 from tests.support.brokers import Brokers
+
+
+@pytest.fixture
+def never_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No broker looks everywhere again because it has heard nothing for long: that would find
+    late what has to be told at once."""
+    monkeypatch.setattr("packhorse_broker.store.subscription.SILENCE_S", 600)
 
 
 @pytest_asyncio.fixture

@@ -1,5 +1,7 @@
 """Claims by credit: never more than there is room for, in order, fairly."""
 
+from collections import Counter
+
 import pytest
 
 from packhorse_broker.broker import Broker
@@ -237,3 +239,19 @@ async def test_a_runner_that_left_is_given_nothing(brokers: Brokers, broker: Bro
     await take(there, 5)
     await create(creator, *"abc")
     assert names(await there.claims(3)) == ["a", "b", "c"]
+
+
+async def test_types_share_the_credit_by_weight(brokers: Brokers, broker: Broker) -> None:
+    """At first, and as claims end one by one."""
+    creator, runner = await brokers.connect(broker), await brokers.connect(broker)
+    for job_type in ("a", "b"):
+        await create(creator, *(f"{job_type}{n}" for n in range(60)), type=job_type)
+    await runner.ask(Take, types={"a": 100, "b": 100}, credit=8, weights={"a": 3})
+    claims = await runner.claims(8)
+    had = Counter(claim.type for claim in claims)
+    assert had == {"a": 6, "b": 2}
+    for _ in range(40):
+        await complete(runner, claims.pop(0))
+        claims += await runner.claims(1)
+        had[claims[-1].type] += 1
+    assert had == {"a": 36, "b": 12}

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from packhorse_broker.clock import StoreClock
 from packhorse_broker.contents import pack_body
 from packhorse_broker.feeder import EMPTY_DRAWS, FIRST_DRAW, MAX_DRAWING, Feeder
 from packhorse_broker.jobs.model import Applied, Job, State
@@ -68,7 +69,7 @@ class Scene:
     def __init__(self) -> None:
         self.sessions = Sessions()
         self.queues = Queues()
-        self.feeder = Feeder(self.sessions, self.queues.submit)
+        self.feeder = Feeder(self.sessions, self.queues.submit, StoreClock())
 
     def runner(self, name: str) -> Session:
         session = Session(
@@ -78,8 +79,15 @@ class Scene:
         self.sessions.add(session)
         return session
 
-    async def take(self, session: Session, credit: int, **types: int) -> None:
-        self.feeder.take(session, types, credit)
+    async def take(
+        self,
+        session: Session,
+        credit: int,
+        weights: dict[str, int] | None = None,
+        /,
+        **types: int,
+    ) -> None:
+        self.feeder.take(session, types, credit, weights)
         await asyncio.sleep(0)
 
     async def told(self, job_type: str) -> None:
@@ -105,11 +113,13 @@ async def test_an_empty_queue_is_drawn_from_once(scene: Scene) -> None:
 async def test_room_that_one_type_did_not_use_is_anothers(scene: Scene) -> None:
     """Also where both want all of it, and nothing ends or comes meanwhile."""
     await scene.take(scene.runner("r"), 2, a=2, b=2, c=2)
-    assert scene.queues.drawn == [("a", 2)]
+    assert scene.queues.drawn == [("a", 1), ("b", 1)]
     await scene.queues.answer(0)
+    assert scene.queues.drawn[2:] == [("c", 1)]
+    await scene.queues.answer(1, more=True)
+    await scene.queues.answer(0)
+    assert scene.queues.drawn[3:] == [("b", 1)]
     await scene.queues.answer(1)
-    assert scene.queues.drawn == [("a", 2), ("b", 2), ("c", 1)]
-    await scene.queues.answer(0)
     assert not scene.queues.draws
 
 
@@ -125,7 +135,7 @@ async def test_the_credit_is_kept_over_draws_of_several_types(scene: Scene) -> N
     assert session.let_go(job, session.holds[job])
     scene.feeder.offer(session)
     await asyncio.sleep(0)
-    assert scene.queues.drawn[2:] == [("a", 1)]
+    assert scene.queues.drawn[2:] == [("b", 1)]
 
 
 async def test_types_take_turns(scene: Scene) -> None:
@@ -209,6 +219,21 @@ async def test_nothing_is_drawn_while_paused(scene: Scene) -> None:
     assert not scene.queues.draws
 
 
+async def test_a_paused_type_is_drawn_from_again_when_it_gives_out(scene: Scene) -> None:
+    """Its draws bring nothing and say that there is no more: its place is another's meanwhile."""
+    session = scene.runner("r")
+    await scene.take(session, 1, paused=1, other=1)
+    assert scene.queues.drawn == [("paused", 1)]
+    await scene.queues.answer(0)
+    assert scene.queues.drawn[1:] == [("other", 1)]
+    await scene.queues.answer(0)
+    scene.feeder.offer(session)
+    await asyncio.sleep(0)
+    assert not scene.queues.draws
+    await scene.told("paused")
+    assert scene.queues.drawn[2:] == [("paused", 1)]
+
+
 async def test_a_type_that_nobody_takes_any_more_is_forgotten(scene: Scene) -> None:
     session = scene.runner("r")
     await scene.take(session, 2, t=2)
@@ -216,5 +241,5 @@ async def test_a_type_that_nobody_takes_any_more_is_forgotten(scene: Scene) -> N
     scene.feeder.leave(session)
     await scene.queues.answer(0, more=True)
     assert not scene.queues.draws
-    for known in ("_takers", "_may_wait", "_signalled", "_appetite", "_drawing"):
+    for known in ("_takers", "_several", "_may_wait", "_signalled", "_appetite", "_drawing"):
         assert not getattr(scene.feeder, known)

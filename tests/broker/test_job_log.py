@@ -116,7 +116,10 @@ async def test_what_is_too_long_is_refused_and_nothing_of_it_written(brokers: Br
 async def test_a_page_fits_into_a_frame(brokers: Brokers) -> None:
     """It may hold fewer entries than asked for; the next begins where it ends."""
     broker = await brokers.start(
-        max_frame_bytes=1024 * 1024, max_payload_bytes=1_000, max_result_bytes=1_000
+        max_frame_bytes=1024 * 1024,
+        max_payload_bytes=1_000,
+        max_result_bytes=1_000,
+        max_log_bytes=8 * 1024 * 1024,
     )
     wire = await brokers.connect(broker)
     await create(wire, "a")

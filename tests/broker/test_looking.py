@@ -5,6 +5,8 @@ import pytest
 from packhorse_broker.broker import Broker
 from packhorse_protocol import Code
 from packhorse_protocol.messages import (
+    Backoff,
+    Cancel,
     ClaimJobs,
     Complete,
     Completion,
@@ -16,9 +18,14 @@ from packhorse_protocol.messages import (
     Get,
     Info,
     JobView,
+    LogReport,
     NewJob,
     Problem,
+    ReadLog,
     Remove,
+    Timeouts,
+    Unique,
+    WriteLog,
 )
 from tests.support.brokers import Brokers
 from tests.support.wire import Wire
@@ -65,20 +72,26 @@ async def test_the_largest_job_fits_into_a_reply(brokers: Brokers, broker: Broke
         payload=bytes(limits.payload_bytes),
         headers={f"{n:02}{name[:126]}": text for n in range(32)},
         persistent=True,
+        labels=tuple(f"{n:02}{name[:62]}" for n in range(16)),
+        backoff=Backoff(type="list", delays_ms=(2**38,) * 100),
+        timeouts=Timeouts(idle_ms=2**38, run_ms=2**38, total_ms=2**38),
+        unique=Unique(key=name),
     )
-    await wire.ask(Create, jobs=(new,), handle=True)
+    await wire.ask(Create, jobs=(new,), handle=True, group=name)
     [claim] = await wire.ask(ClaimJobs, jobs=(name,))
     assert claim.headers == new.headers
     result = bytes(limits.result_bytes)
     await wire.ask(Complete, jobs=(Completion(job=name, token=claim.token, result=result),))
     [view] = await wire.ask(Get, jobs=(name,))
     assert (len(view.payload), len(view.result)) == (limits.payload_bytes, limits.result_bytes)
+    assert (view.labels, view.backoff, view.timeouts) == (new.labels, new.backoff, new.timeouts)
+    assert (view.unique, view.groups) == (new.unique, (name,))
     [outcome] = await wire.outcomes(1)
     assert outcome.result == result
 
 
 async def in_state(wire: Wire, job: str, state: str) -> None:
-    if state == "QUEUED":
+    if state in ("PENDING", "QUEUED"):
         return
     [claim] = await wire.ask(ClaimJobs, jobs=(job,))
     if state == "COMPLETE":
@@ -90,14 +103,16 @@ async def in_state(wire: Wire, job: str, state: str) -> None:
 async def test_counts_are_exact(brokers: Brokers, broker: Broker) -> None:
     wire = await brokers.connect(broker)
     wanted = {
-        "a": {"QUEUED": 3, "STARTED": 2, "COMPLETE": 1, "FAILED": 4},
-        "b": {"QUEUED": 0, "STARTED": 1, "COMPLETE": 2, "FAILED": 0},
+        "a": {"PENDING": 2, "QUEUED": 3, "STARTED": 2, "COMPLETE": 1, "FAILED": 4},
+        "b": {"PENDING": 0, "QUEUED": 0, "STARTED": 1, "COMPLETE": 2, "FAILED": 0},
     }
     for job_type, states in wanted.items():
         for state, number in states.items():
             for n in range(number):
                 job = f"{job_type}-{state}-{n}"
-                await wire.ask(Create, jobs=(NewJob(type=job_type, id=job, persistent=True),))
+                delay_ms = 60_000 if state == "PENDING" else 0
+                new = NewJob(type=job_type, id=job, persistent=True, delay_ms=delay_ms)
+                await wire.ask(Create, jobs=(new,))
                 await in_state(wire, job, state)
     [counts] = await wire.ask(CountJobs)
     assert counts.types == wanted
@@ -146,3 +161,29 @@ async def test_info_counts_connections_and_clients(brokers: Brokers, broker: Bro
             break
     # A lost connection removes no client.
     assert info.clients == 2
+
+
+async def test_a_log_says_how_much_of_it_is_gone(brokers: Brokers) -> None:
+    broker = await brokers.start(max_log_bytes=2_048)
+    wire = await brokers.connect(broker, "ann")
+    await wire.ask(Create, jobs=(NewJob(type="t", id="a"),))
+    [claim] = await wire.ask(ClaimJobs, jobs=("a",))
+    lines = [f"{n:03}{'ä' * 50}" for n in range(100)]
+    for line in lines:
+        report = LogReport(job="a", token=claim.token, messages=(line,))
+        await wire.ask(WriteLog, reports=(report,))
+    [page] = await wire.ask(ReadLog, job="a", limit=1_000)
+    assert [entry.message for entry in page.entries] == lines[page.first :]
+    assert page.first > 0
+    assert page.dropped_bytes == sum(len(line.encode()) for line in lines[: page.first])
+    assert sum(len(entry.message.encode()) for entry in page.entries) <= 2_048
+
+
+async def test_what_was_done_by_hand_is_in_the_log(brokers: Brokers, broker: Broker) -> None:
+    wire = await brokers.connect(broker, "bob")
+    await wire.ask(Create, jobs=(NewJob(type="t", id="a", persistent=True),))
+    await wire.ask(Cancel, jobs=("a",), why="too late")
+    [page] = await wire.ask(ReadLog, job="a")
+    [entry] = page.entries
+    assert (entry.type, entry.message, entry.by) == ("action", "cancel: too late", "bob")
+    assert page.dropped_bytes == 0

@@ -12,6 +12,8 @@ from packhorse_broker.sessions import (
 )
 from packhorse_protocol.messages import (
     ROLES,
+    Cancellation,
+    Cancelling,
     Claim,
     Claims,
     Event,
@@ -36,6 +38,10 @@ def claim(job: str, size: int = 0) -> Claim:
     return Claim(job=job, token=TOKEN, fence=1, type="t", attempt=1, payload=bytes(size))
 
 
+def cancellation(job: str, grace_ms: int = 9, why: str = "") -> Cancellation:
+    return Cancellation(job=job, token=TOKEN, grace_ms=grace_ms, why=why)
+
+
 def entry(offset: int, message: str = "m") -> LogEntry:
     return LogEntry(offset=offset, time_ms=1, attempt=1, type="log", message=message)
 
@@ -53,8 +59,35 @@ def test_what_matters_most_is_pushed_first() -> None:
     waiting.push_event(Event(job="e", version=1))
     waiting.push_outcome(Outcome(job="o", type="t", state="COMPLETE", version=2))
     waiting.push_revocation(Revocation(job="r", token=TOKEN, reason="removed"))
+    waiting.hold("c", "t", TOKEN)
+    waiting.push_cancellation(cancellation("c"))
     waiting.push_claim(claim("c"))
-    assert [type(push) for push in pushes(waiting)] == [Claims, Revoke, Outcomes, Events]
+    kinds = [type(push) for push in pushes(waiting)]
+    assert kinds == [Claims, Cancelling, Revoke, Outcomes, Events]
+
+
+def test_of_a_claim_only_the_newest_cancellation_is_pushed_and_only_while_it_is_held() -> None:
+    waiting = session()
+    for job in ("ended", "again", "held"):
+        waiting.hold(job, "t", TOKEN)
+        waiting.push_cancellation(cancellation(job))
+    waiting.push_cancellation(cancellation("held", 3))
+    waiting.let_go("ended", TOKEN)
+    waiting.let_go("again", TOKEN)
+    waiting.hold("again", "t", b"another".ljust(16))
+    assert pushes(waiting) == [Cancelling(claims=(cancellation("held", 3),))]
+    waiting.push_cancellation(cancellation("ended"))
+    assert pushes(waiting) == []
+
+
+def test_many_cancellations_with_long_reasons_go_in_several_pushes() -> None:
+    waiting = session()
+    for number in range(1_000):
+        waiting.hold(f"j{number}", "t", TOKEN)
+        waiting.push_cancellation(cancellation(f"j{number}", why="w" * 1_000))
+    sizes = [len(push.claims) for push in pushes(waiting)]  # type: ignore[union-attr]
+    assert sum(sizes) == 1_000
+    assert len(sizes) > 1
 
 
 def test_many_small_items_go_in_one_push_and_large_ones_alone() -> None:

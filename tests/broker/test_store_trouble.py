@@ -198,3 +198,16 @@ async def test_a_client_record_that_is_none_keeps_nobody_else_out(
     good = await brokers.connect(broker, "good")
     await create(good, "a")
     assert (await get(good, "a")).state == "QUEUED"
+
+
+async def test_an_outcome_that_cant_be_read_holds_up_no_other(
+    brokers: Brokers, broker: Broker, raw: Raw
+) -> None:
+    handler, runner = await brokers.connect(broker, "h"), await brokers.connect(broker)
+    await create(handler, "broken", "sound", "last", handle=True)
+    await handler.abort()
+    for job in ("broken", "sound", "last"):
+        await complete(runner, *await runner.ask(ClaimJobs, jobs=(job,)), result=bytes(1_000))
+    await raw("SET", brokers.keys.outcome("broken"), b"\xc1")
+    again = await brokers.connect(broker, "h", secret=handler.welcome.secret)
+    assert [outcome.job for outcome in await again.outcomes(2)] == ["sound", "last"]
