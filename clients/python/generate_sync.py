@@ -1,7 +1,9 @@
-"""Writes `packhorse/sync.py`: the asynchronous classes' signatures and words, without `await`.
+"""Writes the package `packhorse/sync`: the asynchronous classes, without `await`.
 
 python clients/python/generate_sync.py            write it
 python clients/python/generate_sync.py --check    exit 1 if it is out of date
+
+Each module of it has the signatures and words of the asynchronous module of its name.
 """
 
 import ast
@@ -13,9 +15,9 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 PACKAGE: Final = Path(__file__).parent / "packhorse"
-TARGET: Final = PACKAGE / "sync.py"
+TARGET: Final = PACKAGE / "sync"
 
-HEADER: Final = '''\
+INIT: Final = '''\
 """Packhorse for programs without an event loop: the same, without `await`.
 
     with packhorse.sync.connect() as client:
@@ -25,33 +27,64 @@ Each client has an event loop in a thread of its own, and may be used from sever
 Made by `generate_sync.py` from the asynchronous classes: change those.
 """
 
-from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
-from types import TracebackType
-from typing import Any, Literal, Self
+from packhorse.sync.client import Client, connect
+from packhorse.sync.job import Job
+from packhorse.sync.outcome import Outcome
+
+__all__ = ["Client", "Job", "Outcome", "connect"]
+'''
+
+HEADER: Final = '''\
+"""`packhorse.{module}` without `await`. Made by `generate_sync.py`."""
+
+from collections.abc import Iterable, Iterator
 
 from packhorse import client as asynchronous
 from packhorse import job as asynchronous_job
 from packhorse import outcome as asynchronous_outcome
-from packhorse.dialing import Dial
-from packhorse.durations import Duration
+from packhorse.loopthread import LoopThread
+from packhorse.sync.changing import Changing
+from packhorse.sync.creating import Creating
+from packhorse.sync.job import Job
+from packhorse.sync.jobs import ids_of, wrapped_jobs
+from packhorse.sync.jobtypes import JobTypes
+from packhorse.sync.looking import Looking
+from packhorse.sync.outcome import Outcome
+from packhorse.sync.waiting import Waiting
+'''
+"""Names that any of the modules may need; those that one does not use are taken out of it."""
+
+OWN: Final = "from packhorse.sync.{} import {}"
+
+
+JOBS: Final = '''\
+"""Handles of several jobs, to and from the asynchronous ones. Made by `generate_sync.py`."""
+
+from collections.abc import Coroutine, Iterable
+from typing import Any
+
+from packhorse import job as asynchronous_job
 from packhorse.errors import SomeRefused
 from packhorse.loopthread import LoopThread
-from packhorse.newjob import NewJob
-from packhorse.payload import NOTHING
-from packhorse_protocol.messages import (
-    BrokerInfo,
-    Counts,
-    Error,
-    Event,
-    JobView,
-    LogEntry,
-    Progress,
-    Reason,
-    Role,
-)
+from packhorse.sync.job import Job
 
-__all__ = ["Client", "Job", "Outcome", "connect"]
 
+def wrapped_jobs(
+    loop: LoopThread, creating: Coroutine[Any, Any, list[asynchronous_job.Job]]
+) -> list[Job]:
+    """What is created, in handles of this package, those in the error too."""
+    try:
+        return [Job(loop, job) for job in loop.run(creating)]
+    except SomeRefused as error:
+        wrapped = asynchronous_job.Job
+        raise SomeRefused(
+            [Job(loop, item) if isinstance(item, wrapped) else item for item in error.results]
+        ) from None
+
+
+def ids_of(jobs: Iterable[Job | str]) -> list[str]:
+    """The ids of jobs that are named by handle or id."""
+    return [job.id if isinstance(job, Job) else job for job in jobs]
 '''
 
 CLIENT_START: Final = '''
@@ -81,70 +114,76 @@ CLIENT_START: Final = '''
             self._loop.close()
 '''
 
+PART_START: Final = """
+    _loop: LoopThread
+    _wrapped: asynchronous.Client
+"""
+
 WRAPPER_START: Final = """
     def __init__(self, loop: LoopThread, wrapped: {module}.{name}) -> None:
         self._loop = loop
         self._wrapped = wrapped
 """
 
-JOBS: Final = """
-
-def _jobs(
-    loop: LoopThread, creating: Coroutine[Any, Any, list[asynchronous_job.Job]]
-) -> list[Job]:
-    try:
-        return [Job(loop, job) for job in loop.run(creating)]
-    except SomeRefused as error:
-        wrapped = asynchronous_job.Job
-        raise SomeRefused(
-            [Job(loop, item) if isinstance(item, wrapped) else item for item in error.results]
-        ) from None
-"""
+MODULES: Final = {
+    "outcome": ("Outcome", WRAPPER_START.format(module="asynchronous_outcome", name="Outcome")),
+    "job": ("Job", WRAPPER_START.format(module="asynchronous_job", name="Job")),
+    "creating": ("Creating", PART_START),
+    "waiting": ("Waiting", PART_START),
+    "looking": ("Looking", PART_START),
+    "changing": ("Changing", PART_START),
+    "jobtypes": ("JobTypes", PART_START),
+    "client": ("Client", CLIENT_START),
+}
+"""Module -> its class, and how that one's counterpart begins."""
 
 WRAPPED: Final = {
     "Job": "Job(self._loop, {})",
     "Outcome": "Outcome(self._loop, {})",
+    "list[Outcome]": "[Outcome(self._loop, item) for item in {}]",
     "Iterator[Outcome]": "(Outcome(self._loop, item) for item in {})",
 }
 """What is returned -> how the asynchronous object is wrapped."""
 
+REPLACED: Final = frozenset(f"packhorse.{module}" for module in MODULES)
+"""Whose classes are imported from here instead."""
+
 Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-def generate() -> str:
-    """The whole module."""
-    outcome_start = WRAPPER_START.format(module="asynchronous_outcome", name="Outcome")
-    job_start = WRAPPER_START.format(module="asynchronous_job", name="Job")
-    # In the order in which they name each other: annotations are evaluated.
-    parts = [
-        HEADER,
-        *_class("outcome", "Outcome", outcome_start),
-        *_class("job", "Job", job_start),
-        JOBS,
-        *_class("client", "Client", CLIENT_START),
-        *_connect("client"),
-    ]
-    return _formatted("\n".join(parts))
+def generate() -> dict[str, str]:
+    """All modules: the name of each file and what is in it."""
+    written = {"__init__.py": INIT, "jobs.py": JOBS}
+    for module, (name, start) in MODULES.items():
+        tree = ast.parse((PACKAGE / f"{module}.py").read_text("utf-8"))
+        header = HEADER.format(module=module).replace(f"{OWN.format(module, name)}\n", "")
+        parts = [header, *_imports(tree), *_class(tree, name, start)]
+        if module == "client":
+            parts += _connect(tree)
+        written[f"{module}.py"] = _formatted("\n".join(parts), module)
+    return written
 
 
-def _connect(module: str) -> Iterator[str]:
+def _imports(tree: ast.Module) -> Iterator[str]:
+    """The module's own imports, for its annotations."""
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and node.module not in REPLACED:
+            yield ast.unparse(node)
+
+
+def _connect(tree: ast.Module) -> Iterator[str]:
     function = next(
-        node
-        for node in _parsed(module).body
-        if isinstance(node, ast.FunctionDef) and node.name == "connect"
+        node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "connect"
     )
     yield f"\ndef connect({ast.unparse(function.args)}) -> Client:"
     yield _docstring(function, "    ", paragraphs=1)
     yield f"    return Client(asynchronous.connect({_passed(function.args)}))\n"
 
 
-def _class(module: str, name: str, start: str) -> Iterator[str]:
-    found = next(
-        node
-        for node in _parsed(module).body
-        if isinstance(node, ast.ClassDef) and node.name == name
-    )
-    yield f"\nclass {name}:"
+def _class(tree: ast.Module, name: str, start: str) -> Iterator[str]:
+    found = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name)
+    bases = [base for base in map(ast.unparse, found.bases) if base != "OnSession"]
+    yield f"\nclass {name}({', '.join(bases)}):".replace("():", ":")
     yield _docstring(found, "    ")
     yield start
     yield from _attributes(found)
@@ -193,7 +232,7 @@ def _call(function: Function, returned: str) -> str:
     passed = _passed(function.args)
     call = f"self._wrapped.{function.name}({passed})"
     if returned == "list[Job]":
-        return f"_jobs(self._loop, {call})"
+        return f"wrapped_jobs(self._loop, {call})"
     if returned.startswith("Iterator["):
         call = f"self._loop.iterate({call})"
     elif isinstance(function, ast.AsyncFunctionDef):
@@ -206,11 +245,19 @@ def _call(function: Function, returned: str) -> str:
 
 def _passed(arguments: ast.arguments) -> str:
     """The arguments of a signature, passed on under their own names."""
-    passed = [item.arg for item in arguments.args if item.arg != "self"]
+    passed = [_named_jobs(item) for item in arguments.args if item.arg != "self"]
     if arguments.vararg is not None:
         passed.append(f"*{arguments.vararg.arg}")
     passed += [f"{item.arg}={item.arg}" for item in arguments.kwonlyargs]
+    if arguments.kwarg is not None:
+        passed.append(f"**{arguments.kwarg.arg}")
     return ", ".join(passed)
+
+
+def _named_jobs(argument: ast.arg) -> str:
+    """Handles of this package are passed on by their ids."""
+    of_jobs = argument.annotation is not None and "Job | str" in ast.unparse(argument.annotation)
+    return f"ids_of({argument.arg})" if of_jobs else argument.arg
 
 
 def _docstring(node: Function | ast.ClassDef, indent: str, paragraphs: int | None = None) -> str:
@@ -229,24 +276,31 @@ def _named(node: ast.stmt, name: str) -> bool:
     return isinstance(node, ast.FunctionDef) and node.name == name
 
 
-def _parsed(module: str) -> ast.Module:
-    return ast.parse((PACKAGE / f"{module}.py").read_text("utf-8"))
-
-
-def _formatted(source: str) -> str:
-    ruff = [sys.executable, "-m", "ruff", "format", "--stdin-filename", str(TARGET), "-"]
-    done = subprocess.run(ruff, input=source, capture_output=True, text=True, check=True)
-    return done.stdout
+def _formatted(source: str, module: str) -> str:
+    """Without the imports that it does not use, and laid out."""
+    path = str(TARGET / f"{module}.py")
+    ruff = [sys.executable, "-m", "ruff"]
+    ours = 'lint.isort.known-first-party = ["packhorse"]'
+    checking = [*ruff, "check", "--fix-only", "--quiet", "--select", "F401,I", "--config", ours]
+    for command in (checking, [*ruff, "format"]):
+        command += ["--stdin-filename", path, "-"]
+        done = subprocess.run(command, input=source, capture_output=True, text=True, check=True)
+        source = done.stdout
+    return source
 
 
 def main(arguments: list[str]) -> int:
-    source = generate()
+    written = generate()
     if arguments != ["--check"]:
-        TARGET.write_text(source, "utf-8")
-    elif not TARGET.exists() or TARGET.read_text("utf-8") != source:
-        sys.stderr.write(f"{TARGET.name} is out of date: python clients/python/generate_sync.py\n")
-        return 1
-    return 0
+        TARGET.mkdir(exist_ok=True)
+        for name, source in written.items():
+            (TARGET / name).write_text(source, "utf-8")
+        return 0
+    there = {path.name: path.read_text("utf-8") for path in TARGET.glob("*.py")}
+    if there == written:
+        return 0
+    sys.stderr.write("packhorse/sync is out of date: python clients/python/generate_sync.py\n")
+    return 1
 
 
 if __name__ == "__main__":

@@ -6,9 +6,10 @@ from typing import Any, TypeAlias
 import pytest
 import pytest_asyncio
 
-from packhorse import Worker
+from packhorse import Fail, ThreadContext, Worker
 from packhorse_broker.local import LocalBroker
 from tests.client.scripted import ScriptedBroker
+from tests.client.terminal import Terminal
 
 MakeWorker: TypeAlias = Callable[..., Worker]
 
@@ -36,3 +37,26 @@ def make_worker(broker: LocalBroker) -> MakeWorker:
         return Worker(dial=broker.dial, **options)
 
     return make
+
+
+@pytest_asyncio.fixture
+async def terminal(
+    store_url: str, prefix: str, capsys: pytest.CaptureFixture[str]
+) -> AsyncIterator[Terminal]:
+    """A command line, and a broker with a worker for types thumb and fail."""
+    listen = ("tcp://127.0.0.1:0",)
+    async with LocalBroker(store_url=store_url, prefix=prefix, listen=listen) as broker:
+        worker = Worker(dial=broker.dial)
+
+        @worker.job("thumb")
+        def thumb(ctx: ThreadContext, url: str, sizes: list[int] | None = None) -> list[str]:
+            ctx.progress(50, "half of it")
+            ctx.log(f"reading {url}")
+            return [f"{url}?w={size}" for size in sizes or [64]]
+
+        @worker.job("fail")
+        def fail() -> None:
+            raise Fail("not today")
+
+        async with worker:
+            yield Terminal(broker, capsys)

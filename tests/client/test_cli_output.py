@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from packhorse.cli import output
+from packhorse.cli import options, output
 from packhorse.cli.create import _show_progress
 from packhorse.client import Client
 from packhorse.job import Job
@@ -109,3 +109,42 @@ def test_only_a_capable_terminal_changes_lines(
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     monkeypatch.setenv("TERM", term)
     assert output.rewrites_lines() is rewrites
+
+
+def test_a_command_says_who_runs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("getpass.getuser", lambda: "ann\n")
+    monkeypatch.setattr("socket.gethostname", lambda: "h" * 200)
+    first, second = options.client_id(), options.client_id()
+    assert first.startswith("ann@hhh")
+    assert len(first) <= 128
+    assert first != second
+
+
+def test_a_user_without_name_is_somebody(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nameless() -> str:
+        raise KeyError("getpwuid(): uid not found: 4711")
+
+    monkeypatch.setattr("getpass.getuser", nameless)
+    assert options.client_id().startswith("somebody@")
+
+
+@pytest.mark.parametrize(
+    ("time_ms", "text"),
+    [
+        (0, "0ms"),
+        (999, "999ms"),
+        (1_000, "1s"),
+        (90_500, "1m30s"),
+        (3_600_000, "1h"),
+        (3_605_000, "1h"),
+        (26 * 3_600_000 + 61_000, "1d2h"),
+    ],
+)
+def test_durations(time_ms: int, text: str) -> None:
+    assert output.duration_text(time_ms) == text
+
+
+def test_times_as_seen_from_now() -> None:
+    assert output.relative(0, 5_000) == ""
+    assert output.relative(2_000, 5_000) == "3s ago"
+    assert output.relative(65_000, 5_000) == "in 1m"

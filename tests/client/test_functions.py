@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from packhorse import Context, InvalidValue, PayloadError
-from packhorse.functions import job_function
+from packhorse.functions import Terms, job_function
 from packhorse.payload import pack_arguments
 
 
@@ -26,15 +26,15 @@ def generator() -> Iterator[int]:
 
 
 def test_what_is_known_of_a_coroutine() -> None:
-    function = job_function("thumb", with_context, 3)
-    assert function.is_coroutine
+    function = job_function("thumb", with_context, Terms(concurrency=3))
+    assert function.kind == "coroutine"
     assert function.wants_context
-    assert function.concurrency == 3
+    assert function.terms.concurrency == 3
 
 
 def test_what_is_known_of_a_plain_function() -> None:
-    function = job_function("thumb", without_context, None)
-    assert not function.is_coroutine
+    function = job_function("thumb", without_context, Terms())
+    assert function.kind == "thread"
     assert not function.wants_context
 
 
@@ -51,7 +51,7 @@ def test_what_is_known_of_a_plain_function() -> None:
     ],
 )
 def test_arguments_that_fit(function: Callable[..., Any], value: object, arguments: object) -> None:
-    assert job_function("t", function, None).arguments(pack_arguments(value)) == arguments
+    assert job_function("t", function, Terms()).arguments(pack_arguments(value)) == arguments
 
 
 @pytest.mark.parametrize(
@@ -66,24 +66,24 @@ def test_arguments_that_fit(function: Callable[..., Any], value: object, argumen
 )
 def test_arguments_that_do_not_fit(function: Callable[..., Any], value: object) -> None:
     with pytest.raises(PayloadError, match=r"^t: payload does not fit the function"):
-        job_function("t", function, None).arguments(pack_arguments(value))
+        job_function("t", function, Terms()).arguments(pack_arguments(value))
 
 
 def test_bytes_that_are_no_arguments() -> None:
     with pytest.raises(PayloadError, match="can't be unpacked"):
-        job_function("t", nothing, None).arguments(b"\xc1")
+        job_function("t", nothing, Terms()).arguments(b"\xc1")
 
 
 def test_a_generator_is_no_job_function() -> None:
     with pytest.raises(InvalidValue, match="does not yield"):
-        job_function("t", generator, None)
+        job_function("t", generator, Terms())
 
 
 def test_concurrency_below_one_is_refused() -> None:
     with pytest.raises(InvalidValue, match="at least 1"):
-        job_function("t", nothing, 0)
+        job_function("t", nothing, Terms(concurrency=0))
 
 
 def test_what_can_not_be_called_is_no_function() -> None:
     with pytest.raises(InvalidValue, match="is no function"):
-        job_function("t", 5, None)  # type: ignore[arg-type]
+        job_function("t", 5, Terms())  # type: ignore[arg-type]

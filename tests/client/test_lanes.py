@@ -4,7 +4,9 @@ import asyncio
 
 import pytest
 
+from packhorse import kinds_by_hand
 from packhorse.errors import NotFound, TooLarge
+from packhorse.kinds_by_hand import Cancelled
 from packhorse.lanes import MAX_BATCH_ELEMENTS, Gone, Kind, Lane, headers_bytes
 from packhorse.requests import quietly
 from packhorse_protocol.messages import Done, Get, JobView, Limits, Remove
@@ -117,3 +119,11 @@ def test_headers_are_measured_generously() -> None:
     headers = {"näme": "wért" * 10, "a": ""}
     assert headers_bytes(headers) >= len(repr(headers).encode())
     assert headers_bytes(None) == 0
+
+
+async def test_what_is_said_once_is_the_same_for_a_whole_frame() -> None:
+    lane = Lane(kinds_by_hand.CANCEL, lambda: None)
+    for job, why in [("a", "x"), ("b", "x"), ("c", "y"), ("d", "x")]:
+        quietly(lane.submit(Cancelled(job, None, why)))
+    frames = [[entry.item.job for entry in lane.take(LIMITS)] for _ in range(3)]
+    assert frames == [["a", "b"], ["c"], ["d"]]

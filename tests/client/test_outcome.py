@@ -2,9 +2,9 @@ import asyncio
 
 import pytest
 
-from packhorse import JobFailed, PayloadError
+from packhorse import JobCancelled, JobFailed, JobTimedOut, PayloadError, RunnerLost
 from packhorse.outcome import from_message, from_view
-from packhorse_protocol.messages import Done, Error, JobView
+from packhorse_protocol.messages import Done, Error, JobView, Reason, Timeout
 from packhorse_protocol.messages import Outcome as OutcomeMessage
 
 
@@ -47,6 +47,39 @@ def test_a_failed_job_raises() -> None:
     ) as raised:
         outcome.result()
     assert raised.value.outcome is outcome
+
+
+@pytest.mark.parametrize(
+    ("reason", "expired", "kind", "said"),
+    [
+        ("CANCELLED", None, JobCancelled, "CANCELLED: it was cancelled"),
+        ("JOB_TIMEOUT", "run", JobTimedOut, "JOB_TIMEOUT: its run timeout passed"),
+        ("JOB_TIMEOUT", None, JobTimedOut, "JOB_TIMEOUT: a timeout passed"),
+        ("RUNNER_TIMEOUT", None, RunnerLost, "RUNNER_TIMEOUT: its runner went away"),
+        ("FAILED", None, JobFailed, "FAILED: no word from the runner"),
+    ],
+)
+def test_what_failed_a_job_is_a_class(
+    reason: Reason, expired: Timeout | None, kind: type[JobFailed], said: str
+) -> None:
+    message = OutcomeMessage(
+        job="a", type="t", state="FAILED", version=1, reason=reason, expired=expired
+    )
+    with pytest.raises(JobFailed, match=said) as raised:
+        from_message(message, never).result()
+    assert type(raised.value) is kind
+    assert raised.value.reason == reason
+    if isinstance(raised.value, JobTimedOut):
+        assert raised.value.expired == expired
+
+
+def test_a_cancelled_job_may_have_a_last_word() -> None:
+    error = Error(type="Cancelled", message="half done")
+    message = OutcomeMessage(
+        job="a", type="t", state="FAILED", version=1, reason="CANCELLED", error=error
+    )
+    with pytest.raises(JobCancelled, match="CANCELLED: Cancelled: half done"):
+        from_message(message, never).result()
 
 
 def test_the_same_from_a_job_that_was_read() -> None:

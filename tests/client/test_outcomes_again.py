@@ -197,7 +197,7 @@ async def test_fetching_takes_the_next_ones_along(
             JobView(id="c", type="t", state="FAILED", version=3, reason="RUNNER_TIMEOUT"),
         )
         assert await waiting is None
-        with pytest.raises(packhorse.JobFailed, match="RUNNER_TIMEOUT: no word from the runner"):
+        with pytest.raises(packhorse.JobFailed, match="RUNNER_TIMEOUT: its runner went away"):
             await jobs[2].result()
         for job_id in ("b", "c"):
             handled = await peer.expect(Handled)

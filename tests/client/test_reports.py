@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from packhorse import InvalidValue, reports
-from packhorse.errors import StaleClaim, TooLarge
+from packhorse.deadlines import Deadline
+from packhorse.errors import NotFound, StaleClaim, TooLarge
 from packhorse.reports import Reporter, cut
 from packhorse.requests import Requests
 from packhorse_protocol.messages import Claim, Done, Limits
@@ -43,7 +44,7 @@ def lanes() -> Lanes:
 
 def reporter(lanes: Lanes, stale: list[str] | None = None) -> Reporter:
     told = [] if stale is None else stale
-    return Reporter(CLAIM, lanes, LIMITS, lambda: told.append("stale"))
+    return Reporter(CLAIM, lanes, LIMITS, Deadline(None), lambda: told.append("stale"))
 
 
 @pytest.mark.parametrize("percent", [-1, 101, 1_000])
@@ -99,6 +100,78 @@ async def test_a_report_that_is_refused_otherwise_is_logged(
     await job.flushed()
     assert stale == []
     assert "a report on job a was lost" in caplog.text
+
+
+class Order(Lanes):
+    """Lanes that note what leaves, in its order, and answer when told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left: list[str] = []
+
+    def answer_all(self) -> None:
+        """Takes out all that waits and answers it, as the order of the lanes has it."""
+        for entry in self.progress.take(LIMITS):
+            self.left.append(f"{entry.item.percent} %")
+            self.progress.settle(entry, Done())
+        self.left += self.lines()
+
+
+@pytest.mark.parametrize(
+    ("said", "left"),
+    [
+        ("abc", ["a", "b", "c"]),
+        ("1a", ["1 %", "a"]),
+        ("a1", ["a", "1 %"]),
+        ("a1b", ["a", "1 %", "b"]),
+        ("1a2b3c", ["1 %", "a", "b", "3 %", "c"]),
+        ("a12b", ["a", "2 %", "b"]),
+        ("123", ["1 %", "3 %"]),
+    ],
+)
+async def test_what_is_said_in_one_turn_leaves_in_its_order(said: str, left: list[str]) -> None:
+    lanes = Order()
+    job = reporter(lanes)
+    for word in said:
+        if word.isdigit():
+            job.progress(int(word), "")
+        else:
+            await job.log(word)
+    flushed = asyncio.create_task(job.flushed())
+    while not flushed.done():
+        lanes.answer_all()
+        await asyncio.sleep(0)
+    assert lanes.left == left
+
+
+async def test_a_claim_that_is_over_has_nothing_more_to_say(lanes: Lanes) -> None:
+    stale: list[str] = []
+    job = reporter(lanes, stale)
+    job.progress(1, "")
+    await job.log("a")
+    job.progress(2, "")
+    await job.log("b")
+    [entry] = lanes.progress.take(LIMITS)
+    lanes.progress.refuse(entry, NotFound("gone"))
+    await job.flushed()
+    assert (len(lanes.progress), len(lanes.log)) == (0, 0)
+    assert stale == ["stale"]
+
+
+async def test_nobody_waits_for_answers_about_a_claim_that_is_over(
+    lanes: Lanes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reports, "MAX_UNSENT_LINES", 1)
+    job = reporter(lanes)
+    await job.log("a")
+    waiting = [asyncio.create_task(job.log("b")), asyncio.create_task(job.flushed())]
+    await asyncio.wait(waiting, timeout=0)
+    assert not any(task.done() for task in waiting)
+    job.stop()
+    await asyncio.wait(waiting)
+    job.progress(1, "")
+    assert lanes.lines() == ["a"]
+    assert len(lanes.progress) == 0
 
 
 async def test_long_lines_are_cut(lanes: Lanes) -> None:

@@ -295,12 +295,15 @@ async def test_reports_come_before_the_end(scripted: ScriptedBroker) -> None:
         jobs.end(await jobs.running.get())
         first = await peer.expect(ReportProgress)
         assert [(report.percent, report.text) for report in first.reports] == [(0, "one")]
-        log = await peer.expect(WriteLog)
-        assert [report.messages for report in log.reports] == [("one",), ("two",), ("three",)]
         peer.ok(first, Done())
+        log = await peer.expect(WriteLog)
+        assert [report.messages for report in log.reports] == [("one",), ("two",)]
+        peer.ok(log, Done(), Done())
         second = await peer.expect(ReportProgress)
         assert [(report.percent, report.text) for report in second.reports] == [(2, "three")]
         peer.ok(second, Done())
-        peer.ok(log, Done(), Done(), Done())
+        log = await peer.expect(WriteLog)
+        assert [report.messages for report in log.reports] == [("three",)]
+        peer.ok(log, Done())
         peer.ok(await peer.expect(Complete), Ended(state="COMPLETE"))
         await leave(jobs, peer)

@@ -12,7 +12,7 @@ import pytest_asyncio
 
 import packhorse
 import packhorse.sync
-from packhorse import NewJob, Progress, ThreadContext, Worker, errors
+from packhorse import Matched, NewJob, Progress, ThreadContext, Worker, errors
 from packhorse_broker.local import LocalBroker
 
 ROOT = Path(__file__).parent.parent.parent
@@ -116,6 +116,47 @@ async def test_many(with_client: WithClient) -> None:
         first, second = raised.value.results
         assert isinstance(first, packhorse.sync.Job)
         assert isinstance(second, errors.PayloadError)
+
+    await with_client(work)
+
+
+async def test_steer(with_client: WithClient) -> None:
+    def work(client: packhorse.sync.Client) -> None:
+        later = client.create("later", 1, delay="1h", labels=["x"], unique="k")
+        assert later.duplicate is None
+        assert [job.id for job in client.list("later", states="PENDING", label="x")] == [later.id]
+        assert client.page("later", unique_key="k").cursor is None
+        assert [cause.code for cause in later.why().causes] == ["delayed"]
+        assert later.run_now(why="now") == "QUEUED"
+        assert client.cancel(later.id, why="enough") == ["FAILED"]
+        assert later.retry() == "QUEUED"
+        assert next(later.events()).state == "QUEUED"
+        assert client.cancel_matching("later") == Matched(found=1, changed=1)
+        assert later.attempts().attempts == ()
+        assert [action.action for action in client.actions(limit=1)] == ["cancel"]
+        client.pause("later", why="w")
+        client.publish_schema("later", {"type": "object"})
+        [found] = client.types("later")
+        assert (found.paused, found.has_schema) == (True, True)
+        assert client.schema("later") == {"type": "object"}
+        assert client.minutes("later")
+        assert client.purge("later") == Matched(found=1, changed=1)
+
+    await with_client(work)
+
+
+async def test_wait_for_some(with_client: WithClient) -> None:
+    def work(client: packhorse.sync.Client) -> None:
+        jobs = client.create_many([NewJob("square", n) for n in range(3)], handle=True)
+        assert [outcome.result() for outcome in client.wait(jobs)] == [0, 1, 4]
+        grouped = client.create("square", 3, group="mailers")
+        for outcome in client.outcomes(group="mailers"):
+            assert (outcome.job, outcome.group, outcome.result()) == (grouped.id, "mailers", 9)
+            outcome.handled()
+            break
+        never = client.create("nobody", handle=True)
+        with pytest.raises(errors.OutcomeTimeout):
+            client.wait([never.id], "any", timeout="10ms")
 
     await with_client(work)
 

@@ -344,6 +344,12 @@ def test_a_concurrency_that_can_not_be(concurrency: int) -> None:
         Worker(concurrency=concurrency)
 
 
+@pytest.mark.parametrize("weight", [0, 1_001])
+def test_a_weight_that_can_not_be(weight: int) -> None:
+    with pytest.raises(errors.InvalidValue, match=f"t: weight {weight} must be 1 to 1000"):
+        Worker().job("t", weight=weight)
+
+
 async def test_no_broker_in_the_time_given() -> None:
     worker = Worker("tcp://127.0.0.1:1", wait_for_broker="0s")
     worker.job("t")(lambda: None)

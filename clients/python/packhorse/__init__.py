@@ -3,10 +3,27 @@
     async with packhorse.connect() as client:
         print(await client.run("thumb", {"url": "cat.png"}))
 
+On what terms a job runs is said when it is created; `NewJob` has all that can be said:
+
+    job = await client.create(
+        "report", {"month": 11}, delay="10m", attempts=5, unique="report-11",
+        backoff=Backoff.exponential("1s", max="10m", jitter="full"), run_timeout="1h",
+    )
+
 `connect` makes a `Client`, `Worker` runs job functions, `packhorse.sync` has the same for
 programs without an event loop, and `errors` the tree of what can be raised.
+
+    await job.result()                                   # wait for one, or
+    await client.wait(jobs, "any", timeout="1m")         # for the first of several, or
+    async for outcome in client.outcomes(group="mail"):  # take those of a group of handlers
+
+    await client.why(job.id)                             # why it does not run
+    async for job in client.list("report", states="FAILED"): ...
+    await client.retry_matching("report", why="the disk is back")
+    await client.pause("report", until=tomorrow)
 """
 
+from packhorse.cancelling import Cancelled
 from packhorse.client import Client, connect
 from packhorse.context import Context, ThreadContext
 from packhorse.durations import Duration
@@ -18,6 +35,7 @@ from packhorse.errors import (
     Conflict,
     ConnectionLost,
     Draining,
+    Duplicate,
     Fail,
     Forbidden,
     Internal,
@@ -28,6 +46,7 @@ from packhorse.errors import (
     OutcomeTimeout,
     PackhorseError,
     PayloadError,
+    QuotaExceeded,
     Refused,
     SecretWrong,
     SomeRefused,
@@ -36,30 +55,55 @@ from packhorse.errors import (
     TooLarge,
     TooMany,
     TooManyConnections,
+    TypeDraining,
     Unavailable,
     Unsupported,
     VersionUnsupported,
     WrongState,
 )
+from packhorse.filters import Matched
 from packhorse.job import Job
+from packhorse.middleware import Middleware
+from packhorse.moments import Moment
 from packhorse.newjob import NewJob
-from packhorse.outcome import JobFailed, Outcome
+from packhorse.outcome import JobCancelled, JobFailed, JobTimedOut, Outcome, RunnerLost
+from packhorse.processes import FailedInProcess, ProcessDied
+from packhorse.terms import Backoff, Keep, Unique
 from packhorse.worker import Worker
+from packhorse.workshop import ProcessContext
 from packhorse_protocol.messages import (
+    Action,
+    Attempt,
+    AttemptList,
     BrokerInfo,
+    CancelRequest,
+    Cause,
     Counts,
     Error,
     Event,
+    JobPage,
+    JobSummary,
     JobView,
     LogEntry,
+    Minute,
     Progress,
     Reason,
     State,
+    Timeout,
+    TypeView,
+    Why,
 )
 
 __all__ = [
+    "Action",
+    "Attempt",
+    "AttemptList",
+    "Backoff",
     "BrokerInfo",
     "BrokerUnavailable",
+    "CancelRequest",
+    "Cancelled",
+    "Cause",
     "Client",
     "ClientClosed",
     "ClientExists",
@@ -69,18 +113,29 @@ __all__ = [
     "Context",
     "Counts",
     "Draining",
+    "Duplicate",
     "Duration",
     "Error",
     "Event",
     "Fail",
+    "FailedInProcess",
     "Forbidden",
     "Internal",
     "InvalidValue",
     "Job",
+    "JobCancelled",
     "JobFailed",
+    "JobPage",
+    "JobSummary",
+    "JobTimedOut",
     "JobView",
+    "Keep",
     "LogEntry",
     "Malformed",
+    "Matched",
+    "Middleware",
+    "Minute",
+    "Moment",
     "NewJob",
     "NotFound",
     "NotHandler",
@@ -88,21 +143,30 @@ __all__ = [
     "OutcomeTimeout",
     "PackhorseError",
     "PayloadError",
+    "ProcessContext",
+    "ProcessDied",
     "Progress",
+    "QuotaExceeded",
     "Reason",
     "Refused",
+    "RunnerLost",
     "SecretWrong",
     "SomeRefused",
     "StaleClaim",
     "State",
     "Superseded",
     "ThreadContext",
+    "Timeout",
     "TooLarge",
     "TooMany",
     "TooManyConnections",
+    "TypeDraining",
+    "TypeView",
     "Unavailable",
+    "Unique",
     "Unsupported",
     "VersionUnsupported",
+    "Why",
     "Worker",
     "WrongState",
     "connect",

@@ -1,21 +1,28 @@
 """What a job function is given besides its arguments: what it runs, and how to report on it."""
 
 import asyncio
-import threading
 from collections.abc import Coroutine, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
+from packhorse.cancelling import Halt
 from packhorse.client import Client
+from packhorse.deadlines import Deadline
+from packhorse.durations import Duration, milliseconds
 from packhorse.errors import StaleClaim
 from packhorse.reports import Reporter
 from packhorse_protocol.messages import Claim
 
+CONTEXT_PARAMETER: Final = "ctx"
+"""A function whose first parameter has this name is given the context as its first argument."""
 
-class _RunningJob:
-    """The claim that is being run. Made by the worker."""
+Answer = TypeVar("Answer")
 
-    def __init__(self, claim: Claim, reporter: Reporter) -> None:
-        self._reporter = reporter
+
+class RunningJob:
+    """The claim that is being run: what all contexts know of it. Made by the worker."""
+
+    def __init__(self, claim: Claim, deadline: Deadline) -> None:
+        self._deadline = deadline
         self.job: Final = claim.job
         """The job's id."""
         self.type: Final = claim.type
@@ -33,16 +40,44 @@ class _RunningJob:
         self.payload: Final = claim.payload
         """The payload as it was sent, before it was unpacked into arguments."""
 
+    @property
+    def remaining(self) -> float | None:
+        """Seconds until this attempt times out, 0 if it has; None: it may run for ever.
 
-class Context(_RunningJob):
-    """For a job function that is a coroutine: `async def thumb(ctx: Context, url: str)`."""
+        Counted on this process's own clock from what the broker said remains.
+        """
+        return self._deadline.remaining_s
 
-    def __init__(self, claim: Claim, reporter: Reporter, client: Client) -> None:
-        super().__init__(claim, reporter)
+
+class Context(RunningJob):
+    """For a job function that is a coroutine: `async def thumb(ctx: Context, url: str)`.
+
+    A job that is to stop is cancelled: `asyncio.CancelledError` is raised where it awaits.
+    """
+
+    def __init__(
+        self, claim: Claim, deadline: Deadline, halt: Halt, reporter: Reporter, client: Client
+    ) -> None:
+        super().__init__(claim, deadline)
+        self._halt = halt
+        self._reporter = reporter
         self.client: Final = client
         """The worker's own client, for instance to create further jobs."""
-        self.revoked: Final = asyncio.Event()
-        """Set when the claim is no longer ours; the coroutine is cancelled then."""
+
+    @property
+    def cancelled(self) -> asyncio.Event:
+        """Set when the job is to stop, because it was cancelled or its claim is over."""
+        return self._halt.cancelled
+
+    @property
+    def revoked(self) -> asyncio.Event:
+        """Set when the claim is no longer ours: nothing that the function does counts any more."""
+        return self._halt.revoked
+
+    def check_cancelled(self) -> None:
+        """Raises `Cancelled` if the job is to stop: for a function that has caught it before."""
+        if self._halt.is_cancelled:
+            raise self._halt.error()
 
     async def progress(self, percent: int, text: str = "") -> None:
         """Tells how far the job is, 0 to 100. Does not wait for the broker; the newest wins.
@@ -55,19 +90,45 @@ class Context(_RunningJob):
         """Adds a line to the job's log. Waits only when hundreds of lines have not left yet."""
         await self._reporter.log(message)
 
+    async def extend(self, run: Duration) -> float | None:
+        """Lets this attempt run so long from now on, but never past the job's total timeout.
 
-class ThreadContext(_RunningJob):
+        Returns what `remaining` is then; a job without a run timeout has none afterwards either.
+        Raises `StaleClaim` if the claim is over, `InvalidValue` for what is no duration.
+        """
+        return await self._reporter.extend(milliseconds(run, "extend"))
+
+
+class ThreadContext(RunningJob):
     """For a plain function, which runs in a thread: `def thumb(ctx: ThreadContext, url: str)`.
 
-    A thread can't be cancelled: look at `revoked` in long loops. `progress` and `log` raise
-    `StaleClaim` once the claim is no longer ours, which ends a function that reports.
+    A thread can't be cancelled: call `check_cancelled` in long loops. `progress`, `log` and
+    `extend` raise `StaleClaim` once the claim is no longer ours, which ends a function that
+    reports.
     """
 
-    def __init__(self, claim: Claim, reporter: Reporter, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(claim, reporter)
+    def __init__(
+        self,
+        claim: Claim,
+        deadline: Deadline,
+        halt: Halt,
+        reporter: Reporter,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        super().__init__(claim, deadline)
+        self._halt = halt
+        self._reporter = reporter
         self._loop = loop
-        self.revoked: Final = threading.Event()
+        cancelled, revoked = halt.in_threads
+        self.cancelled: Final = cancelled
+        """Set when the job is to stop, because it was cancelled or its claim is over."""
+        self.revoked: Final = revoked
         """Set when the claim is no longer ours: nothing that the function does counts any more."""
+
+    def check_cancelled(self) -> None:
+        """Raises `Cancelled` if the job is to stop; let it pass after cleaning up."""
+        if self.cancelled.is_set():
+            raise self._halt.error()
 
     def progress(self, percent: int, text: str = "") -> None:
         """Tells how far the job is, 0 to 100. Does not wait for the broker; the newest wins.
@@ -83,11 +144,19 @@ class ThreadContext(_RunningJob):
         """
         self._in_loop(self._reporter.log(message))
 
-    def _in_loop(self, report: Coroutine[Any, Any, None]) -> None:
+    def extend(self, run: Duration) -> float | None:
+        """Lets this attempt run so long from now on, but never past the job's total timeout.
+
+        Returns what `remaining` is then; a job without a run timeout has none afterwards either.
+        Raises `StaleClaim` if the claim is over, `InvalidValue` for what is no duration.
+        """
+        return self._in_loop(self._reporter.extend(milliseconds(run, "extend")))
+
+    def _in_loop(self, report: Coroutine[Any, Any, Answer]) -> Answer:
         if self.revoked.is_set() or self._loop.is_closed():
             report.close()
             raise StaleClaim("the claim was revoked", subject=self.job)
-        asyncio.run_coroutine_threadsafe(report, self._loop).result()
+        return asyncio.run_coroutine_threadsafe(report, self._loop).result()
 
 
 async def _later(reporter: Reporter, percent: int, text: str) -> None:

@@ -28,8 +28,10 @@ def milliseconds(duration: Duration, name: str = "duration") -> int:
         if not _WHOLE.fullmatch(text):
             raise InvalidValue(f"{name}: {duration!r} is no duration: write 250ms, 30s or 1h30m")
         found = sum(float(number) * _UNIT_MS[unit] for number, unit in _PART.findall(text))
-    else:
+    elif isinstance(duration, int | float):
         found = duration * 1_000
+    else:
+        raise InvalidValue(f"{name}: {duration!r} is no duration: write 250ms, 30s or 1h30m")
     if not 0 <= found <= _MAX_MS:
         raise InvalidValue(f"{name}: {duration!r} must be between 0 and ten years")
     return round(found)

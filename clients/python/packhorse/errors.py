@@ -9,15 +9,20 @@ PackhorseError
 |   +-- BrokerUnavailable no broker could be reached: nothing was sent
 +-- Refused               the broker said no: `code`, `retryable`, `retry_after_ms`, `details`
 |   +-- TooLarge  NotFound  Conflict  StaleClaim  WrongState  NotHandler       (one item)
+|   +-- Duplicate  QuotaExceeded  TypeDraining                                 (a new job)
 |   +-- Malformed  Unsupported  Forbidden  TooMany  Unavailable  Internal      (a request)
 |   +-- VersionUnsupported  ClientExists  SecretWrong  Superseded              (the session)
 |   +-- TooManyConnections  Draining  ClientGone
 +-- SomeRefused           some items of a batch were refused: `results` has each item's own
 +-- JobFailed             the job ended as FAILED: `outcome` says why
+|   +-- JobCancelled  JobTimedOut  RunnerLost                        (not by the runner's word)
 +-- Fail                  raised by a job function that wants to fail its attempt
++-- ProcessDied           the process in which a job function ran has ended
++-- FailedInProcess       what middleware sees of a job function that failed in its process
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import ClassVar, Final
 
 from packhorse_protocol.errors import Code
@@ -127,6 +132,37 @@ class NotHandler(Refused):
     CODE = Code.NOT_HANDLER
 
 
+class Duplicate(Refused):
+    """Another job of the type holds the unique key, and the create said to reject duplicates."""
+
+    CODE = Code.DUPLICATE
+
+    @property
+    def holder(self) -> str | None:
+        """The id of the job that holds the key."""
+        return self.details.get("job")
+
+    @property
+    def state(self) -> str | None:
+        """The state that the holder was in."""
+        return self.details.get("state")
+
+
+class QuotaExceeded(Refused):
+    """The type has as many jobs or bytes as it may: `retryable`, when some have ended.
+
+    It is raised at once, so that a program can slow down; `details["limit"]` has the limit.
+    """
+
+    CODE = Code.QUOTA
+
+
+class TypeDraining(Refused):
+    """The type takes no new jobs until somebody undrains it."""
+
+    CODE = Code.TYPE_DRAINING
+
+
 class Malformed(Refused):
     """A request that breaks the protocol; `details["path"]` names the field."""
 
@@ -234,12 +270,23 @@ class SomeRefused(PackhorseError):
 class Fail(PackhorseError):
     """Raised by a job function to fail this attempt on purpose.
 
-    `retry=False` ends the job although attempts remain. `error_type` is what handlers see as
-    the error's type.
+    `retry=False` ends the job although attempts remain; `retry_in` is how long to wait until the
+    next one (`"5m"`, seconds or a `timedelta`), instead of the job's backoff. `error_type` is what
+    handlers see as the error's type. Raises `InvalidValue` for both `retry=False` and `retry_in`.
     """
 
-    def __init__(self, message: str, *, retry: bool = True, error_type: str = "Fail") -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry: bool = True,
+        retry_in: str | int | float | timedelta | None = None,
+        error_type: str = "Fail",
+    ) -> None:
+        if retry_in is not None and not retry:
+            raise InvalidValue("Fail: retry_in means that there is a next attempt: retry=False")
         super().__init__(message)
         self.message = message
         self.retry = retry
+        self.retry_in = retry_in
         self.error_type = error_type

@@ -5,27 +5,62 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
-from packhorse.errors import Fail, PackhorseError
+from packhorse.durations import milliseconds
+from packhorse.errors import Fail, InvalidValue, PackhorseError
 from packhorse.reports import CUT, cut
+from packhorse.retries import RetryPolicy
 from packhorse_protocol.limits import MAX_TEXT_CHARS, MAX_TRACEBACK_CHARS
 from packhorse_protocol.messages import Claim, Error, Failure
+
+CANCELLED: Final = "Cancelled"
+"""The error's type where a job ended because it was cancelled."""
+
+NO_POLICY: Final = RetryPolicy({})
 
 _HERE: Final = str(Path(__file__).parent)
 
 
-def raised(claim: Claim, error: BaseException) -> Failure:
+def raised(claim: Claim, error: BaseException, policy: RetryPolicy = NO_POLICY) -> Failure:
     """What the function raised; `Fail` without a traceback, as it was meant."""
     if isinstance(error, Fail):
-        told = _error(error.error_type, error.message, "")
-        return Failure(job=claim.job, token=claim.token, error=told, retry=error.retry)
-    told = _error(_type_name(type(error)), str(error), _traceback(error))
-    return Failure(job=claim.job, token=claim.token, error=told)
+        return _on_purpose(claim, error)
+    verdict = policy.verdict(error)
+    return Failure(
+        job=claim.job,
+        token=claim.token,
+        error=_error(_type_name(type(error)), str(error), _traceback(error)),
+        retry=verdict.retry,
+        retry_in_ms=verdict.in_ms,
+    )
 
 
 def unfit(claim: Claim, error: PackhorseError) -> Failure:
     """A payload or a result that can't be: it would be the same at each attempt, so no retry."""
     told = _error(type(error).__name__, str(error), "")
     return Failure(job=claim.job, token=claim.token, error=told, retry=False)
+
+
+def cancelled(claim: Claim, error: BaseException) -> Failure:
+    """The function ended because the job was cancelled; the broker then ends it as CANCELLED."""
+    told = _error(CANCELLED, str(error) or "the job was cancelled", "")
+    return Failure(job=claim.job, token=claim.token, error=told, retry=False)
+
+
+def _on_purpose(claim: Claim, error: Fail) -> Failure:
+    told = _error(error.error_type, error.message, "")
+    retry_in_ms = None
+    if error.retry_in is not None:
+        try:
+            retry_in_ms = milliseconds(error.retry_in, "Fail: retry_in")
+        except InvalidValue as mistake:
+            told = _error(_type_name(InvalidValue), str(mistake), _traceback(error))
+    return Failure(
+        job=claim.job,
+        token=claim.token,
+        error=told,
+        retry=error.retry,
+        retry_in_ms=retry_in_ms,
+    )
 
 
 def _error(name: str, message: str, trace: str) -> Error:

@@ -1,16 +1,28 @@
 """A handle on one job."""
 
 import asyncio
-from collections.abc import AsyncGenerator
-from typing import Any, Final
+from collections.abc import AsyncGenerator, Iterable
+from typing import Any, Final, Literal
 
-from packhorse.durations import Duration, seconds
+from packhorse.durations import Duration, milliseconds, seconds
 from packhorse.errors import NotFound, NotHandler, OutcomeTimeout
+from packhorse.filters import states_of
+from packhorse.kinds import ForGroup
+from packhorse.kinds_by_hand import Cancelled, Hurried, Removed, Retried
+from packhorse.kinds_to_read import LogWanted
 from packhorse.outcome import Outcome
 from packhorse.requests import quietly
 from packhorse.session import Session
 from packhorse.watching import over
-from packhorse_protocol.messages import JobView, LogEntry, Progress
+from packhorse_protocol.messages import (
+    AttemptList,
+    Event,
+    JobView,
+    LogEntry,
+    Progress,
+    State,
+    Why,
+)
 
 LOG_PAGE_ENTRIES: Final = 500
 """Log entries read at once: half of what the protocol allows."""
@@ -19,8 +31,9 @@ LOG_PAGE_ENTRIES: Final = 500
 class Job:
     """A job, by its id: made by `client.create` and `client.job`, valid while the client is open.
 
-    `outcome()` or `result()` to wait for it, `progress()` and `logs()` to look on, `get()` to
-    read it.
+    `outcome()` or `result()` to wait for it, `progress()`, `logs()` and `events()` to look on,
+    `get()`, `attempts()` and `why()` to read it, `cancel()`, `retry()`, `run_now()` and
+    `remove()` to steer it.
     """
 
     def __init__(
@@ -29,6 +42,7 @@ class Job:
         job_id: str,
         *,
         job_type: str | None = None,
+        duplicate: Literal["joined", "replaced"] | None = None,
         handling: bool = False,
         fleeting: bool = False,
     ) -> None:
@@ -38,6 +52,8 @@ class Job:
         self.id: Final[str] = job_id
         self.type: Final[str | None] = job_type
         """None where only the id is known."""
+        self.duplicate: Final[Literal["joined", "replaced"] | None] = duplicate
+        """Set where it held the unique key of the job to be created, and was taken instead."""
 
     def __repr__(self) -> str:
         return f"<Job {self.id} {self.type or ''}>".replace(" >", ">")
@@ -86,20 +102,71 @@ class Job:
         """
         return (await self.outcome(timeout=timeout)).result()
 
-    async def handle(self) -> None:
+    async def handle(self, *, group: str | None = None) -> None:
         """Becomes a handler: the outcome is kept until this client has handled it.
 
-        Raises `NotFound` if the job is not there (any more).
+        With `group` that group of handlers does instead. Raises `NotFound` if the job is not
+        there (any more).
         """
-        await self._session.outcomes.handle(self._ticket)
+        if group is None:
+            await self._session.outcomes.handle(self._ticket)
+        else:
+            await self._session.requests.handle_for_group.submit(ForGroup(self.id, group))
 
     async def get(self) -> JobView:
         """The job as it is now. Raises `NotFound`."""
         return await self._session.requests.get.submit(self.id)
 
-    async def remove(self) -> None:
-        """Removes the job in whatever state; a runner that holds it is told. Raises `NotFound`."""
-        await self._session.requests.remove.submit(self.id)
+    async def attempts(self) -> AttemptList:
+        """How each attempt of the job ended, oldest first. Raises `NotFound`."""
+        return await self._session.requests.attempts.submit(self.id)
+
+    async def why(self) -> Why:
+        """Why the job does not run. Raises `NotFound`."""
+        return await self._session.requests.why.submit(self.id)
+
+    async def cancel(self, *, grace: Duration | None = None, why: str = "") -> State:
+        """Ends the job as CANCELLED: at once if it waits, else its runner has the grace time.
+
+        Returns the state that the job is in now. Raises `NotFound`, `WrongState` if it ended
+        otherwise.
+        """
+        grace_ms = None if grace is None else milliseconds(grace, "grace")
+        asked = Cancelled(self.id, grace_ms, why)
+        return (await self._session.requests.cancel.submit(asked)).state
+
+    async def retry(self, *, attempts: int = 1, why: str = "") -> State:
+        """Queues the FAILED job again, with so many more attempts.
+
+        Raises `NotFound`, `WrongState`.
+        """
+        asked = Retried(self.id, attempts, why)
+        return (await self._session.requests.retry.submit(asked)).state
+
+    async def run_now(self, *, why: str = "") -> State:
+        """Queues the PENDING job at once. Raises `NotFound`, `WrongState`."""
+        return (await self._session.requests.run_now.submit(Hurried(self.id, why))).state
+
+    async def remove(self, *, states: State | Iterable[State] = (), why: str = "") -> None:
+        """Removes the job in whatever state, or only in these; a runner that holds it is told.
+
+        Raises `NotFound`, `WrongState`.
+        """
+        asked = Removed(self.id, states_of(states), why)
+        await self._session.requests.remove.submit(asked)
+
+    async def events(self) -> AsyncGenerator[Event, None]:
+        """What happens to the job: first how it stands, then every change until its end.
+
+        Each event has what changed: `state`, `progress`, `log` entries, `removed`. To a slow
+        reader several come as one. Raises `NotFound`.
+        """
+        async with self._session.watches.subscribed((self.id,)) as events:
+            while True:
+                event = await events.next()
+                yield event
+                if over(event):
+                    return
 
     async def progress(self) -> AsyncGenerator[Progress, None]:
         """The newest progress and each one after it, until the job ends.
@@ -149,7 +216,7 @@ class Job:
 
     async def _read_log(self, offset: int) -> AsyncGenerator[LogEntry, None]:
         while True:
-            wanted = (self.id, offset, LOG_PAGE_ENTRIES)
+            wanted = LogWanted(self.id, offset, LOG_PAGE_ENTRIES)
             page = await self._session.requests.read_log.submit(wanted)
             for entry in page.entries:
                 yield entry

@@ -1,43 +1,41 @@
-"""What each kind of request is: how its message is built, and what becomes of it in trouble."""
+"""What each kind of request is: how its message is built, and what becomes of it in trouble.
+
+Here those of a job's life: creating, handling, running. `kinds_by_hand.py` has those that steer
+jobs and types, `kinds_to_read.py` those that only look.
+"""
 
 from collections.abc import Mapping
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from packhorse.lanes import Gone, Kind, headers_bytes
 from packhorse_protocol.errors import Code
 from packhorse_protocol.messages import (
-    BrokerInfo,
     Bye,
     Claim,
     ClaimJobs,
     ClaimRef,
     Complete,
     Completion,
-    CountJobs,
-    Counts,
     Create,
     Created,
     Done,
     Ended,
+    Extend,
+    Extended,
+    Extension,
     Fail,
     Failure,
-    Get,
     Handle,
     Handled,
-    Info,
-    JobView,
-    LogPage,
+    Join,
     LogReport,
     NewJob,
     ProgressReport,
-    ReadLog,
+    Publish,
     Release,
-    Remove,
     ReportProgress,
     Take,
-    Unwatch,
-    Watch,
-    Watched,
+    TypeSchema,
     WriteLog,
 )
 
@@ -47,11 +45,35 @@ _CHARACTER_BYTES: Final = 4
 NAME_BYTES: Final = 3 * 128
 """Names in an item, generously: most are ASCII and far shorter than they may be."""
 
-AnyReport = TypeVar("AnyReport", ProgressReport, LogReport, Completion, Failure, ClaimRef)
+TERMS_ELEMENTS: Final = 32
+"""Map entries of a job's terms: backoff, timeouts, unique key, and what they are told by."""
+
+AnyReport = TypeVar(
+    "AnyReport", ProgressReport, LogReport, Completion, Failure, ClaimRef, Extension
+)
+
+
+class ForGroup(NamedTuple):
+    """A job that a group of handlers has, or has handled."""
+
+    job: str
+    group: str
+
+
+class NewForGroup(NamedTuple):
+    """A job that a group is to handle, and with `handle` this client too."""
+
+    job: NewJob
+    group: str
+    handle: bool
 
 
 def _job_of(report: AnyReport) -> str:
     return report.job
+
+
+def _job_of_item(item: ForGroup) -> str:
+    return item.job
 
 
 def _itself(job: str) -> str:
@@ -59,7 +81,13 @@ def _itself(job: str) -> str:
 
 
 def _new_job_bytes(job: NewJob) -> int:
-    return NAME_BYTES + len(job.payload) + headers_bytes(job.headers)
+    labels = sum(_CHARACTER_BYTES * len(label) + 4 for label in job.labels)
+    return NAME_BYTES + len(job.payload) + headers_bytes(job.headers) + labels
+
+
+def _new_job_elements(job: NewJob) -> int:
+    steps = len(job.backoff.delays_ms) if job.backoff is not None else 0
+    return 2 * len(job.headers or ()) + len(job.labels) + steps + TERMS_ELEMENTS
 
 
 def _failure_bytes(failure: Failure) -> int:
@@ -77,16 +105,25 @@ def _create(*, handle: bool) -> Kind[NewJob, Created]:
         build=lambda request_id, jobs: Create(id=request_id, jobs=jobs, handle=handle),
         subject=lambda job: job.id,
         data_bytes=_new_job_bytes,
-        elements=lambda job: 2 * len(job.headers or ()),
+        elements=_new_job_elements,
     )
 
 
 CREATE: Final = _create(handle=False)
 CREATE_AND_HANDLE: Final = _create(handle=True)
-
-GET: Final[Kind[str, JobView]] = Kind(
-    build=lambda request_id, jobs: Get(id=request_id, jobs=jobs), subject=_itself
+CREATE_FOR_GROUP: Final[Kind[NewForGroup, Created]] = Kind(
+    build=lambda request_id, items: Create(
+        id=request_id,
+        jobs=tuple(item.job for item in items),
+        handle=items[0].handle,
+        group=items[0].group,
+    ),
+    subject=lambda item: item.job.id,
+    data_bytes=lambda item: _new_job_bytes(item.job),
+    elements=lambda item: _new_job_elements(item.job),
+    said_once=lambda item: item[1:],
 )
+
 HANDLE: Final[Kind[str, Ended]] = Kind(
     build=lambda request_id, jobs: Handle(id=request_id, jobs=jobs), subject=_itself
 )
@@ -101,18 +138,37 @@ HANDLED: Final[Kind[str, Done]] = Kind(
         only_repeated=False,
     ),
 )
-REMOVE: Final[Kind[str, Done]] = Kind(
-    build=lambda request_id, jobs: Remove(id=request_id, jobs=jobs),
-    subject=_itself,
-    gone=Gone(result=Done()),
+HANDLE_FOR_GROUP: Final[Kind[ForGroup, Ended]] = Kind(
+    build=lambda request_id, items: Handle(
+        id=request_id, jobs=tuple(item.job for item in items), group=items[0].group
+    ),
+    subject=_job_of_item,
+    said_once=lambda item: item.group,
 )
-
-TAKE: Final[Kind[tuple[Mapping[str, int], int], Done]] = Kind(
-    build=lambda request_id, takes: Take(id=request_id, types=takes[0][0], credit=takes[0][1]),
+HANDLED_FOR_GROUP: Final[Kind[ForGroup, Done]] = Kind(
+    build=lambda request_id, items: Handled(
+        id=request_id, jobs=tuple(item.job for item in items), group=items[0].group
+    ),
+    subject=_job_of_item,
+    said_once=lambda item: item.group,
+    patient=True,
+    gone=HANDLED.gone,
+)
+JOIN: Final[Kind[tuple[str, ...], Done]] = Kind(
+    build=lambda request_id, groups: Join(id=request_id, groups=groups[0]),
     alone=True,
     patient=True,
 )
-"""Types with their own credit, and the credit in all."""
+"""All groups that this client is a member of from then on."""
+
+TAKE: Final[Kind[tuple[Mapping[str, int], int, Mapping[str, int] | None], Done]] = Kind(
+    build=lambda request_id, takes: Take(
+        id=request_id, types=takes[0][0], credit=takes[0][1], weights=takes[0][2]
+    ),
+    alone=True,
+    patient=True,
+)
+"""Types with their own credit, the credit in all, and the types' weights."""
 
 CLAIM: Final[Kind[str, Claim]] = Kind(
     build=lambda request_id, jobs: ClaimJobs(id=request_id, jobs=jobs),
@@ -154,25 +210,14 @@ RELEASE: Final[Kind[ClaimRef, Ended]] = Kind(
     gone=Gone(result=Ended(state="QUEUED")),
 )
 
-WATCH: Final[Kind[str, Watched]] = Kind(
-    build=lambda request_id, jobs: Watch(id=request_id, jobs=jobs), subject=_itself
+EXTEND: Final[Kind[Extension, Extended]] = Kind(
+    build=lambda request_id, claims: Extend(id=request_id, claims=claims),
+    subject=_job_of,
+    patient=True,
 )
-UNWATCH: Final[Kind[str, Done]] = Kind(
-    build=lambda request_id, jobs: Unwatch(id=request_id, jobs=jobs), subject=_itself
-)
-READ_LOG: Final[Kind[tuple[str, int, int], LogPage]] = Kind(
-    build=lambda request_id, reads: ReadLog(
-        id=request_id, job=reads[0][0], offset=reads[0][1], limit=reads[0][2]
-    ),
-    subject=lambda read: read[0],
-    alone=True,
-)
-"""Job, first offset wanted, most entries wanted."""
 
-COUNTS: Final[Kind[tuple[str, ...], Counts]] = Kind(
-    build=lambda request_id, types: CountJobs(id=request_id, types=types[0]), alone=True
-)
-INFO: Final[Kind[None, BrokerInfo]] = Kind(
-    build=lambda request_id, _: Info(id=request_id), alone=True
+PUBLISH: Final[Kind[TypeSchema, Done]] = Kind(
+    build=lambda request_id, schemas: Publish(id=request_id, schemas=schemas),
+    data_bytes=lambda published: NAME_BYTES + len(published.schema),
 )
 BYE: Final[Kind[None, Done]] = Kind(build=lambda request_id, _: Bye(id=request_id), alone=True)

@@ -53,13 +53,15 @@ class Kind(Generic[Item, Result]):
 
     `build` makes the message from a request id and the items; `subject` names an item's job;
     `data_bytes` and `elements` measure an item beyond its overhead. `alone`: one item a frame.
-    `patient`: waits out any outage, because what it reports stays true.
+    `said_once`: what stands in the message once, for all its items: those that differ in it leave
+    in frames of their own. `patient`: waits out any outage, because what it reports stays true.
     """
 
     build: Callable[[int, tuple[Item, ...]], Request]
     subject: Callable[[Item], str | None] = _no_subject
     data_bytes: Callable[[Item], int] = _no_cost
     elements: Callable[[Item], int] = _no_cost
+    said_once: Callable[[Item], object] | None = None
     alone: bool = False
     patient: bool = False
     gone: Gone[Result] | None = None
@@ -116,12 +118,17 @@ class Lane(Generic[Item, Result]):
                 continue
             room_bytes -= ITEM_OVERHEAD_BYTES + self.kind.data_bytes(entry.item)
             room_elements -= ITEM_ELEMENTS + self.kind.elements(entry.item)
-            if taken and (room_bytes < 0 or room_elements < 0 or entry.alone):
+            full = room_bytes < 0 or room_elements < 0 or entry.alone
+            if taken and (full or not self._go_together(taken[0], entry)):
                 break
             taken.append(self._waiting.popleft())
             if entry.alone:
                 break
         return taken
+
+    def _go_together(self, first: Entry[Item, Result], other: Entry[Item, Result]) -> bool:
+        said_once = self.kind.said_once
+        return said_once is None or said_once(first.item) == said_once(other.item)
 
     def put_back(self, entries: list[Entry[Item, Result]]) -> None:
         """They wait again, before those that came later."""

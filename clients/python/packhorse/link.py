@@ -31,6 +31,7 @@ from packhorse_protocol.errors import Code, MalformedMessage
 from packhorse_protocol.limits import PROTOCOL_VERSION
 from packhorse_protocol.messages import (
     BrokerMessage,
+    Cancelling,
     Claims,
     Drain,
     Events,
@@ -51,6 +52,9 @@ STEADY_S: Final = 10.0
 
 BYE_S: Final = 5.0
 """Seconds that a client which leaves waits for the broker's word."""
+
+Pushed: TypeAlias = Push | Cancelling
+"""What the broker sends by itself for the session's parts."""
 
 MakeError: TypeAlias = Callable[[], Exception]
 """Everybody who waits gets an exception of their own: a shared one gathers all tracebacks."""
@@ -97,7 +101,7 @@ class Link:
         requests: Requests,
         *,
         started: Callable[[bool], None],
-        pushed: Callable[[Push], None],
+        pushed: Callable[[Pushed], None],
         ended: Callable[[MakeError], None],
     ) -> None:
         self._endpoints = tuple(endpoints)
@@ -289,7 +293,7 @@ class Link:
         match message:
             case Ok():
                 self._requests.answer(message)
-            case Claims() | Outcomes() | Revoke() | Events():
+            case Claims() | Outcomes() | Revoke() | Cancelling() | Events():
                 self._pushed(message)
             case RefusedMessage():
                 self._refused(message)

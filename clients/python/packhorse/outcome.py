@@ -1,13 +1,13 @@
 """The outcome of a job, as its handlers get it."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from packhorse.errors import PackhorseError
 from packhorse.payload import unpack_result
-from packhorse_protocol.messages import Done, Error, JobView, Reason
+from packhorse_protocol.messages import Done, Error, JobView, Reason, Timeout
 from packhorse_protocol.messages import Outcome as OutcomeMessage
 
 Acknowledge: TypeAlias = Callable[[], "asyncio.Future[Done]"]
@@ -26,7 +26,9 @@ class Outcome:
     type: str
     state: Literal["COMPLETE", "FAILED"]
     reason: Reason | None
-    """Why it is FAILED: the runner said so, or went away."""
+    """Why it is FAILED: by its runner's word, or without it, a timeout, a cancellation."""
+    expired: Timeout | None
+    """With the reason JOB_TIMEOUT, which one: `idle`, `run` or `total`."""
     error: Error | None
     """The runner's own words: type, message, traceback."""
     data: bytes
@@ -34,6 +36,8 @@ class Outcome:
     key: str | None
     attempt: int
     """The attempt that ended the job, from 1."""
+    group: str | None
+    """The group of handlers that it came for; None: for this client."""
     created_at: int
     started_at: int
     finished_at: int
@@ -48,11 +52,12 @@ class Outcome:
     def result(self) -> Any:
         """The value that the job function returned.
 
-        Raises `JobFailed` for a FAILED job, `PayloadError` for a result that no Python client
-        packed: read `data` then.
+        Raises `JobFailed` for a FAILED job (`JobCancelled`, `JobTimedOut`, `RunnerLost` where it
+        was not the runner's word), `PayloadError` for a result that no Python client packed:
+        read `data` then.
         """
         if not self.ok:
-            raise JobFailed(self)
+            raise failure(self)
         return unpack_result(self.data)
 
     async def handled(self) -> None:
@@ -69,9 +74,55 @@ class JobFailed(PackhorseError):
 
     def __init__(self, outcome: Outcome) -> None:
         self.outcome = outcome
-        error = outcome.error
-        said = f"{error.type}: {error.message}" if error is not None else "no word from the runner"
-        super().__init__(f"job {outcome.job} ({outcome.type}) {outcome.reason}: {said}")
+        super().__init__(f"job {outcome.job} ({outcome.type}) {outcome.reason}: {self.said()}")
+
+    @property
+    def reason(self) -> Reason | None:
+        """FAILED, RUNNER_TIMEOUT, JOB_TIMEOUT or CANCELLED."""
+        return self.outcome.reason
+
+    def said(self) -> str:
+        """What was wrong, in a few words."""
+        error = self.outcome.error
+        return f"{error.type}: {error.message}" if error is not None else "no word from the runner"
+
+
+class JobCancelled(JobFailed):
+    """Somebody cancelled the job: `client.get` says who and why, while the job is kept."""
+
+    def said(self) -> str:
+        return super().said() if self.outcome.error is not None else "it was cancelled"
+
+
+class JobTimedOut(JobFailed):
+    """One of the job's timeouts passed: `expired` says which."""
+
+    @property
+    def expired(self) -> Timeout | None:
+        """`idle`: it waited too long; `run`: its last attempt took too long; `total`: both."""
+        return self.outcome.expired
+
+    def said(self) -> str:
+        return f"its {self.expired} timeout passed" if self.expired else "a timeout passed"
+
+
+class RunnerLost(JobFailed):
+    """The job's last attempt was lost with its runner."""
+
+    def said(self) -> str:
+        return "its runner went away"
+
+
+_FAILURES: Final[Mapping[Reason, type[JobFailed]]] = {
+    "CANCELLED": JobCancelled,
+    "JOB_TIMEOUT": JobTimedOut,
+    "RUNNER_TIMEOUT": RunnerLost,
+}
+
+
+def failure(outcome: Outcome) -> JobFailed:
+    """The exception for a FAILED job, by its reason."""
+    return _FAILURES.get(outcome.reason or "FAILED", JobFailed)(outcome)
 
 
 def from_message(message: OutcomeMessage, acknowledge: Acknowledge) -> Outcome:
@@ -81,10 +132,12 @@ def from_message(message: OutcomeMessage, acknowledge: Acknowledge) -> Outcome:
         type=message.type,
         state=message.state,
         reason=message.reason,
+        expired=message.expired,
         error=message.error,
         data=message.result or b"",
         key=message.key,
         attempt=message.attempt,
+        group=message.group,
         created_at=message.created_at,
         started_at=message.started_at,
         finished_at=message.finished_at,
@@ -102,6 +155,7 @@ def from_view(view: JobView, acknowledge: Acknowledge) -> Outcome | None:
         state=view.state,
         version=view.version,
         reason=view.reason,
+        expired=view.expired,
         result=view.result,
         error=view.error,
         key=view.key,

@@ -10,10 +10,11 @@ from itertools import islice
 from typing import Final
 from weakref import WeakValueDictionary
 
+from packhorse.acknowledging import Acknowledgements
 from packhorse.errors import NotFound, PackhorseError
 from packhorse.outcome import Acknowledge, Outcome, from_message, from_view
-from packhorse.requests import Requests, quietly
-from packhorse_protocol.messages import Done, Ended
+from packhorse.requests import Requests
+from packhorse_protocol.messages import Ended
 from packhorse_protocol.messages import Outcome as OutcomeMessage
 
 MAX_KEPT_OUTCOMES: Final = 10_000
@@ -75,7 +76,7 @@ class OutcomeBook:
         self._given: WeakValueDictionary[str, Outcome] = WeakValueDictionary()
         self._kept: OrderedDict[str, Outcome] = OrderedDict()
         self._kept_changed = asyncio.Event()
-        self._acknowledging: dict[tuple[str, int], asyncio.Future[Done]] = {}
+        self._acknowledging: Acknowledgements[tuple[str, int]] = Acknowledgements()
         """By job and the time of its creation: an id may be used again."""
         self._looking: asyncio.Task[None] | None = None
         self._awaited: dict[Ticket, None] = {}
@@ -172,8 +173,7 @@ class OutcomeBook:
 
     async def settled(self, within_s: float) -> None:
         """Returns when each `handled` so far is answered, or after that many seconds."""
-        if self._acknowledging:
-            await asyncio.wait(list(self._acknowledging.values()), timeout=within_s)
+        await self._acknowledging.settled(within_s)
 
     def end(self, error: Callable[[], Exception]) -> None:
         """The session is over: who waits is told."""
@@ -213,19 +213,9 @@ class OutcomeBook:
         return outcome
 
     def _acknowledge_later(self, job: str, created_at: int) -> Acknowledge:
-        answer: asyncio.Future[Done] | None = None
-        key = (job, created_at)
-
-        def acknowledge() -> asyncio.Future[Done]:
-            nonlocal answer
-            if answer is None or (answer.done() and _failed(answer)):
-                answer = self._requests.handled.submit(job)
-                quietly(answer)
-                self._acknowledging[key] = answer
-                answer.add_done_callback(lambda _: self._acknowledging.pop(key, None))
-            return answer
-
-        return acknowledge
+        return self._acknowledging.later(
+            (job, created_at), partial(self._requests.handled.submit, job)
+        )
 
     # -- looking -----------------------------------------------------------------------------
 
@@ -288,7 +278,3 @@ def _judge(ticket: Ticket, done: "asyncio.Future[Ended]") -> None:
     error = None if done.cancelled() else done.exception()
     if isinstance(error, PackhorseError):
         ticket.fail(error)
-
-
-def _failed(answer: "asyncio.Future[Done]") -> bool:
-    return answer.cancelled() or answer.exception() is not None

@@ -2,6 +2,9 @@
 
 msgpack. A payload that is a map holds keyword arguments, anything else is one positional
 argument, no bytes at all is no argument. A result is any value; no bytes at all is None.
+
+Models (msgspec structs, pydantic models, dataclasses) are written as maps; in them dates and
+times in ISO 8601, UUIDs and decimals as text, enums as their values, sets as lists.
 """
 
 from collections.abc import Mapping
@@ -11,6 +14,7 @@ from typing import Any, Final, TypeAlias, cast
 import msgpack
 
 from packhorse.errors import PayloadError
+from packhorse.typed import plain
 
 
 class Nothing(Enum):
@@ -45,15 +49,20 @@ def pack_arguments(value: object) -> bytes:
 
 def unpack_arguments(payload: bytes) -> Arguments:
     """The arguments packed in a payload. Raises `PayloadError` if they can't be read."""
-    if not payload:
+    value = unpack_value(payload)
+    if value is NOTHING:
         return (), {}
-    value = _unpack(payload, "payload")
     if not isinstance(value, dict):
         return (value,), {}
     for key in value:
         if not isinstance(key, str):
             raise PayloadError(f"payload: the key {key!r} is no text, so no keyword argument")
     return (), cast("dict[str, Any]", value)
+
+
+def unpack_value(payload: bytes) -> Any:
+    """What was packed as a payload, `NOTHING` for no bytes. Raises `PayloadError`."""
+    return _unpack(payload, "payload") if payload else NOTHING
 
 
 def pack_result(value: object) -> bytes:
@@ -68,7 +77,7 @@ def unpack_result(result: bytes | None) -> Any:
 
 def _pack(value: object, what: str) -> bytes:
     try:
-        packed: bytes = msgpack.packb(value)
+        packed: bytes = msgpack.packb(value, default=plain)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise PayloadError(f"{what}: can't be packed with msgpack: {error}") from error
     return packed

@@ -11,7 +11,7 @@ from functools import partial
 from itertools import count
 from typing import Any, Final, TypeVar
 
-from packhorse import backoff, kinds
+from packhorse import backoff, kinds, kinds_by_hand, kinds_to_read
 from packhorse.errors import REFUSALS, ClientClosed, ConnectionLost, InvalidValue, Refused, TooLarge
 from packhorse.lanes import Entry, Kind, Lane
 from packhorse.transport import Wire
@@ -27,6 +27,9 @@ MAX_WAITING_ITEMS: Final = 100_000
 
 MAX_WRITE_REQUESTS: Final = 16
 """Requests in one write: above it the transport is asked again whether it keeps up."""
+
+LEFT_TO_CALLER: Final = frozenset({Code.QUOTA})
+"""Refusals that are not retried here: a full queue may take hours, and who fills it is to know."""
 
 
 class _Flight:
@@ -52,19 +55,36 @@ class Requests:
         self.complete = self._lane(kinds.COMPLETE)
         self.fail = self._lane(kinds.FAIL)
         self.release = self._lane(kinds.RELEASE)
+        self.extend = self._lane(kinds.EXTEND)
         self.take = self._lane(kinds.TAKE)
         self.handled = self._lane(kinds.HANDLED)
+        self.handled_for_group = self._lane(kinds.HANDLED_FOR_GROUP)
+        self.join = self._lane(kinds.JOIN)
         self.create = self._lane(kinds.CREATE)
         self.create_and_handle = self._lane(kinds.CREATE_AND_HANDLE)
+        self.create_for_group = self._lane(kinds.CREATE_FOR_GROUP)
         self.handle = self._lane(kinds.HANDLE)
+        self.handle_for_group = self._lane(kinds.HANDLE_FOR_GROUP)
         self.claim = self._lane(kinds.CLAIM)
-        self.unwatch = self._lane(kinds.UNWATCH)
-        self.watch = self._lane(kinds.WATCH)
-        self.get = self._lane(kinds.GET)
-        self.remove = self._lane(kinds.REMOVE)
-        self.read_log = self._lane(kinds.READ_LOG)
-        self.counts = self._lane(kinds.COUNTS)
-        self.info = self._lane(kinds.INFO)
+        self.publish = self._lane(kinds.PUBLISH)
+        self.cancel = self._lane(kinds_by_hand.CANCEL)
+        self.retry = self._lane(kinds_by_hand.RETRY)
+        self.run_now = self._lane(kinds_by_hand.RUN_NOW)
+        self.remove = self._lane(kinds_by_hand.REMOVE)
+        self.configure = self._lane(kinds_by_hand.CONFIGURE)
+        self.unwatch = self._lane(kinds_to_read.UNWATCH)
+        self.watch = self._lane(kinds_to_read.WATCH)
+        self.get = self._lane(kinds_to_read.GET)
+        self.attempts = self._lane(kinds_to_read.ATTEMPTS)
+        self.why = self._lane(kinds_to_read.WHY)
+        self.read_log = self._lane(kinds_to_read.READ_LOG)
+        self.list = self._lane(kinds_to_read.LIST)
+        self.types = self._lane(kinds_to_read.TYPES)
+        self.counts = self._lane(kinds_to_read.COUNTS)
+        self.schema = self._lane(kinds_to_read.SCHEMA)
+        self.minutes = self._lane(kinds_to_read.MINUTES)
+        self.actions = self._lane(kinds_to_read.ACTIONS)
+        self.info = self._lane(kinds_to_read.INFO)
         self.bye = self._lane(kinds.BYE)
         # The order in which they are sent: what ends claims first, because it is bounded by
         # credit and makes room; `bye` after everything else.
@@ -204,7 +224,8 @@ class Requests:
     def _refuse(
         self, lane: Lane[Any, Any], entry: Entry[Any, Any], problem: Problem | RefusedMessage
     ) -> None:
-        if problem.retryable and self._retry(lane, entry, problem.retry_after_ms):
+        again = problem.retryable and problem.code not in LEFT_TO_CALLER
+        if again and self._retry(lane, entry, problem.retry_after_ms):
             return
         lane.refuse(entry, refusal(problem, lane.kind.subject(entry.item)))
 
@@ -251,12 +272,12 @@ class Requests:
         self._pump_due = False
         while self._outlet is not None and self._outlet.writable:
             flights = self._next_flights()
-            if not flights:
-                break
             for request_id, flight in flights.items():
                 self._dispatch(self._outlet, request_id, flight)
             self._outlet.flush()
-        if self.waiting < MAX_WAITING_ITEMS:
+            if len(flights) < MAX_WRITE_REQUESTS:
+                break
+        if not self._has_room.is_set() and self.waiting < MAX_WAITING_ITEMS:
             self._has_room.set()
 
     def _next_flights(self) -> dict[int, _Flight]:

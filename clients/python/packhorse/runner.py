@@ -1,25 +1,21 @@
 """Runs claims: one task for each, from the push to the broker's word that its end was recorded."""
 
 import asyncio
-import contextlib
-import contextvars
 import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-from packhorse.client import Client
-from packhorse.context import Context, ThreadContext
-from packhorse.errors import NotFound, PackhorseError, PayloadError, StaleClaim, TooLarge
-from packhorse.failures import raised, unfit
+from packhorse.errors import NotFound, PackhorseError, StaleClaim, TooLarge
+from packhorse.execution import Executor, Run
+from packhorse.failures import CANCELLED, unfit
 from packhorse.functions import JobFunction
 from packhorse.link import MakeError
-from packhorse.payload import pack_result
 from packhorse.reports import Reporter
 from packhorse.requests import quietly
 from packhorse.session import RunnerHooks, Session
-from packhorse.threads import DaemonThreads
 from packhorse_protocol.messages import (
+    Cancellation,
     Claim,
     ClaimRef,
     Completion,
@@ -29,26 +25,12 @@ from packhorse_protocol.messages import (
 )
 
 CANCEL_S: Final = 1.0
-"""Seconds that a cancelled coroutine has to clean up before its claim is given back regardless."""
+"""Seconds that a cancelled function has to clean up before its claim is given back regardless."""
 
 RELEASE_S: Final = 5.0
 """Seconds to wait for the broker to take claims back; those it did not are lost by timeout."""
 
 _log = logging.getLogger("packhorse")
-
-
-class _Run:
-    """A claim being run."""
-
-    def __init__(self, claim: Claim, function: JobFunction) -> None:
-        self.claim = claim
-        self.function = function
-        self.phase: Literal["running", "reporting"] = "running"
-        self.given_up = False
-        """Revoked or released: whatever the function does, nobody is told."""
-        self.context: Context | ThreadContext
-        self.reporter: Reporter
-        self.task: asyncio.Task[None]
 
 
 class Runner:
@@ -60,17 +42,16 @@ class Runner:
     def __init__(
         self,
         session: Session,
-        client: Client,
+        executor: Executor,
         functions: Mapping[str, JobFunction],
         *,
         concurrency: int,
     ) -> None:
         self._session = session
-        self._client = client
+        self._executor = executor
         self._functions = functions
         self._concurrency = concurrency
-        self._threads = DaemonThreads("packhorse-job")
-        self._runs: dict[bytes, _Run] = {}
+        self._runs: dict[bytes, Run] = {}
         self._taking = False
         self._draining = False
         self._idle = asyncio.Event()
@@ -83,13 +64,18 @@ class Runner:
                 claimed=self._claimed,
                 revoked=self._revoked,
                 ended=self._ended,
+                cancelling=self._cancelling,
             )
         )
 
     async def start(self) -> None:
         """Asks for jobs. Raises `Forbidden` if the client may not run any."""
         self._taking = True
-        await self._take()
+        try:
+            await self._take()
+        except PackhorseError:
+            self._taking = False
+            raise
 
     async def claim(self, job_id: str) -> None:
         """Claims exactly this job and runs it. Raises `NotFound`, `WrongState`."""
@@ -104,124 +90,108 @@ class Runner:
 
     async def drain(self) -> None:
         """Takes nothing more, and returns when no job runs."""
-        await self._take_no_more()
+        await self._settled(self._take_no_more())
         await self._idle.wait()
 
     async def release(self) -> None:
-        """Ends what runs and gives its claims back, which costs no attempt."""
+        """Ends what runs and gives its claims back, which costs no attempt.
+
+        Returns soon also where the broker is away: it will miss this client, and give its jobs
+        to others.
+        """
         # First, so that the broker does not push again what it gets back.
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(RELEASE_S):
-                await self._take_no_more()
-        runs = [run for run in self._runs.values() if run.phase == "running"]
+        await self._settled(self._take_no_more())
+        runs = [run for run in self._runs.values() if run.phase != "reporting"]
         for run in runs:
-            self._give_up(run)
+            run.give_up()
         if runs:
             await asyncio.wait([run.task for run in runs], timeout=CANCEL_S)
         ending: list[asyncio.Future[Any]] = [self._release(run.claim) for run in runs]
+        for released in ending:
+            quietly(released)
         ending += [run.task for run in self._runs.values() if run.phase == "reporting"]
-        if ending:
-            await asyncio.wait(ending, timeout=RELEASE_S)
-        self._threads.close()
+        await self._settled(ending)
+        await self._executor.close()
 
-    async def _take_no_more(self) -> None:
+    async def _settled(self, futures: Sequence["asyncio.Future[Any]"]) -> None:
+        """Waits for the broker's answers, if it is there to give any, and not for long."""
+        if futures and self._session.connected:
+            await asyncio.wait(futures, timeout=RELEASE_S)
+
+    def _take_no_more(self) -> "list[asyncio.Future[Any]]":
         self._draining = True
-        if self._taking:
-            self._taking = False
-            await asyncio.wait([self._take()])
+        if not self._taking:
+            return []
+        self._taking = False
+        taken = self._take()
+        quietly(taken)
+        return [taken]
 
     # -- what the session tells --------------------------------------------------------------
 
     def _connected(self, lost: bool) -> None:
         if lost:
             for run in list(self._runs.values()):
-                self._give_up(run)
+                run.give_up()
         if self._taking:
             quietly(self._take())
 
     def _claimed(self, claims: Sequence[Claim]) -> None:
         for claim in claims:
-            if claim.token in self._runs:
-                continue  # pushed again after a resume
+            known = self._runs.get(claim.token)
+            if known is not None:  # pushed again after a resume
+                known.deadline.move(claim.remaining_ms)
+                continue
             function = self._functions.get(claim.type)
             if function is None or self._draining:
                 quietly(self._release(claim))
                 continue
-            run = _Run(claim, function)
-            self._runs[claim.token] = run
-            self._idle.clear()
-            run.reporter = Reporter(
-                claim, self._session.requests, self._session.limits, partial(self._give_up, run)
-            )
-            run.context = self._context(run)
-            run.task = asyncio.create_task(self._run(run), name=f"packhorse-job-{claim.job}")
-            run.task.add_done_callback(partial(self._over, run))
+            self._begin(Run(claim, function))
+
+    def _begin(self, run: Run) -> None:
+        claim = run.claim
+        self._runs[claim.token] = run
+        self._idle.clear()
+        run.reporter = Reporter(
+            claim, self._session.requests, self._session.limits, run.deadline, run.give_up
+        )
+        run.task = asyncio.create_task(self._run(run), name=f"packhorse-job-{claim.job}")
+        run.task.add_done_callback(partial(self._over, run))
+
+    def _cancelling(self, cancellations: Sequence[Cancellation]) -> None:
+        for cancellation in cancellations:
+            run = self._runs.get(cancellation.token)
+            if run is not None:
+                run.cancel(cancellation)
 
     def _revoked(self, revocations: Sequence[Revocation]) -> None:
         for revocation in revocations:
             run = self._runs.get(revocation.token)
             if run is not None:
                 _log.warning("job %s was taken from us: %s", run.claim.job, revocation.reason)
-                self._give_up(run)
+                run.give_up()
 
     def _ended(self, error: MakeError) -> None:
         for run in list(self._runs.values()):
-            self._give_up(run)
+            run.give_up()
         if not self.ended.done():
             self.ended.set_result(error)
 
     # -- one job -----------------------------------------------------------------------------
 
-    async def _run(self, run: _Run) -> None:
-        end = await self._end(run)
+    async def _run(self, run: Run) -> None:
+        end = await self._executor.execute(run)
         if not run.given_up:
             run.phase = "reporting"
+            if isinstance(end, Failure):
+                _log_failure(run.claim, end)
             await run.reporter.flushed()
             await self._report(run.claim, end)
 
-    def _over(self, run: _Run, _: "asyncio.Task[None]") -> None:
+    def _over(self, run: Run, _: "asyncio.Task[None]") -> None:
         del self._runs[run.claim.token]
         if not self._runs:
             self._idle.set()
-
-    async def _end(self, run: _Run) -> Completion | Failure:
-        """Calls the function; whatever comes of it ends the attempt."""
-        claim = run.claim
-        try:
-            positional, keywords = run.function.arguments(claim.payload)
-        except PayloadError as error:
-            return unfit(claim, error)
-        try:
-            value = await self._call(run, positional, keywords)
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            return raised(claim, error)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - the job's failure, not ours
-            return raised(claim, error)
-        try:
-            return Completion(job=claim.job, token=claim.token, result=self._packed(value))
-        except PayloadError as error:
-            return unfit(claim, error)
-
-    async def _call(
-        self, run: _Run, positional: tuple[Any, ...], keywords: Mapping[str, Any]
-    ) -> Any:
-        function = run.function
-        if function.wants_context:
-            positional = (run.context, *positional)
-        if function.is_coroutine:
-            return await function.function(*positional, **keywords)
-        call = partial(function.function, *positional, **keywords)
-        return await self._threads.run(partial(contextvars.copy_context().run, call))
-
-    def _packed(self, value: object) -> bytes:
-        result = pack_result(value)
-        limit = self._session.limits.result_bytes
-        if len(result) > limit:
-            raise PayloadError(f"result: {len(result)} bytes; this broker takes {limit}")
-        return result
 
     async def _report(self, claim: Claim, end: Completion | Failure) -> None:
         requests = self._session.requests
@@ -238,25 +208,30 @@ class Runner:
         except PackhorseError as error:
             _log.error("the end of job %s was not taken: %s", claim.job, error)
 
-    def _context(self, run: _Run) -> Context | ThreadContext:
-        if run.function.is_coroutine:
-            return Context(run.claim, run.reporter, self._client)
-        return ThreadContext(run.claim, run.reporter, asyncio.get_running_loop())
-
-    def _give_up(self, run: _Run) -> None:
-        """The claim is over; what ran under it counts no more."""
-        run.given_up = True
-        run.context.revoked.set()
-        if run.phase == "running":
-            run.task.cancel()
-
     def _release(self, claim: Claim) -> "asyncio.Future[Ended]":
         return self._session.requests.release.submit(ClaimRef(job=claim.job, token=claim.token))
 
     def _take(self) -> "asyncio.Future[Any]":
-        types = {
-            function.type: function.concurrency or self._concurrency
-            for function in self._functions.values()
-        }
-        wanted = (types, self._concurrency) if self._taking else ({}, 0)
-        return self._session.requests.take.submit(wanted)
+        if not self._taking:
+            return self._session.requests.take.submit(({}, 0, None))
+        terms = {function.type: function.terms for function in self._functions.values()}
+        types = {name: found.concurrency or self._concurrency for name, found in terms.items()}
+        weights = {name: found.weight for name, found in terms.items() if found.weight != 1}
+        return self._session.requests.take.submit((types, self._concurrency, weights or None))
+
+
+def _log_failure(claim: Claim, failure: Failure) -> None:
+    """One line, whatever the error's message looks like; the traceback is with the job."""
+    if failure.error.type == CANCELLED:
+        _log.info("job %s (%s) was cancelled", claim.job, claim.type)
+        return
+    _log.warning(
+        "job %s (%s) failed, attempt %d of %d%s: %s: %s",
+        claim.job,
+        claim.type,
+        claim.attempt,
+        claim.attempts,
+        "" if failure.retry else ", not to be tried again",
+        failure.error.type,
+        " ".join(failure.error.message.split()),
+    )

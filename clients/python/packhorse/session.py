@@ -1,17 +1,20 @@
 """Everything one client has with its broker: the link, the requests, and where pushes go."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from packhorse.dialing import Endpoint
 from packhorse.errors import ClientClosed
-from packhorse.link import Identity, Link, MakeError, Patience
+from packhorse.groups import GroupBook
+from packhorse.link import Identity, Link, MakeError, Patience, Pushed
 from packhorse.outcomes import OutcomeBook
 from packhorse.requests import Requests
 from packhorse.watching import Watches
-from packhorse_protocol.batching import Push
 from packhorse_protocol.messages import (
+    Cancellation,
+    Cancelling,
     Claim,
     Claims,
     Events,
@@ -33,12 +36,13 @@ class RunnerHooks:
     connected: Callable[[bool], None]
     """A connection began; true: the broker had forgotten this client and its claims."""
     claimed: Callable[[Sequence[Claim]], None]
+    cancelling: Callable[[Sequence[Cancellation]], None]
     revoked: Callable[[Sequence[Revocation]], None]
     ended: Callable[[MakeError], None]
 
 
 class Session:
-    """Made by `connect` and `Worker`; `open` it once, then use its three parts."""
+    """Made by `connect` and `Worker`; `open` it once, then use its parts."""
 
     def __init__(
         self,
@@ -48,6 +52,7 @@ class Session:
     ) -> None:
         self.requests = Requests(retry_s=patience.outage_s)
         self.outcomes = OutcomeBook(self.requests)
+        self.groups = GroupBook(self.requests)
         self.watches = Watches(self.requests)
         self._runner: RunnerHooks | None = None
         self._link = Link(
@@ -90,25 +95,31 @@ class Session:
     async def close(self, *, bye: bool) -> None:
         """Waits for what was handled to be known, then leaves. Never raises."""
         if self.connected:
-            await self.outcomes.settled(SETTLE_S)
+            settling = (self.outcomes.settled(SETTLE_S), self.groups.settled(SETTLE_S))
+            await asyncio.gather(*settling)
         await self._link.close(bye=bye)
 
     def _started(self, lost: bool) -> None:
         if lost:
             self.outcomes.registration_lost()
+        self.groups.connected_again()
         self.watches.connected_again()
         if self._runner is not None:
             self._runner.connected(lost)
 
-    def _pushed(self, push: Push) -> None:
+    def _pushed(self, push: Pushed) -> None:
         match push:
             case Outcomes():
-                self.outcomes.pushed(push.outcomes)
+                self.outcomes.pushed([found for found in push.outcomes if found.group is None])
+                self.groups.pushed([found for found in push.outcomes if found.group is not None])
             case Events():
                 self.watches.pushed(push.events)
             case Claims():
                 if self._runner is not None:
                     self._runner.claimed(push.claims)
+            case Cancelling():
+                if self._runner is not None:
+                    self._runner.cancelling(push.claims)
             case Revoke():
                 if self._runner is not None:
                     self._runner.revoked(push.claims)
@@ -116,6 +127,14 @@ class Session:
     def _ended(self, error: MakeError) -> None:
         self.requests.end(error)
         self.outcomes.end(error)
+        self.groups.end(error)
         self.watches.end(error)
         if self._runner is not None:
             self._runner.ended(error)
+
+
+class OnSession:
+    """A part of a client: what can be asked through its session."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session

@@ -1,16 +1,13 @@
 """Commands about the broker as a whole: `counts`, `info`."""
 
 from collections.abc import Sequence
-from typing import Final
 
 import click
 
 from packhorse.cli import output
 from packhorse.cli.options import json_option, url_option, with_client
 from packhorse.client import Client
-from packhorse_protocol.messages import State
-
-STATES: Final[tuple[State, ...]] = ("QUEUED", "STARTED", "COMPLETE", "FAILED")
+from packhorse.filters import STATES
 
 
 @click.command()

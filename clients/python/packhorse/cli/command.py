@@ -10,17 +10,10 @@ from collections.abc import Sequence
 import click
 
 from packhorse import errors
-from packhorse.cli import broker, create, jobs
+from packhorse.cli import broker, create, explaining, jobs, jobtypes, listing, schema, steering
 from packhorse.cli.group import CommandGroup
 from packhorse.cli.options import url_option
-from packhorse.cli.status import (
-    FAILED,
-    INTERRUPTED,
-    NOT_FOUND,
-    REFUSED,
-    TIMED_OUT,
-    USAGE,
-)
+from packhorse.cli.status import FAILED, INTERRUPTED, USAGE, status_of
 from packhorse.version import version
 
 
@@ -41,7 +34,7 @@ def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> N
 )
 @url_option
 def packhorse() -> None:
-    """Create jobs, look at them, and run the broker.
+    """Create jobs, look at them and steer them, and run the broker.
 
     \b
     packhorse create thumb url=cat.png sizes:='[64, 256]' --wait
@@ -49,7 +42,16 @@ def packhorse() -> None:
     """
 
 
-for command in (create.create, jobs.show, jobs.logs, jobs.remove, broker.counts, broker.info):
+for command in (
+    create.create,
+    *(jobs.show, jobs.logs, listing.list_jobs),
+    *(explaining.why, explaining.attempts, explaining.actions),
+    *(steering.cancel, steering.retry, steering.run_now, steering.remove),
+    *(jobtypes.types, jobtypes.minutes, broker.counts),
+    *(jobtypes.pause, jobtypes.resume, jobtypes.drain, jobtypes.undrain),
+    *(jobtypes.limit, jobtypes.retention, jobtypes.purge, schema.schema),
+    broker.info,
+):
     packhorse.add_command(command)
 
 
@@ -80,7 +82,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except errors.PackhorseError as error:
-        return _fail(_said(error), _status(error))
+        return _fail(_said(error), status_of(error))
     return status if isinstance(status, int) else 0
 
 
@@ -97,17 +99,3 @@ def _said(error: errors.PackhorseError) -> str:
     if isinstance(error, errors.BrokerUnavailable):
         return f"{error}\nstart one with `packhorse serve`, or name another with --url"
     return str(error)
-
-
-def _status(error: errors.PackhorseError) -> int:
-    match error:
-        case errors.InvalidValue():
-            return USAGE
-        case errors.NotFound():
-            return NOT_FOUND
-        case errors.Refused():
-            return REFUSED
-        case errors.OutcomeTimeout():
-            return TIMED_OUT
-        case _:
-            return FAILED

@@ -4,17 +4,20 @@ import asyncio
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 import click
 
 from packhorse.cli import arguments, output
+from packhorse.cli.jobterms import job_options, terms_options
 from packhorse.cli.options import json_option, url_option, with_client
+from packhorse.cli.schema import check_arguments
 from packhorse.client import Client
 from packhorse.durations import seconds
 from packhorse.errors import InvalidValue, PackhorseError
 from packhorse.job import Job
-from packhorse.outcome import JobFailed, Outcome
+from packhorse.newjob import NewJob
+from packhorse.outcome import Outcome, failure
 from packhorse_protocol.messages import Progress
 
 LINE_CHARS: Final = 79
@@ -31,12 +34,11 @@ LINE_EVERY_S: Final = 1.0
 @click.option("--id", "job_id", metavar="ID", help="An id of your own: repeating is harmless then.")
 @click.option("--key", metavar="KEY", help="What the job is about: a tenant, a document.")
 @click.option("--header", "headers", metavar="NAME=VALUE", multiple=True, help="May be repeated.")
-@click.option(
-    "--attempts", type=click.IntRange(1, 1_000), default=1, show_default=True, help="Tries in all."
-)
-@click.option("--persistent", is_flag=True, help="Keep the job when all handlers have handled it.")
+@terms_options
+@click.option("--group", metavar="GROUP", help="This group of handlers gets the outcome.")
 @click.option("--wait", is_flag=True, help="Wait for the outcome and print the result.")
 @click.option("--timeout", metavar="TIME", help="With --wait: at most so long (90s, 1h30m).")
+@click.option("--no-check", is_flag=True, help="Do not check the arguments by the type's schema.")
 @json_option
 @url_option
 def create(
@@ -46,11 +48,12 @@ def create(
     job_id: str | None,
     key: str | None,
     headers: Sequence[str],
-    attempts: int,
-    persistent: bool,
+    group: str | None,
     wait: bool,
     timeout: str | None,
+    no_check: bool,
     as_json: bool,
+    **terms: Any,
 ) -> int:
     """Create a job; prints its id, or with --wait its result.
 
@@ -58,6 +61,7 @@ def create(
 
     \b
     packhorse create thumb url=cat.png sizes:='[64, 256]'
+    packhorse create mail to=ann --delay 10m --attempts 3 --backoff fixed:30s
     packhorse create thumb url=cat.png --wait --timeout 1m
     """
     values = arguments.job_arguments(pairs)
@@ -65,25 +69,24 @@ def create(
         raise click.UsageError("a job has arguments or a --payload, not both")
     if timeout is not None:
         _check_timeout(timeout, wait)
-    data = arguments.payload(path)
-    carried = arguments.headers(headers)
+    options = job_options(**terms)
+    options["payload"] = arguments.payload(path)
+    options["job_id"] = job_id
+    options["key"] = key
+    options["headers"] = arguments.headers(headers)
+    NewJob(job_type, values, **options).message()  # what can't be is said before connecting
 
     async def work(client: Client) -> int:
-        job = await client.create(
-            job_type,
-            values,
-            payload=data,
-            job_id=job_id,
-            key=key,
-            headers=carried,
-            attempts=attempts,
-            persistent=persistent,
-            handle=wait,
-        )
+        if path is None and not no_check:
+            await check_arguments(client, job_type, values)
+        job = await client.create(job_type, values, handle=wait, group=group, **options)
+        if job.duplicate is not None:
+            click.echo(f"job {job.id} has the unique key: {job.duplicate}", err=True)
         if wait:
             return await _follow(job, timeout, as_json=as_json)
         if as_json:
-            output.write_json({"id": job.id, "type": job_type})
+            told = {} if job.duplicate is None else {"duplicate": job.duplicate}
+            output.write_json({"id": job.id, "type": job_type, **told})
         else:
             click.echo(job.id)
         return 0
@@ -123,7 +126,7 @@ def _write(outcome: Outcome, *, as_json: bool) -> None:
     elif outcome.ok:
         click.echo(_result_text(outcome))
     else:
-        click.echo(f"error: {JobFailed(outcome)}", err=True)
+        click.echo(f"error: {failure(outcome)}", err=True)
 
 
 def _result_text(outcome: Outcome) -> str:

@@ -18,6 +18,9 @@ BROKER_COMMANDS: Final[Mapping[str, str]] = {
 }
 """What the broker brings, with the line that stands in our help without importing it."""
 
+SHORT_HELP_CHARS: Final = 64
+"""What is left beside a command's name in a line of 80 characters."""
+
 INSTALL_BROKER: Final = "pip install 'packhorse[broker]'"
 
 
@@ -56,7 +59,7 @@ class CommandGroup(click.Group):
         for name in self.list_commands(ctx):
             command = super().get_command(ctx, name)
             if command is not None:
-                rows.append((name, command.get_short_help_str()))
+                rows.append((name, command.get_short_help_str(limit=SHORT_HELP_CHARS)))
             else:
                 rows.append((name, BROKER_COMMANDS.get(name, "(from another package)")))
         with formatter.section("Commands"):

@@ -1,6 +1,9 @@
 """What several commands share: the broker's address, the form of the output, the connection."""
 
 import asyncio
+import getpass
+import secrets
+import socket
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, ParamSpec, TypeVar
 
@@ -15,6 +18,10 @@ Parameters = ParamSpec("Parameters")
 
 URL: Final = "packhorse.url"
 """Where the address given on the command line is kept in the context."""
+
+
+MAX_WHO_CHARS: Final = 100
+"""Of a client id's 128: beside it stands what makes it unique."""
 
 
 def _keep_url(context: click.Context, _: click.Parameter, url: str | None) -> None:
@@ -38,12 +45,30 @@ def json_option(command: Decorated) -> Decorated:
     return click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")(command)
 
 
+def why_option(command: Decorated) -> Decorated:
+    """`--why`: what whoever looks later is told."""
+    return click.option(
+        "--why", metavar="TEXT", default="", help="The reason, for whoever looks later."
+    )(command)
+
+
 def with_client(work: Callable[[Client], Coroutine[Any, Any, Result]]) -> Result:
     """Runs `work` with a client connected to the address on the command line."""
     url = click.get_current_context().meta.get(URL)
 
     async def connected() -> Result:
-        async with connect(url) as client:
+        async with connect(url, client_id=client_id(), stay=False) as client:
             return await work(client)
 
     return asyncio.run(connected())
+
+
+def client_id() -> str:
+    """Says who sits here: what is done by hand is recorded with it. Never the same twice."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):
+        user = "somebody"  # a process in a container may belong to a user without name
+    who = f"{user}@{socket.gethostname()}"
+    readable = "".join(letter for letter in who if letter.isprintable())
+    return f"{readable[:MAX_WHO_CHARS]}-{secrets.token_hex(4)}"

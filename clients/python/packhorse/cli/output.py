@@ -4,7 +4,7 @@ import base64
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -13,10 +13,15 @@ import click
 
 from packhorse.errors import PayloadError
 from packhorse.payload import unpack_result
-from packhorse_protocol.messages import JobView, LogEntry
+from packhorse_protocol.messages import CancelRequest, JobView, LogEntry
 
-TIME_SUFFIXES: Final = ("_at", "_ms")
-"""Fields with these endings are times in milliseconds since the epoch."""
+TIMES: Final = frozenset(
+    {"at", "deadline", "delayed_until", "next_attempt", "paused_until", "since", "until"}
+    | {"now_ms", "started_ms", "time_ms"}
+)
+"""Fields that are times in milliseconds since the epoch, beside all whose names end in `_at`."""
+
+_UNITS: Final = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"))
 
 
 def write_json(value: object) -> None:
@@ -25,11 +30,16 @@ def write_json(value: object) -> None:
 
 
 def write_rows(rows: Sequence[Sequence[str]]) -> None:
-    """Columns, two spaces apart; numbers to the right."""
+    """A name and numbers: columns, two spaces apart, the numbers to the right."""
+    write_table(rows, left=(0,))
+
+
+def write_table(rows: Sequence[Sequence[str]], left: Collection[int] | None = None) -> None:
+    """Columns, two spaces apart; those in `left` (else all) begin at the left."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         cells = [
-            cell.rjust(width) if cell.isdigit() or column else cell.ljust(width)
+            cell.ljust(width) if left is None or column in left else cell.rjust(width)
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         click.echo("  ".join(cells).rstrip())
@@ -85,21 +95,27 @@ def job_pairs(view: JobView) -> dict[str, object]:
     """A job for people."""
     progress = view.progress
     error = view.error
+    reason = f"{view.reason}, {view.expired} timeout" if view.expired else view.reason
     pairs: dict[str, object] = {
         "job": view.id,
         "type": view.type,
-        "state": f"{view.state} ({view.reason})" if view.reason else view.state,
+        "state": f"{view.state} ({reason})" if reason else view.state,
         "attempt": f"{view.current_attempt} of {view.attempts}",
         "progress": f"{progress.percent}%  {progress.text}" if progress is not None else None,
         "runner": view.runner,
-        "handlers": ", ".join(view.handlers),
+        "handlers": ", ".join((*view.handlers, *(f"group {name}" for name in view.groups))),
         "key": view.key,
         "headers": ", ".join(f"{name}={value}" for name, value in (view.headers or {}).items()),
+        **_terms(view),
         "persistent": "yes" if view.persistent else None,
+        "cancel": _cancel_text(view.cancel) if view.cancel is not None else None,
         "created": time_text(view.created_at),
+        "delayed until": time_text(view.delayed_until),
         "started": time_text(view.started_at),
+        "deadline": time_text(view.deadline),
         "finished": time_text(view.finished_at),
-        "log": f"{view.log_end} lines" if view.log_end else None,
+        "kept until": time_text(view.expires_at),
+        "log": f"{view.log_end - view.log_first} lines" if view.log_end else None,
         "error": f"{error.type}: {error.message}" if error is not None else None,
         "traceback": error.traceback if error is not None else None,
     }
@@ -107,6 +123,30 @@ def job_pairs(view: JobView) -> dict[str, object]:
         for shown, value in unpacked(name, data or None).items():
             pairs[shown] = value_text(value)
     return pairs
+
+
+def _terms(view: JobView) -> dict[str, object]:
+    """On what terms it runs, and how often that went wrong."""
+    unique, timeouts = view.unique, view.timeouts
+    ended = {"failed": view.failed, "lost": view.lost, "timed out": view.timed_out}
+    limits = {
+        "idle": timeouts.idle_ms if timeouts is not None else None,
+        "run": timeouts.run_ms if timeouts is not None else None,
+        "total": timeouts.total_ms if timeouts is not None else None,
+    }
+    return {
+        "priority": view.priority or None,
+        "labels": ", ".join(view.labels),
+        "unique": f"{unique.key} ({unique.scope})" if unique is not None else None,
+        "backoff": view.backoff.type if view.backoff is not None else None,
+        "timeouts": ", ".join(f"{name} {duration_text(ms)}" for name, ms in limits.items() if ms),
+        "so far": ", ".join(f"{count} {how}" for how, count in ended.items() if count),
+    }
+
+
+def _cancel_text(cancel: CancelRequest) -> str:
+    said = f"by {cancel.by} at {time_text(cancel.at)}"
+    return f"{said}: {cancel.why}" if cancel.why else said
 
 
 def value_text(value: object) -> str:
@@ -117,7 +157,8 @@ def value_text(value: object) -> str:
 def log_line(entry: LogEntry) -> str:
     """A line of `logs`."""
     percent = f"{entry.percent}% " if entry.percent is not None else ""
-    return f"{time_text(entry.time_ms)}  #{entry.attempt}  {percent}{entry.message}".rstrip()
+    by = f"{entry.by}: " if entry.type == "action" and entry.by else ""
+    return f"{time_text(entry.time_ms)}  #{entry.attempt}  {percent}{by}{entry.message}".rstrip()
 
 
 def time_text(time_ms: int) -> str | None:
@@ -128,17 +169,45 @@ def time_text(time_ms: int) -> str | None:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def minute_text(time_ms: int) -> str:
+    """A minute, in UTC."""
+    return datetime.fromtimestamp(time_ms / 1_000, tz=UTC).strftime("%Y-%m-%dT%H:%MZ")
+
+
+def duration_text(time_ms: int) -> str:
+    """In the largest two units: `250ms`, `90s` is `1m30s`, `26h` is `1d2h`."""
+    if time_ms < 1_000:
+        return f"{time_ms}ms"
+    found = []
+    for unit_ms, name in _UNITS:
+        count, time_ms = divmod(time_ms, unit_ms)
+        if count:
+            found.append(f"{count}{name}")
+        elif found:
+            break
+    return "".join(found[:2])
+
+
+def relative(time_ms: int, now_ms: int) -> str:
+    """A time as seen from now: `2m ago`, `in 3h`."""
+    if not time_ms:
+        return ""
+    if time_ms > now_ms:
+        return f"in {duration_text(time_ms - now_ms)}"
+    return f"{duration_text(now_ms - time_ms)} ago"
+
+
 def rewrites_lines() -> bool:
     """Whether stderr is a terminal that can show a line that changes."""
     return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def _is_time(name: str) -> bool:
-    return name.endswith(TIME_SUFFIXES)
+    return name in TIMES or name.endswith("_at")
 
 
 def _json_name(name: str) -> str:
-    return name.removesuffix("_ms")
+    return name.removesuffix("_ms") if name in TIMES else name
 
 
 def _as_text(value: object) -> str:

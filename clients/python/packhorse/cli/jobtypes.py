@@ -1,0 +1,282 @@
+"""Commands about types: `types`, `pause`, `drain`, `limit`, `retention`, `purge`, `minutes`."""
+
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final, TypeVar
+
+import click
+
+from packhorse.cli import output
+from packhorse.cli.choosing import STATE_NAME
+from packhorse.cli.moments import ago, moment
+from packhorse.cli.options import json_option, url_option, why_option, with_client
+from packhorse.cli.steering import confirm, write_matched
+from packhorse.client import Client
+from packhorse.durations import milliseconds
+from packhorse.filters import STATES
+from packhorse.terms import Keep
+from packhorse_protocol.messages import Minute, State, TypeView
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+ALWAYS_SHOWN: Final = ("created", "started", "completed", "failed")
+SOMETIMES_SHOWN: Final = ("retried", "lost", "timed_out", "cancelled", "released", "removed")
+"""What happens in a minute: columns of `minutes`, some only where it happened at all."""
+
+
+def settings_options(command: Decorated) -> Decorated:
+    """What commands take that change types."""
+    options = (
+        click.argument("job_types", metavar="TYPE...", nargs=-1, required=True),
+        why_option,
+        url_option,
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.argument("job_types", metavar="[TYPE]...", nargs=-1)
+@json_option
+@url_option
+def types(job_types: Sequence[str], as_json: bool) -> None:
+    """Show types: jobs by state, waiting time, settings.
+
+    \b
+    packhorse types
+    packhorse types thumb --json
+    """
+
+    async def work(client: Client) -> None:
+        rows: list[tuple[str, ...]] = [("TYPE", *STATES, "WAIT", "RUNNERS", "SETTINGS")]
+        async for found in client.types(*job_types):
+            if as_json:
+                output.write_json(found)
+            else:
+                rows.append(_type_row(found))
+        if not as_json:
+            output.write_table(rows, left=(0, len(rows[0]) - 1))
+
+    with_client(work)
+
+
+@click.command()
+@click.option("--until", metavar="TIME", help="Resume by itself then: 2026-12-01T08:00.")
+@click.option("--for", "length", metavar="TIME", help="Resume by itself after so long.")
+@settings_options
+def pause(job_types: Sequence[str], until: str | None, length: str | None, why: str) -> None:
+    """Give out no jobs of these types until they are resumed.
+
+    \b
+    packhorse pause thumb --why "disk is full"
+    packhorse pause thumb mail --for 30m
+    """
+    if until is not None and length is not None:
+        raise click.UsageError("--until or --for, not both")
+    until_ms = None if until is None else moment(until, "--until")
+    length_ms = None if length is None else milliseconds(length, "--for")
+
+    async def work(client: Client) -> None:
+        end_ms = until_ms
+        if length_ms is not None:
+            end_ms = (await client.info()).now_ms + length_ms
+        await client.pause(*job_types, until=end_ms, why=why)
+
+    with_client(work)
+
+
+@click.command()
+@settings_options
+def resume(job_types: Sequence[str], why: str) -> None:
+    """Give out jobs of these types again.
+
+    \b
+    packhorse resume thumb
+    packhorse resume thumb mail --why "disk has room"
+    """
+    _with_client(lambda client: client.resume(*job_types, why=why))
+
+
+@click.command()
+@settings_options
+def drain(job_types: Sequence[str], why: str) -> None:
+    """Take no new jobs of these types.
+
+    \b
+    packhorse drain thumb --why "replaced by thumb2"
+    packhorse drain thumb mail
+    """
+    _with_client(lambda client: client.drain_type(*job_types, why=why))
+
+
+@click.command()
+@settings_options
+def undrain(job_types: Sequence[str], why: str) -> None:
+    """Take new jobs of these types again.
+
+    \b
+    packhorse undrain thumb
+    packhorse undrain thumb mail --why "not yet"
+    """
+    _with_client(lambda client: client.undrain_type(*job_types, why=why))
+
+
+@click.command()
+@click.argument("job_type", metavar="TYPE")
+@click.option("--jobs", type=click.IntRange(min=0), metavar="N", help="Most jobs; 0: no limit.")
+@click.option(
+    "--bytes",
+    "size_bytes",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Most bytes of payloads and results; 0: no limit.",
+)
+@why_option
+@url_option
+def limit(job_type: str, jobs: int | None, size_bytes: int | None, why: str) -> None:
+    """Bound how many jobs, or bytes, a type may have.
+
+    \b
+    packhorse limit thumb --jobs 100000
+    packhorse limit thumb --jobs 0 --bytes 1000000000
+    """
+    if jobs is None and size_bytes is None:
+        raise click.UsageError("say --jobs or --bytes")
+    _with_client(
+        lambda client: client.set_limits(job_type, max_jobs=jobs, max_bytes=size_bytes, why=why)
+    )
+
+
+@click.command()
+@click.argument("job_type", metavar="TYPE")
+@click.option("--complete", metavar="TIME", help="Keep COMPLETE jobs so long; 0s: not at all.")
+@click.option("--complete-jobs", type=click.IntRange(min=0), metavar="N", help="At most so many.")
+@click.option("--failed", metavar="TIME", help="Keep FAILED jobs so long; 0s: not at all.")
+@click.option("--failed-jobs", type=click.IntRange(min=0), metavar="N", help="At most so many.")
+@why_option
+@url_option
+def retention(
+    job_type: str,
+    complete: str | None,
+    complete_jobs: int | None,
+    failed: str | None,
+    failed_jobs: int | None,
+    why: str,
+) -> None:
+    """Set how long ended jobs that nobody handles are kept.
+
+    \b
+    packhorse retention thumb --complete 1h --failed 30d
+    packhorse retention thumb --failed 30d --failed-jobs 10000
+    """
+    kept_complete = _keep(complete, complete_jobs, "--complete")
+    kept_failed = _keep(failed, failed_jobs, "--failed")
+    if kept_complete is None and kept_failed is None:
+        raise click.UsageError("say --complete or --failed")
+    _with_client(
+        lambda client: client.set_retention(
+            job_type, complete=kept_complete, failed=kept_failed, why=why
+        )
+    )
+
+
+@click.command()
+@click.argument("job_type", metavar="TYPE")
+@click.option(
+    "--state",
+    "states",
+    type=STATE_NAME,
+    metavar="STATE",
+    multiple=True,
+    default=("COMPLETE", "FAILED"),
+    show_default=True,
+    help="In this state. May be repeated.",
+)
+@click.option("--dry-run", is_flag=True, help="Only say how many there are.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@why_option
+@json_option
+@url_option
+def purge(
+    job_type: str, states: Sequence[State], dry_run: bool, yes: bool, why: str, as_json: bool
+) -> None:
+    """Remove the ended jobs of a type, or those in other states.
+
+    \b
+    packhorse purge thumb --yes
+    packhorse purge thumb --state queued --state pending --dry-run
+    """
+
+    async def work(client: Client) -> None:
+        if not dry_run and not yes:
+            found = (await client.purge(job_type, states=states, dry_run=True)).found
+            confirm(f"remove {found} jobs")
+        matched = await client.purge(job_type, states=states, why=why, dry_run=dry_run)
+        write_matched(matched, "remove", dry_run=dry_run, as_json=as_json)
+
+    with_client(work)
+
+
+@click.command()
+@click.argument("job_type", metavar="TYPE")
+@click.option("--since", metavar="TIME", default="1h", show_default=True, help="From then on.")
+@json_option
+@url_option
+def minutes(job_type: str, since: str, as_json: bool) -> None:
+    """Show what happened to a type's jobs, minute by minute.
+
+    \b
+    packhorse minutes thumb
+    packhorse minutes thumb --since 24h --json
+    """
+
+    async def work(client: Client) -> None:
+        found = await client.minutes(job_type, since=await ago(client, since, "--since"))
+        if as_json:
+            for minute in found:
+                output.write_json(minute)
+        else:
+            output.write_rows(_minute_rows(found))
+
+    with_client(work)
+
+
+def _with_client(change: Callable[[Client], Coroutine[Any, Any, None]]) -> None:
+    with_client(change)
+
+
+def _keep(time: str | None, jobs: int | None, option: str) -> Keep | None:
+    if time is None:
+        if jobs is not None:
+            raise click.UsageError(f"{option}-jobs needs {option}")
+        return None
+    milliseconds(time, option)
+    return Keep(time, jobs=jobs)
+
+
+def _minute_rows(found: Sequence[Minute]) -> list[tuple[str, ...]]:
+    happened = [name for name in SOMETIMES_SHOWN if any(getattr(each, name) for each in found)]
+    names = (*ALWAYS_SHOWN, *happened)
+    header = ("MINUTE", *(name.replace("_", " ").upper() for name in names))
+    rows = (
+        (output.minute_text(minute.at), *(str(getattr(minute, name)) for name in names))
+        for minute in found
+    )
+    return [header, *rows]
+
+
+def _type_row(found: TypeView) -> tuple[str, ...]:
+    settings = {
+        "paused": found.paused,
+        f"until {output.minute_text(found.paused_until)}": found.paused and found.paused_until,
+        "draining": found.draining,
+        f"at most {found.max_jobs} jobs": found.max_jobs,
+        f"at most {found.max_bytes} bytes": found.max_bytes,
+    }
+    return (
+        found.type,
+        *(str(found.counts.get(state, 0)) for state in STATES),
+        output.duration_text(found.latency_ms),
+        str(found.runners),
+        ", ".join(text for text, is_set in settings.items() if is_set),
+    )

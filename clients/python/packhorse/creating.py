@@ -1,0 +1,130 @@
+"""What a client does to create jobs."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any, Final, Unpack
+
+from packhorse.durations import Duration
+from packhorse.errors import TooLarge
+from packhorse.gathering import all_or_raise
+from packhorse.job import Job
+from packhorse.kinds import NewForGroup
+from packhorse.newjob import JobOptions, NewJob
+from packhorse.payload import NOTHING
+from packhorse.session import OnSession
+from packhorse_protocol.messages import Created
+from packhorse_protocol.messages import NewJob as NewJobMessage
+
+CREATE_CHUNK_JOBS: Final = 10_000
+"""Jobs that `create_many` has on their way at once, so that memory does not grow with its input."""
+
+
+class Creating(OnSession):
+    """`create` one job, `create_many`, or `run` one and wait for its result."""
+
+    async def create(
+        self,
+        job_type: str,
+        arguments: object = NOTHING,
+        *,
+        handle: bool = False,
+        group: str | None = None,
+        **options: Unpack[JobOptions],
+    ) -> Job:
+        """Creates a job and returns its handle once it is in the store.
+
+        `arguments` are packed with msgpack: a map is passed to the job function as keyword
+        arguments, any other value as its one positional argument. `payload` is sent as it is,
+        instead. The other options are those of `NewJob`: delay and priority, attempts, backoff
+        and timeouts, labels, a unique key, retention.
+
+        With `handle` this client becomes a handler: `outcome()` and `result()` of the job can be
+        awaited, and it is kept until then. With `group` so does that group of handlers: one
+        member gets the outcome by `outcomes(group=...)`.
+
+        Where another job holds the `unique` key, and `on_duplicate` says to join or to replace
+        it, that other job is returned, with `job.duplicate` set.
+
+        Raises `Duplicate` (the key is held), `Conflict` if a job with this `job_id` and other
+        content exists, `QuotaExceeded` and `TypeDraining` if the type takes no more, `TooLarge`,
+        `InvalidValue`, `Unavailable` (no store), `ConnectionLost`.
+        """
+        return await self._create(NewJob(job_type, arguments, **options), handle, group)
+
+    async def create_many(
+        self, jobs: Iterable[NewJob], *, handle: bool = False, group: str | None = None
+    ) -> list[Job]:
+        """Creates many jobs in few frames; each succeeds or fails by itself.
+
+        Raises `SomeRefused`, whose `results` has a `Job` or an exception for each, in order.
+        """
+        results: list[Job | BaseException] = []
+        chunk: list[NewJob] = []
+        for new in jobs:
+            chunk.append(new)
+            if len(chunk) >= CREATE_CHUNK_JOBS:
+                results += await self._create_chunk(chunk, handle, group)
+                chunk = []
+        results += await self._create_chunk(chunk, handle, group)
+        return all_or_raise(results)
+
+    async def run(
+        self,
+        job_type: str,
+        arguments: object = NOTHING,
+        *,
+        timeout: Duration | None = None,  # noqa: ASYNC109 - as in `Job.outcome`
+        **options: Unpack[JobOptions],
+    ) -> Any:
+        """Creates a job, waits for it and returns its result: `create` and `result` in one.
+
+        Raises what they raise: above all `JobFailed`, and `OutcomeTimeout` after `timeout`.
+        """
+        job = await self._create(NewJob(job_type, arguments, **options), True, None)
+        return await job.result(timeout=timeout)
+
+    async def _create_chunk(
+        self, jobs: list[NewJob], handle: bool, group: str | None
+    ) -> list[Job | BaseException]:
+        await self._session.requests.room()
+        creating = (self._create(new, handle, group) for new in jobs)
+        return await asyncio.gather(*creating, return_exceptions=True)
+
+    async def _create(self, new: NewJob, handle: bool, group: str | None) -> Job:
+        message = new.message()
+        self._check_size(message)
+        outcomes = self._session.outcomes
+        former = outcomes.known(new.job_id)
+        created = await self._ask(message, handle, group)
+        if not created.existed and created.duplicate is None:
+            outcomes.forget(former)
+        return Job(
+            self._session,
+            created.job,
+            job_type=new.type,
+            duplicate=created.duplicate,
+            handling=handle or created.duplicate == "joined",
+            fleeting=created.duplicate is None and not _is_kept(message, group),
+        )
+
+    def _ask(
+        self, message: NewJobMessage, handle: bool, group: str | None
+    ) -> "asyncio.Future[Created]":
+        requests = self._session.requests
+        if group is not None:
+            return requests.create_for_group.submit(NewForGroup(message, group, handle))
+        return (requests.create_and_handle if handle else requests.create).submit(message)
+
+    def _check_size(self, message: NewJobMessage) -> None:
+        size, limit = len(message.payload), self._session.limits.payload_bytes
+        if size > limit:
+            raise TooLarge(
+                f"a payload of {size} bytes; this broker takes {limit}",
+                details={"limit": str(limit)},
+                subject=message.id,
+            )
+
+
+def _is_kept(message: NewJobMessage, group: str | None) -> bool:
+    """Whether the job is still there when it has ended, though this client does not handle it."""
+    return message.persistent or group is not None or bool(message.keep_ms)

@@ -1,0 +1,294 @@
+"""`list`, `why`, `attempts`, `actions` and the commands about types against a real broker."""
+
+import asyncio
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from packhorse import NewJob
+from packhorse.cli.moments import moment
+from packhorse.cli.schema import check_arguments
+from packhorse_protocol.messages import GetSchema
+from tests.client.scripted import ScriptedBroker, connected
+from tests.client.terminal import Terminal, run
+
+# -- looking --------------------------------------------------------------------------------------
+
+
+async def test_list(terminal: Terminal) -> None:
+    await terminal("create", "later", "--id", "a", "--label", "x", "--label", "y")
+    await terminal("create", "later", "--id", "b", "--delay", "1h")
+    await terminal("create", "fail", "--id", "c", "--persistent", "--wait")
+    said = await terminal("list")
+    header, *rows = said.out.splitlines()
+    assert header.split() == ["JOB", "TYPE", "STATE", "ATTEMPT", "WHEN", "LABELS"]
+    found = {row[0]: row[1:] for row in (re.split("  +", row) for row in rows)}
+    assert set(found) == {"a", "b", "c"}
+    assert found["a"][:3] == ["later", "QUEUED", "0/1"]
+    assert found["a"][-1] in ("x y", "y x")
+    assert re.fullmatch(r"in (59m\d+s|1h)", found["b"][3])
+    assert found["c"][:3] == ["fail", "FAILED (FAILED)", "1/1"]
+    assert re.fullmatch(r"\d+m?s ago", found["c"][3])
+
+
+async def test_list_what_matches(terminal: Terminal) -> None:
+    for job_id in "abc":
+        await terminal("create", "later", "--id", job_id, "--label", job_id, "--unique", job_id)
+
+    async def ids(*options: str) -> list[str]:
+        said = await terminal("list", "--json", *options)
+        assert said.status == 0
+        return [shown["id"] for shown in said.objects()]
+
+    assert sorted(await ids("--type", "later", "--state", "queued")) == ["a", "b", "c"]
+    assert await ids("--label", "b") == ["b"]
+    assert await ids("--type", "later", "--unique", "c") == ["c"]
+    assert await ids("--state", "failed") == []
+    assert sorted(await ids("--since", "1h")) == ["a", "b", "c"]
+    assert await ids("--until", "1h") == []
+    assert await ids("--type", "later", "--newest-first") == ["c", "b", "a"]
+    said = await terminal("list", "--type", "later", "--limit", "2")
+    assert len(said.out.splitlines()) == 3
+    assert said.err == "there are more than 2: --limit N or --all\n"
+    assert len(await ids("--all")) == 3
+
+
+async def test_a_long_list(terminal: Terminal) -> None:
+    async with terminal.broker.connect() as client:
+        await client.create_many(NewJob("later", n) for n in range(1_001))
+    said = await terminal("list", "--all")
+    assert said.out.count("QUEUED") == 1_001
+    assert said.out.count("STATE") == 1
+
+
+async def test_why(terminal: Terminal) -> None:
+    await terminal("create", "later", "--id", "a")
+    said = await terminal("why", "a")
+    assert said.out.splitlines()[0] == "a is QUEUED"
+    assert "later" in said.out.splitlines()[1]
+    [shown] = (await terminal("why", "a", "--json")).objects()
+    assert (shown["state"], shown["causes"][0]["code"]) == ("QUEUED", "no_runner")
+    assert (await terminal("why", "gone")).status == 3
+
+
+async def test_attempts(terminal: Terminal) -> None:
+    await terminal("create", "fail", "--id", "a", "--attempts", "2", "--persistent", "--wait")
+    said = await terminal("attempts", "a")
+    header, first, second = said.out.splitlines()
+    assert header.split() == ["ATTEMPT", "ENDED", "RUNNER", "STARTED", "TOOK", "ERROR"]
+    assert re.fullmatch(r"1 +failed +\w+ +20\S+Z +\d+ms +Fail: not today", first)
+    assert second.startswith("2 ")
+    shown = (await terminal("attempts", "a", "--json")).objects()
+    assert [attempt["attempt"] for attempt in shown] == [1, 2]
+    assert shown[0]["error"]["message"] == "not today"
+
+
+async def test_actions(terminal: Terminal) -> None:
+    await terminal("create", "later", "--id", "a")
+    await terminal("cancel", "a", "--why", "first")
+    await terminal("pause", "later", "--why", "second")
+    said = await terminal("actions")
+    header, newest, older = said.out.splitlines()
+    assert header.split() == ["WHEN", "ACTION", "BY", "TYPE", "JOB", "WHY"]
+    assert re.fullmatch(r"20\S+Z +configure +\S+@\S+ +later +second", newest)
+    assert re.fullmatch(r"20\S+Z +cancel +\S+@\S+ +later +a +first", older)
+    shown = (await terminal("actions", "--json", "--limit", "1")).objects()
+    assert [(action["action"], action["why"]) for action in shown] == [("configure", "second")]
+    assert (await terminal("actions", "--before", "1h", "--json")).out == ""
+
+
+# -- types ----------------------------------------------------------------------------------------
+
+
+async def test_types_and_their_settings(terminal: Terminal) -> None:
+    await terminal("create", "later")
+    for command in (
+        ("pause", "later", "--for", "1h"),
+        ("drain", "later", "--why", "w"),
+        ("limit", "later", "--jobs", "5", "--bytes", "1000"),
+        ("retention", "later", "--complete", "1h", "--failed", "2d", "--failed-jobs", "7"),
+    ):
+        said = await terminal(*command)
+        assert (said.status, said.out, said.err) == (0, "", "")
+    said = await terminal("types", "later")
+    header, row = said.out.splitlines()
+    assert header.split() == [
+        *("TYPE", "PENDING", "QUEUED", "STARTED", "COMPLETE", "FAILED"),
+        *("WAIT", "RUNNERS", "SETTINGS"),
+    ]
+    assert re.fullmatch(
+        r"later +0 +1 +0 +0 +0 +\w+ +0  paused, until 20\S+Z, draining, "
+        r"at most 5 jobs, at most 1000 bytes",
+        row,
+    )
+    [shown] = (await terminal("types", "later", "--json")).objects()
+    assert shown["keep_failed"] == {"keep_ms": 172_800_000, "keep_jobs": 7}
+    for undoing in (
+        ("resume", "later"),
+        ("undrain", "later"),
+        ("limit", "later", "--jobs", "0", "--bytes", "0"),
+    ):
+        assert (await terminal(*undoing)).status == 0
+    row = (await terminal("types", "later")).out.splitlines()[1]
+    assert re.fullmatch(r"later +0 +1 +0 +0 +0 +\w+ +0", row)
+    shown_types = (await terminal("types", "--json")).objects()
+    assert "later" in {shown["type"] for shown in shown_types}
+
+
+async def test_pause_until(terminal: Terminal) -> None:
+    await terminal("pause", "later", "--until", "2099-01-01T00:00Z")
+    [shown] = (await terminal("types", "later", "--json")).objects()
+    assert shown["paused_until"] == "2099-01-01T00:00:00.000Z"
+
+
+async def test_purge(terminal: Terminal) -> None:
+    await terminal("create", "fail", "--persistent", "--wait")
+    await terminal("create", "fail", "--delay", "1h")
+    assert (await terminal("purge", "fail", "--dry-run")).out == "would remove 1 jobs\n"
+    assert (await terminal("purge", "fail")).err == "error: remove 1 jobs: say --yes\n"
+    assert (await terminal("purge", "fail", "--yes")).out == "remove: 1 of 1 jobs\n"
+    said = await terminal("purge", "fail", "--state", "pending", "--yes", "--json")
+    assert said.objects() == [{"found": 1, "changed": 1}]
+
+
+async def test_minutes(terminal: Terminal) -> None:
+    await terminal("create", "later", "--id", "a")
+    await terminal("cancel", "a")
+    said = await terminal("minutes", "later")
+    header, *rows = said.out.splitlines()
+    assert header.split() == ["MINUTE", "CREATED", "STARTED", "COMPLETED", "FAILED", "CANCELLED"]
+    assert sum(int(row.split()[1]) for row in rows) == 1
+    shown = (await terminal("minutes", "later", "--since", "1h", "--json")).objects()
+    assert sum(minute["created"] for minute in shown) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["pause"], "Missing argument 'TYPE...'."),
+        (["pause", "t", "--for", "1h", "--until", "2099-01-01"], "--until or --for, not both"),
+        (["pause", "t", "--for", "x"], "--for: 'x' is no duration: write 250ms, 30s or 1h30m"),
+        (
+            ["pause", "t", "--until", "x"],
+            "--until: 'x' is no time: write 2026-12-01T08:00, or with a zone 08:00Z",
+        ),
+        (["pause", "t", "--until", "1960-01-01"], "--until: .* lies before 1970"),
+        (["limit", "t"], "say --jobs or --bytes"),
+        (["retention", "t"], "say --complete or --failed"),
+        (["retention", "t", "--failed-jobs", "5"], "--failed-jobs needs --failed"),
+        (["retention", "t", "--failed", "x"], "--failed: 'x' is no duration: .*"),
+        (["schema", "put", "t", "/none"], "/none: No such file or directory"),
+    ],
+)
+def test_a_wrong_argument_is_one_line(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    found = run(capsys, *arguments)
+    assert (found.status, found.out) == (2, "")
+    assert re.fullmatch(f"error: {said}\n", found.err)
+
+
+def test_a_time_without_zone_is_local() -> None:
+    assert moment("2026-12-01T08:00Z", "--at") == 1_796_112_000_000
+    assert abs(moment("2026-12-01T08:00", "--at") - 1_796_112_000_000) <= 14 * 3_600_000
+
+
+# -- schemas --------------------------------------------------------------------------------------
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"url": {"type": "string"}, "sizes": {"items": {"type": "integer"}}},
+    "required": ["url"],
+}
+
+
+async def put(terminal: Terminal, folder: Path, schema: object) -> None:
+    path = folder / "schema.json"
+    path.write_text(json.dumps(schema))
+    said = await terminal("schema", "put", "later", str(path))
+    assert (said.status, said.err) == (0, "")
+
+
+async def test_a_schema_is_stored_and_shown(terminal: Terminal, tmp_path: Path) -> None:
+    said = await terminal("schema", "get", "later")
+    assert (said.status, said.err) == (3, "error: type later has no schema\n")
+    await put(terminal, tmp_path, SCHEMA)
+    assert json.loads((await terminal("schema", "get", "later")).out) == SCHEMA
+    await put(terminal, tmp_path, None)
+    assert (await terminal("schema", "get", "later")).status == 3
+
+
+async def test_arguments_are_checked_by_the_schema(terminal: Terminal, tmp_path: Path) -> None:
+    await put(terminal, tmp_path, SCHEMA)
+    for arguments, error in (
+        ((), "later: 'url' is a required property"),
+        (("url:=5",), "later: url: 5 is not of type 'string'"),
+        (("url=x", 'sizes:=[1, "b"]'), "later: sizes.1: 'b' is not of type 'integer'"),
+    ):
+        said = await terminal("create", "later", *arguments)
+        assert (said.status, said.out, said.err) == (2, "", f"error: {error}\n")
+    assert (await terminal("create", "later", "url=x", "sizes:=[1]")).status == 0
+    assert (await terminal("create", "later", "--no-check")).status == 0
+    payload = tmp_path / "payload"
+    payload.write_bytes(b"raw")
+    assert (await terminal("create", "later", "--payload", str(payload))).status == 0
+
+
+async def test_a_schema_fetches_nothing(terminal: Terminal, tmp_path: Path) -> None:
+    await put(terminal, tmp_path, {"$ref": "http://127.0.0.1:1/schema.json"})
+    said = await terminal("create", "later")
+    assert said.status == 1
+    assert said.err.startswith("error: the schema of later can't be used: ")
+    assert said.err.count("\n") == 1
+
+
+async def test_without_the_checker_nothing_is_checked(
+    terminal: Terminal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "jsonschema", None)
+    await put(terminal, tmp_path, SCHEMA)
+    said = await terminal("create", "later", "--id", "a")
+    assert (said.status, said.out) == (0, "a\n")
+    assert said.err == "the arguments are not checked: pip install 'packhorse[cli]'\n"
+
+
+async def test_who_may_not_read_is_not_checked(scripted: ScriptedBroker) -> None:
+    async with connected(scripted) as (client, peer):
+        checking = asyncio.create_task(check_arguments(client, "t", {"a": 1}))
+        peer.refuse(await peer.expect(GetSchema), "forbidden")
+        await checking
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "no JSON"),
+        ("[]", "a schema is a JSON object"),
+        ('{"type": "nonsense"}', "no JSON Schema: "),
+    ],
+)
+def test_a_schema_that_is_none(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, text: str, said: str
+) -> None:
+    path = tmp_path / "schema.json"
+    path.write_text(text)
+    found = run(capsys, "schema", "put", "t", str(path))
+    assert (found.status, found.out) == (2, "")
+    assert said in found.err
+    assert found.err.count("\n") == 1
+
+
+def test_help(capsys: pytest.CaptureFixture[str]) -> None:
+    commands = (
+        *("list", "why", "attempts", "actions", "cancel", "retry", "run-now", "rm", "types"),
+        *("minutes", "pause", "resume", "drain", "undrain", "limit", "retention", "purge"),
+        *("schema", "schema get", "schema put"),
+    )
+    for command in commands:
+        found = run(capsys, *command.split(), "--help")
+        assert found.status == 0
+        assert found.out.count(f"  packhorse {command}") + found.out.count("| packhorse") >= 2
+        assert max(map(len, found.out.splitlines())) <= 80
