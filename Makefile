@@ -26,10 +26,10 @@ DEBUG_TESTS := tests/broker tests/client tests/store
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv lock serve demo test test-debug check bench format clean
+.PHONY: help venv lock serve demo test test-debug check bench bench-delays format clean
 
 help: ## show this list
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 venv: $(STAMP) ## set up .venv (every other target does so by itself)
 
@@ -79,6 +79,9 @@ check: $(STAMP) ## run the linter, the format check, the types and the architect
 
 bench: $(STAMP) ## measure lifecycles a second and the broker's CPU for each
 	$(BIN)/python -m benchmarks.lifecycle
+
+bench-delays: $(STAMP) ## measure how late delayed jobs start
+	$(BIN)/python -m benchmarks.delays
 
 format: $(STAMP) ## lay out the code and mend what the linter can
 	$(BIN)/ruff check --fix

@@ -21,29 +21,40 @@ def cpu_us(pid: int) -> float:
 class Broker:
     """`packhorse serve` with its embedded store, append-only file written out once a second."""
 
-    def __init__(self, process: asyncio.subprocess.Process, url: str, store_pid: int) -> None:
+    def __init__(
+        self, process: asyncio.subprocess.Process, url: str, store_url: str, store_pid: int
+    ) -> None:
         self._process = process
         self.url = url
+        self.store_url = store_url
         self.pid = process.pid
         self.store_pid = store_pid
 
     @classmethod
-    async def start(cls, data_dir: Path) -> "Broker":
+    async def start(cls, data_dir: Path, *, store_url: str | None = None) -> "Broker":
+        """With `store_url` a further one on the store of another, whose folder this is."""
         process = await asyncio.create_subprocess_exec(
             Path(sys.executable).with_name("packhorse"),
             "serve",
             *("--listen", "tcp://127.0.0.1:0", "--data-dir", data_dir, "--log-level", "warning"),
+            *(("--store", store_url) if store_url is not None else ()),
             stdout=asyncio.subprocess.PIPE,
         )
         assert process.stdout is not None
         async for line in process.stdout:
             if found := _READY.search(line):
                 store = json.loads((data_dir / "store.lock").read_text())
-                return cls(process, found.group(1).decode(), store["pid"])
+                store_url = store_url or f"unix://{store['socket']}"
+                return cls(process, found.group(1).decode(), store_url, store["pid"])
         raise RuntimeError("the broker did not start; its log is above")
 
     async def stop(self) -> None:
         self._process.terminate()
+        await self._process.wait()
+
+    async def kill(self) -> None:
+        """Without a chance to say or finish anything."""
+        self._process.kill()
         await self._process.wait()
 
 
