@@ -47,9 +47,7 @@ from packhorse_broker.jobs.machine import decide
 from packhorse_broker.jobs.model import (
     PLAIN_COURSE,
     Applied,
-    Backoff,
     Expired,
-    Growth,
     Job,
     Now,
     Progress,
@@ -58,8 +56,8 @@ from packhorse_broker.jobs.model import (
     Retention,
     Rules,
     State,
-    Terms,
 )
+from packhorse_broker.jobs.terms import Backoff, Growth, Terms
 
 PAGE: Final = Path(__file__).parent / "states.md"
 

@@ -13,15 +13,7 @@ import msgpack
 import msgspec
 
 from packhorse_broker.jobs.commands import OnDuplicate
-from packhorse_broker.jobs.model import (
-    PLAIN_TERMS,
-    Backoff,
-    Growth,
-    Jitter,
-    Scope,
-    Terms,
-    Unique,
-)
+from packhorse_broker.jobs.terms import PLAIN_TERMS, Backoff, Growth, Jitter, Scope, Terms, Unique
 from packhorse_broker.store.records import CorruptRecord
 from packhorse_protocol.messages import Backoff as WireBackoff
 from packhorse_protocol.messages import Error, NewJob, Timeouts

@@ -6,17 +6,11 @@ from typing import Literal, TypeAlias, cast
 
 from packhorse_broker.contents import unpack_body, unpack_outcome
 from packhorse_broker.jobs.deadlines import due_at
-from packhorse_broker.jobs.model import (
-    PLAIN_COURSE,
-    PLAIN_TERMS,
-    AttemptRecord,
-    Job,
-    State,
-    Terms,
-)
-from packhorse_broker.jobs.model import Backoff as JobBackoff
+from packhorse_broker.jobs.model import PLAIN_COURSE, AttemptRecord, Job, State
 from packhorse_broker.jobs.model import CancelRequest as JobCancelRequest
-from packhorse_broker.jobs.model import Unique as JobUnique
+from packhorse_broker.jobs.terms import PLAIN_TERMS, Terms
+from packhorse_broker.jobs.terms import Backoff as JobBackoff
+from packhorse_broker.jobs.terms import Unique as JobUnique
 from packhorse_broker.views import ending_of, progress_of, reason_name, state_name, timeout_name
 from packhorse_protocol.messages import (
     Attempt,
@@ -63,6 +57,7 @@ def job_view(job: Job) -> JobView:
         failed=job.failed,
         lost=job.lost,
         released=job.released,
+        retried=course.retried,
         progress=progress_of(job),
         log_end=job.log_end,
         reason=reason_name(job),

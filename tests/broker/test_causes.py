@@ -15,8 +15,8 @@ from packhorse_broker.jobs.model import (
     Job,
     Reason,
     State,
-    Terms,
 )
+from packhorse_broker.jobs.terms import Terms
 from packhorse_broker.store.registry import LastResponse
 from packhorse_broker.store.types import TypeSettings
 from packhorse_broker.views import state_name

@@ -17,7 +17,7 @@ from packhorse_broker.contents import (
     unpack_outcome,
 )
 from packhorse_broker.jobs.commands import OnDuplicate
-from packhorse_broker.jobs.model import Backoff, Growth, Jitter, Scope, Terms, Unique
+from packhorse_broker.jobs.terms import Backoff, Growth, Jitter, Scope, Terms, Unique
 from packhorse_protocol.messages import Backoff as WireBackoff
 from packhorse_protocol.messages import Error, NewJob, Timeouts
 from packhorse_protocol.messages import Unique as WireUnique

@@ -10,21 +10,16 @@ from packhorse_broker.contents import pack_body, pack_error, pack_result
 from packhorse_broker.job_views import attempts_of, job_summary, job_view
 from packhorse_broker.jobs.model import (
     AttemptRecord,
-    Backoff,
     CancelRequest,
     Course,
     End,
     Expired,
-    Growth,
-    Jitter,
     Job,
     Progress,
     Reason,
-    Scope,
     State,
-    Terms,
-    Unique,
 )
+from packhorse_broker.jobs.terms import Backoff, Growth, Jitter, Scope, Terms, Unique
 from packhorse_broker.views import claim_view, outcome_view
 from packhorse_protocol import messages as wire
 from packhorse_protocol.codec import part_size

@@ -32,7 +32,8 @@ from packhorse_broker.jobs.commands import (
     TakeBack,
     WriteLog,
 )
-from packhorse_broker.jobs.model import Backoff, Growth, Jitter, Progress, State, Terms
+from packhorse_broker.jobs.model import Progress, State
+from packhorse_broker.jobs.terms import Backoff, Growth, Jitter, Terms
 
 JOBS: Final = ("a", "b", "a:b")
 CLIENTS: Final = ("ann", "bob", "cid")

@@ -19,8 +19,8 @@ from packhorse_broker.jobs.model import (
     Retention,
     Rules,
     State,
-    Terms,
 )
+from packhorse_broker.jobs.terms import Terms
 
 RULES: Final = Rules(
     retention=Retention(failed_ms=60_000),

@@ -31,16 +31,14 @@ from packhorse_broker.jobs.commands import (
 )
 from packhorse_broker.jobs.model import (
     PLAIN_COURSE,
-    PLAIN_TERMS,
     ActionRecord,
     AttemptRecord,
-    Backoff,
     Job,
     LogEntry,
     LogTail,
     Rules,
-    Terms,
 )
+from packhorse_broker.jobs.terms import PLAIN_TERMS, Backoff, Terms
 
 Plain: TypeAlias = dict[str, Any]
 """A job as a dictionary, its log included."""

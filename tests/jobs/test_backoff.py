@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from packhorse_broker.jobs.backoff import MAX_WAIT_MS, wait_ms
-from packhorse_broker.jobs.model import Backoff, Growth, Jitter
+from packhorse_broker.jobs.terms import Backoff, Growth, Jitter
 from packhorse_protocol import limits
 
 DOUBLING = Backoff(Growth.EXPONENTIAL, delay_ms=100)

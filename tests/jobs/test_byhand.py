@@ -31,8 +31,8 @@ from packhorse_broker.jobs.model import (
     Now,
     Reason,
     State,
-    Terms,
 )
+from packhorse_broker.jobs.terms import Terms
 from tests.jobs.examples import (
     CANCELLING,
     FAILED,

@@ -16,18 +16,15 @@ from packhorse_broker.jobs.handlers import MAX_HANDLERS
 from packhorse_broker.jobs.machine import decide
 from packhorse_broker.jobs.model import (
     AttemptRecord,
-    Backoff,
     Course,
     End,
-    Growth,
-    Jitter,
     Job,
     Now,
     Reason,
     RefusalCode,
     State,
-    Terms,
 )
+from packhorse_broker.jobs.terms import Backoff, Growth, Jitter, Terms
 from tests.jobs.examples import HELD, NEW, NOW, RULES, TOKEN, after, applied, refused
 
 SLOW = Terms(backoff=Backoff(Growth.LINEAR, delay_ms=1_000))

@@ -28,8 +28,8 @@ from packhorse_broker.jobs.model import (
     RefusalCode,
     Retention,
     State,
-    Terms,
 )
+from packhorse_broker.jobs.terms import Terms
 from tests.jobs.examples import FAILED, HELD, JOBS, NEW, NOW, RULES, TOKEN, after, applied, refused
 
 

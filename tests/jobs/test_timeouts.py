@@ -21,21 +21,17 @@ from packhorse_broker.jobs.machine import decide
 from packhorse_broker.jobs.model import (
     Applied,
     AttemptRecord,
-    Backoff,
     CancelRequest,
     Course,
     Decision,
     End,
     Expired,
-    Growth,
     Job,
     Now,
     Reason,
-    Scope,
     State,
-    Terms,
-    Unique,
 )
+from packhorse_broker.jobs.terms import Backoff, Growth, Scope, Terms, Unique
 from tests.jobs.examples import FAILED, HELD, NEW, NOW, RULES, TOKEN, after, applied, told
 
 

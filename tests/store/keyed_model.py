@@ -4,7 +4,8 @@ Each key is used with one scope only, and windows never end here.
 """
 
 from packhorse_broker.jobs.commands import Command, Create, Handle, OnDuplicate, Replace, Retry
-from packhorse_broker.jobs.model import Rules, Scope
+from packhorse_broker.jobs.model import Rules
+from packhorse_broker.jobs.terms import Scope
 from tests.jobs.model import Model, Plain
 
 

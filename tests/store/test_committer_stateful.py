@@ -12,17 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_a
 from msgspec.structs import replace
 
 from packhorse_broker.jobs.commands import Claim, Command, Create, Due, OnDuplicate
-from packhorse_broker.jobs.model import (
-    Applied,
-    Job,
-    LogEntry,
-    Refusal,
-    Retention,
-    Rules,
-    Scope,
-    Terms,
-    Unique,
-)
+from packhorse_broker.jobs.model import Applied, Job, LogEntry, Refusal, Retention, Rules
+from packhorse_broker.jobs.terms import Scope, Terms, Unique
 from packhorse_broker.store import candidates
 from packhorse_broker.store.fsck import Checker
 from packhorse_broker.store.keys import PartitionKeys, job_of_member

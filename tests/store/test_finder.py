@@ -7,17 +7,8 @@ import pytest
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
-from packhorse_broker.jobs.model import (
-    AttemptRecord,
-    Course,
-    End,
-    Expired,
-    Job,
-    Scope,
-    State,
-    Terms,
-    Unique,
-)
+from packhorse_broker.jobs.model import AttemptRecord, Course, End, Expired, Job, State
+from packhorse_broker.jobs.terms import Scope, Terms, Unique
 from packhorse_broker.store.finder import (
     CHUNK,
     MAX_LOOKED_AT,

@@ -18,7 +18,7 @@ from packhorse_broker.jobs.commands import (
     RunnerGone,
     WriteLog,
 )
-from packhorse_broker.jobs.model import Backoff, Growth, Terms
+from packhorse_broker.jobs.terms import Backoff, Growth, Terms
 from packhorse_broker.store.errors import StoreUnavailable
 from packhorse_broker.store.keys import PartitionKeys
 from packhorse_broker.store.minutes import DAY_MS, HOUR_MS, MINUTE_MS, Minute, Minutes

@@ -2,7 +2,7 @@
 
 import pytest
 
-from packhorse_broker.jobs.model import Terms
+from packhorse_broker.jobs.terms import Terms
 from packhorse_broker.store.candidates import FAIR_EVERY
 from tests.support.commands import claim, create
 from tests.support.opening import Caller, Opener

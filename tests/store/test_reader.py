@@ -6,7 +6,8 @@ from typing import Final
 import pytest
 
 from packhorse_broker.jobs.commands import Complete, Fail, Handled, Remove, WriteLog
-from packhorse_broker.jobs.model import LogEntry, State, Terms
+from packhorse_broker.jobs.model import LogEntry, State
+from packhorse_broker.jobs.terms import Terms
 from packhorse_broker.store.errors import StoreUnavailable
 from packhorse_broker.store.keys import PartitionKeys
 from packhorse_broker.store.reader import LOG_READS, Found, LogPage, Reader

@@ -9,15 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import asdict, replace
 
-from packhorse_broker.jobs.model import (
-    ActionRecord,
-    AttemptRecord,
-    End,
-    Job,
-    LogEntry,
-    State,
-    Terms,
-)
+from packhorse_broker.jobs.model import ActionRecord, AttemptRecord, End, Job, LogEntry, State
+from packhorse_broker.jobs.terms import Terms
 from packhorse_broker.store.records import (
     INLINE_BYTES,
     ClientRecord,

@@ -15,7 +15,8 @@ from packhorse_broker.jobs.commands import (
     Remove,
     Retry,
 )
-from packhorse_broker.jobs.model import Applied, Job, Refusal, RefusalCode, Scope, Terms, Unique
+from packhorse_broker.jobs.model import Applied, Job, Refusal, RefusalCode
+from packhorse_broker.jobs.terms import Scope, Terms, Unique
 from packhorse_broker.store.fsck import Checker
 from packhorse_broker.store.keys import PartitionKeys
 from packhorse_broker.store.work import Result

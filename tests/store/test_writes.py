@@ -11,11 +11,9 @@ from packhorse_broker.jobs.model import (
     End,
     Job,
     LogEntry,
-    Scope,
     State,
-    Terms,
-    Unique,
 )
+from packhorse_broker.jobs.terms import Scope, Terms, Unique
 from packhorse_broker.store.changes import Change
 from packhorse_broker.store.keys import PartitionKeys
 from packhorse_broker.store.link import Argument

@@ -4,7 +4,8 @@ from itertools import count
 from typing import Final
 
 from packhorse_broker.jobs.commands import Claim, Create, OnDuplicate
-from packhorse_broker.jobs.model import Job, State, Terms
+from packhorse_broker.jobs.model import Job, State
+from packhorse_broker.jobs.terms import Terms
 
 _NONCES: Final = count(1)
 

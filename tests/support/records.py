@@ -7,23 +7,18 @@ from hypothesis import strategies as st
 from packhorse_broker.jobs.model import (
     ActionRecord,
     AttemptRecord,
-    Backoff,
     CancelRequest,
     Course,
     End,
     Expired,
-    Growth,
-    Jitter,
     Job,
     LogEntry,
     LogTail,
     Progress,
     Reason,
-    Scope,
     State,
-    Terms,
-    Unique,
 )
+from packhorse_broker.jobs.terms import Backoff, Growth, Jitter, Scope, Terms, Unique
 from packhorse_broker.store.records import ClientRecord
 
 texts: Final = st.text(max_size=20)

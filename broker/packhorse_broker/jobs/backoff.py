@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from packhorse_broker.jobs.model import Backoff, Growth, Jitter
+from packhorse_broker.jobs.terms import Backoff, Growth, Jitter
 
 MAX_WAIT_MS: Final = 10 * 366 * 24 * 3_600_000
 """Longest wait before jitter, in ms: ten years, as for every duration that a client may name."""

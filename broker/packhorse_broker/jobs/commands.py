@@ -4,7 +4,8 @@ from enum import IntEnum
 
 from msgspec import Struct
 
-from packhorse_broker.jobs.model import Progress, State, Terms
+from packhorse_broker.jobs.model import Progress, State
+from packhorse_broker.jobs.terms import Terms
 
 
 class OnDuplicate(IntEnum):

@@ -4,7 +4,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from packhorse_broker.jobs.model import PLAIN_COURSE, PLAIN_TERMS, Course, Expired, Job
+from packhorse_broker.jobs.model import PLAIN_COURSE, Course, Expired, Job
+from packhorse_broker.jobs.terms import PLAIN_TERMS
 
 
 def altered(course: Course | None, **changes: Any) -> Course | None:

@@ -1,6 +1,7 @@
 """When time alone moves a job: read from its record and from nothing else."""
 
-from packhorse_broker.jobs.model import PLAIN_COURSE, PLAIN_TERMS, Expired, Job, Scope, State
+from packhorse_broker.jobs.model import PLAIN_COURSE, Expired, Job, State
+from packhorse_broker.jobs.terms import PLAIN_TERMS, Scope
 
 
 def due_at(job: Job) -> int:

@@ -23,8 +23,8 @@ from packhorse_broker.jobs.model import (
     Progress,
     Reason,
     State,
-    Terms,
 )
+from packhorse_broker.jobs.terms import Terms
 
 INLINE_BYTES: Final = 512
 """A body or outcome up to this size lives in the record: one key and one read less for each job;

@@ -23,17 +23,8 @@ from packhorse_broker.jobs.commands import (
 )
 from packhorse_broker.jobs.deadlines import holds_unique_key
 from packhorse_broker.jobs.machine import decide
-from packhorse_broker.jobs.model import (
-    Applied,
-    Job,
-    Now,
-    Refusal,
-    RefusalCode,
-    Rules,
-    Scope,
-    State,
-    Unique,
-)
+from packhorse_broker.jobs.model import Applied, Job, Now, Refusal, RefusalCode, Rules, State
+from packhorse_broker.jobs.terms import Scope, Unique
 from packhorse_broker.store.candidates import Window
 from packhorse_broker.store.changes import Change
 from packhorse_broker.store.records import CorruptRecord

@@ -7,7 +7,8 @@ ZADD for each index and one DEL, whatever they were changed by.
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from packhorse_broker.jobs.model import ActionRecord, Job, LogEntry, Scope, Unique
+from packhorse_broker.jobs.model import ActionRecord, Job, LogEntry
+from packhorse_broker.jobs.terms import Scope, Unique
 from packhorse_broker.store.changes import Change
 from packhorse_broker.store.indexes import Entry, entries, removed_entries, unique_holder
 from packhorse_broker.store.keys import PartitionKeys
