@@ -19,6 +19,7 @@ from packhorse_broker.store.errors import StoreUnavailable
 from packhorse_broker.store.reader import Found, Reader
 from packhorse_broker.store.records import CorruptRecord
 from packhorse_broker.views import outcome_view
+from packhorse_protocol.messages import Event
 
 _log = structlog.get_logger(__name__)
 
@@ -49,9 +50,13 @@ class Delivery:
         read of those is older than that."""
 
     def changed(self, change: Change) -> None:
-        """A job ended, or a finished one got another handler."""
+        """A job ended, was removed, or a finished one got another handler."""
         job = change.job
-        if change.removed or not job.state.finished:
+        if change.removed:
+            for handler in job.handlers:
+                self.dropped(handler, job.id, job.version)
+            return
+        if not job.state.finished:
             return
         known = () if change.finished or change.before is None else change.before.handlers
         for handler in job.handlers:
@@ -72,6 +77,13 @@ class Delivery:
             self._reading[session].update(jobs)
         if session.behind and len(session.owed) <= WINDOW // 2:
             self.catch_up(session)
+
+    def dropped(self, client: str, job_id: str, version: int) -> None:
+        """A job that the client was to handle was removed: there is nothing to wait for."""
+        session = self._sessions.get(client)
+        if session is not None and "handle" in session.roles:
+            session.owed.pop(job_id, None)
+            session.push_event(Event(job=job_id, version=version, removed=True))
 
     def owed(self, client: str) -> None:
         """The store holds outcomes for a client, says another broker."""

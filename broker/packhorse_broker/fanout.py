@@ -76,6 +76,9 @@ class Fanout:
             self._feeder.queued(job_type)
         for client in notice.owed:
             self._delivery.owed(client)
+        for client, job, version in notice.dropped:
+            if not self._watching.watches(client, job):
+                self._delivery.dropped(client, job, version)
         for group in notice.owed_groups:
             self._delivery.groups.catch_up(group)
         for client, job, token, reason in notice.revocations():

@@ -7,7 +7,7 @@ a little later.
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from itertools import chain, repeat
+from itertools import chain, islice, repeat
 from typing import Any, Final, cast, get_args
 
 import msgpack
@@ -56,6 +56,8 @@ class Notice(Struct, frozen=True):
     """Groups with new outcomes that have no member at the broker that tells it."""
     reasons: tuple[str, ...] = ()
     """Why each of `revoked` is over."""
+    dropped: tuple[tuple[str, str, int], ...] = ()
+    """Clients that were to handle a job which was removed: client, job, its last version."""
 
     def revocations(self) -> Iterator[tuple[str, str, bytes, RevokeReason]]:
         """Claims that are over, each with the reason: client, job, token, reason."""
@@ -121,6 +123,7 @@ class Notices:
                 due=self._earliest(changes),
                 owed_groups=tuple(group for group in groups if not self._delivers(group)),
                 reasons=tuple(ended.revoked or PLAIN_REASON for _, ended in revoked),
+                dropped=tuple(islice(_dropped(changes), MAX_NAMED)),
             )
         )
 
@@ -191,7 +194,17 @@ def _decoded(fields: list[Any]) -> Notice:
         types=tuple(told.get("types", ())),
         owed_groups=tuple(told.get("owed_groups", ())),
         reasons=tuple(told.get("reasons", ())),
+        dropped=tuple(
+            (client, job, int(version)) for client, job, version in told.get("dropped", ())
+        ),
     )
+
+
+def _dropped(changes: Iterable[Change]) -> Iterator[tuple[str, str, int]]:
+    for change in changes:
+        if change.removed:
+            job = change.job
+            yield from ((handler, job.id, job.version) for handler in job.handlers)
 
 
 def _claims(told: Iterable[Any]) -> tuple[tuple[str, str, bytes], ...]:

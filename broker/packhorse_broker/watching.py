@@ -77,6 +77,11 @@ class Watching:
     def leave(self, session: Session) -> None:
         self.unwatch(session, list(self._jobs_of.get(session, ())))
 
+    def watches(self, client: str, job_id: str) -> bool:
+        """Whether the client is told of the job's changes here."""
+        watched = self._watched.get(job_id)
+        return watched is not None and any(one.client == client for one in watched.sessions)
+
     def count(self, session: Session, more: Sequence[str]) -> int:
         """How many jobs the session would watch with these."""
         return len({*self._jobs_of.get(session, ()), *more})

@@ -77,10 +77,11 @@ def test_a_notice_of_a_broker_that_knows_less_is_understood(ears: Ears) -> None:
 
 def test_a_notice_of_a_broker_that_knows_more_is_understood(ears: Ears) -> None:
     revoked = [["r", "j", TOKEN], ["s", "k", TOKEN]]
-    fields = [[], 7, ["t"], ["g"], ["timeout", "some new reason"], "new", 1]
+    fields = [[], 7, ["t"], ["g"], ["timeout", "some new reason"], [["c", "j", 3]], "new", 1]
     ears.hear("new", [], [], [], revoked, [], *fields)
     [notice] = ears.heard
     assert (notice.due, notice.types, notice.owed_groups) == (7, ("t",), ("g",))
+    assert notice.dropped == (("c", "j", 3),)
     reasons = [reason for *_, reason in notice.revocations()]
     assert reasons == ["timeout", "removed"]
 

@@ -7,8 +7,10 @@ from packhorse_protocol import Code
 from packhorse_protocol.messages import (
     ClaimJobs,
     Done,
+    Events,
     Get,
     Handle,
+    Handled,
     Outcomes,
     Remove,
     Revoke,
@@ -102,3 +104,38 @@ async def test_an_outcome_on_its_way_to_its_handler_is_no_harm(
         await wire.ask(Remove, jobs=("a",))
         [refused] = await wire.ask(Handle, jobs=("a",))
         assert refused.code == Code.NOT_FOUND
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+@pytest.mark.parametrize("watches", [False, True])
+async def test_its_handlers_are_told_once(
+    brokers: Brokers, never_missed: None, elsewhere: bool, watches: bool
+) -> None:
+    first = await brokers.start()
+    second = await brokers.start() if elsewhere else first
+    for broker in (first, second, first):
+        await broker._sweeper.sweep()
+    waiting, admin = await brokers.connect(first), await brokers.connect(second)
+    await create(waiting, "a", "b", handle=True)
+    if watches:
+        await waiting.ask(Watch, jobs=("a",))
+    await admin.ask(Remove, jobs=("a",))
+    [event] = await waiting.events("a", lambda event: event.removed)
+    assert event.version > 1
+    await admin.ask(Remove, jobs=("b",))
+    events = await waiting.events("b", lambda event: event.removed)
+    assert len(events) == 1
+    assert all(event.job != "a" for push in waiting.kept(Events) for event in push.events)
+
+
+async def test_whoever_handled_it_last_is_told_nothing(brokers: Brokers, broker: Broker) -> None:
+    wire = await brokers.connect(broker)
+    await create(wire, "a", "b", handle=True)
+    claims = await wire.ask(ClaimJobs, jobs=("a",))
+    await complete(wire, *claims)
+    await wire.outcomes(1)
+    await wire.ask(Handled, jobs=("a",))
+    await wire.ask(Remove, jobs=("b",))
+    [event] = await wire.events("b", lambda event: event.removed)
+    assert event.job == "b"
+    assert not wire.kept(Events)

@@ -169,6 +169,16 @@ async def test_all_that_failed_are_retried_once(client: Client, make_worker: Mak
         assert await client.retry_matching("t") == Matched(found=2, changed=2)
 
 
+async def test_one_whose_unique_key_is_taken_again_stays_as_it_is(
+    client: Client, make_worker: MakeWorker
+) -> None:
+    await failed(client, make_worker, "a")
+    held = await client.create("u", unique="k", keep="1h", attempts=1)
+    await held.cancel()
+    await client.create("u", unique="k", delay="1h")
+    assert await client.retry_matching() == Matched(found=2, changed=1)
+
+
 async def test_all_that_wait_are_run_now(client: Client) -> None:
     for _ in range(2):
         await client.create("t", delay="1h")

@@ -32,6 +32,13 @@ def test_what_is_known_of_a_coroutine() -> None:
     assert function.terms.concurrency == 3
 
 
+@pytest.mark.parametrize("payload", [b"", b"{}", b"\xc1", pack_arguments({"url": "a"})])
+def test_a_function_of_the_context_alone_takes_any_payload(payload: bytes) -> None:
+    async def reads_it_there(ctx: Context) -> None: ...
+
+    assert job_function("t", reads_it_there, Terms()).arguments(payload) == ((), {})
+
+
 def test_what_is_known_of_a_plain_function() -> None:
     function = job_function("thumb", without_context, Terms())
     assert function.kind == "thread"

@@ -5,6 +5,8 @@ import asyncio
 import pytest
 
 from packhorse import errors
+from packhorse.outcomes import OutcomeBook
+from packhorse_broker.local import LocalBroker
 from packhorse_protocol.messages import (
     Create,
     Created,
@@ -243,3 +245,22 @@ async def test_who_waits_learns_of_the_end(scripted: ScriptedBroker) -> None:
     with pytest.raises(errors.ClientClosed):
         await job.outcome()
     assert await peer.end() == []
+
+
+async def test_a_job_that_is_removed_ends_the_waiting_at_once(
+    broker: LocalBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody looks: the broker says so."""
+    defaults = OutcomeBook.__init__.__kwdefaults__
+    assert defaults is not None
+    monkeypatch.setitem(defaults, "look_every_s", 600)
+    async with broker.connect() as client, broker.connect() as admin:
+        job = await client.create("t", handle=True)
+        waiting = asyncio.create_task(job.result())
+        late = asyncio.create_task(client.job(job.id).outcome())
+        await begun(waiting)
+        await begun(late)
+        await admin.remove(job.id)
+        for task in (waiting, late):
+            with pytest.raises(errors.NotFound, match="removed"):
+                await task

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Final, Unpack
 
 from packhorse.durations import Duration, milliseconds
-from packhorse.errors import InvalidValue, NotFound, WrongState
+from packhorse.errors import Duplicate, InvalidValue, NotFound, WrongState
 from packhorse.filters import Matched, Which, pages, states_of, wanted
 from packhorse.gathering import each
 from packhorse.kinds_by_hand import Cancelled, Hurried, Removed, Retried
@@ -183,8 +183,9 @@ def _only(which: Which, allowed: tuple[State, ...], what: str) -> Which:
 
 
 def _succeeded(result: object) -> bool:
-    """False for a job that has gone on since it was listed. Raises every other error."""
-    if isinstance(result, NotFound | WrongState):
+    """False for a job that has gone on since it was listed, or whose unique key another one
+    holds by now. Raises every other error."""
+    if isinstance(result, NotFound | WrongState | Duplicate):
         return False
     if isinstance(result, BaseException):
         raise result

@@ -62,11 +62,14 @@ class JobFunction:
     whole: str | None
 
     def arguments(self, payload: bytes) -> Arguments:
-        """What the payload says to call the function with; the rest is left out.
+        """What the payload says to call the function with; the rest is left out. A function that
+        takes nothing but the context reads the payload there, whatever it is.
 
         Raises `PayloadError` if it can't be unpacked, the function takes no such arguments, or
         one of them does not fit its annotation.
         """
+        if self.wants_context and not self.signature.parameters:
+            return (), {}
         if self.whole is not None:
             value = unpack_value(payload)
             if value is NOTHING:

@@ -164,6 +164,13 @@ class OutcomeBook:
             acknowledge = self._acknowledge_later(message.job, message.created_at)
             self._arrived(from_message(message, acknowledge))
 
+    def removed(self, jobs: Sequence[str]) -> None:
+        """These jobs are gone: whoever waits for one of them waits in vain."""
+        for job in jobs:
+            ticket = self._open.get(job)
+            if ticket is not None and ticket.handling:
+                ticket.fail(NotFound("it was removed", subject=job))
+
     def registration_lost(self) -> None:
         """The broker forgot this client: it becomes a handler again of what it still waits for."""
         for ticket in list(self._open.values()):

@@ -114,6 +114,7 @@ class Session:
                 self.groups.pushed([found for found in push.outcomes if found.group is not None])
             case Events():
                 self.watches.pushed(push.events)
+                self.outcomes.removed([event.job for event in push.events if event.removed])
             case Claims():
                 if self._runner is not None:
                     self._runner.claimed(push.claims)

@@ -10,7 +10,17 @@ from collections.abc import Sequence
 import click
 
 from packhorse import errors
-from packhorse.cli import broker, create, explaining, jobs, jobtypes, listing, schema, steering
+from packhorse.cli import (
+    broker,
+    create,
+    explaining,
+    handling,
+    jobs,
+    jobtypes,
+    listing,
+    schema,
+    steering,
+)
 from packhorse.cli.group import CommandGroup
 from packhorse.cli.options import url_option
 from packhorse.cli.status import FAILED, INTERRUPTED, USAGE, status_of
@@ -46,6 +56,7 @@ for command in (
     create.create,
     *(jobs.show, jobs.logs, listing.list_jobs),
     *(explaining.why, explaining.attempts, explaining.actions),
+    *(handling.wait, handling.handle, handling.outcomes),
     *(steering.cancel, steering.retry, steering.run_now, steering.remove),
     *(jobtypes.types, jobtypes.minutes, broker.counts),
     *(jobtypes.pause, jobtypes.resume, jobtypes.drain, jobtypes.undrain),

@@ -120,18 +120,11 @@ async def _follow(job: Job, most: str | None, *, as_json: bool) -> int:
 
 def _write(outcome: Outcome, *, as_json: bool) -> None:
     if as_json:
-        shown = output.as_json(outcome)
-        shown.pop("data")
-        output.write_json({**shown, **output.unpacked("result", outcome.data or None)})
+        output.write_json(output.outcome_object(outcome))
     elif outcome.ok:
-        click.echo(_result_text(outcome))
+        click.echo(output.result_text(outcome))
     else:
         click.echo(f"error: {failure(outcome)}", err=True)
-
-
-def _result_text(outcome: Outcome) -> str:
-    (value,) = output.unpacked("result", outcome.data).values()
-    return output.value_text(value)
 
 
 async def _show_progress(job: Job) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Final
 import click
 
 from packhorse.errors import PayloadError
+from packhorse.outcome import Outcome
 from packhorse.payload import unpack_result
 from packhorse_protocol.messages import CancelRequest, JobView, LogEntry
 
@@ -80,6 +81,19 @@ def unpacked(name: str, data: bytes | None) -> dict[str, object]:
         return {name: unpack_result(data)}
     except PayloadError:
         return {f"{name}_base64": base64.b64encode(data).decode()}
+
+
+def outcome_object(outcome: Outcome) -> dict[str, object]:
+    """How a job ended, for `--json`: its result as what it means."""
+    shown: dict[str, object] = as_json(outcome)
+    shown.pop("data")
+    return {**shown, **unpacked("result", outcome.data or None)}
+
+
+def result_text(outcome: Outcome) -> str:
+    """The result of a job that completed, for people."""
+    (value,) = unpacked("result", outcome.data).values()
+    return value_text(value)
 
 
 def job_object(view: JobView) -> dict[str, object]:

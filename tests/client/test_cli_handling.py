@@ -1,0 +1,79 @@
+"""`wait`, `handle` and `outcomes` against a real broker."""
+
+import asyncio
+
+import pytest
+
+from tests.client.terminal import Terminal, run
+
+
+async def test_wait_shows_how_jobs_ended(terminal: Terminal) -> None:
+    await terminal("create", "thumb", "url=cat.png", "--id", "good", "--delay", "200ms")
+    await terminal("create", "fail", "--id", "bad", "--delay", "200ms")
+    said = await terminal("wait", "good", "bad", "--timeout", "20s")
+    assert said.status == 1
+    good, bad = said.out.splitlines()
+    assert good == 'good  COMPLETE  ["cat.png?w=64"]'
+    assert bad.startswith("bad  FAILED  error: ")
+
+
+async def test_wait_for_any(terminal: Terminal) -> None:
+    await terminal("create", "thumb", "url=cat.png", "--id", "soon", "--delay", "200ms")
+    await terminal("create", "later", "--id", "late", "--delay", "1h")
+    said = await terminal("wait", "late", "soon", "--any", "--json")
+    assert said.status == 0
+    [outcome] = said.objects()
+    assert (outcome["job"], outcome["state"], outcome["result"]) == (
+        "soon",
+        "COMPLETE",
+        ["cat.png?w=64"],
+    )
+
+
+async def test_wait_for_what_does_not_end_in_time_or_is_not_there(terminal: Terminal) -> None:
+    await terminal("create", "later", "--id", "late", "--delay", "1h")
+    said = await terminal("wait", "late", "--timeout", "50ms")
+    assert (said.status, said.out) == (124, "")
+    assert (await terminal("wait", "nobody")).status == 3
+
+
+async def test_wait_says_why_a_job_failed(terminal: Terminal) -> None:
+    await terminal("create", "later", "--id", "a", "--delay", "1h", "--keep", "1h")
+    await terminal("cancel", "a")
+    said = await terminal("wait", "a")
+    assert (said.status, said.out) == (1, "a  FAILED  CANCELLED  error: it was cancelled\n")
+
+
+async def test_outcomes_of_a_group(terminal: Terminal) -> None:
+    await terminal("create", "thumb", "url=a", "--id", "a", "--group", "shop")
+    await terminal("create", "later", "--id", "b", "--delay", "1h", "--keep", "1h")
+    assert (await terminal("handle", "b", "--group", "shop")).status == 0
+    await terminal("cancel", "b")
+    said = await terminal("outcomes", "--group", "shop", "--limit", "2", "--json")
+    assert said.status == 0
+    shown = {outcome["job"]: outcome for outcome in said.objects()}
+    assert {name: outcome["state"] for name, outcome in shown.items()} == {
+        "a": "COMPLETE",
+        "b": "FAILED",
+    }
+    assert {outcome["group"] for outcome in shown.values()} == {"shop"}
+    said = await terminal("outcomes", "--group", "shop", "--timeout", "50ms")
+    assert (said.status, said.out) == (0, "")
+    assert (await terminal("show", "a")).status == 3
+
+
+async def test_outcomes_that_come_while_it_looks(terminal: Terminal) -> None:
+    looking = asyncio.create_task(terminal("outcomes", "--group", "shop", "--limit", "1"))
+    async with terminal.broker.connect() as client:
+        await client.create("thumb", {"url": "a"}, job_id="a", group="shop")
+    said = await looking
+    assert (said.status, said.out) == (0, 'a  COMPLETE  ["a?w=64"]\n')
+
+
+@pytest.mark.parametrize("command", [("wait", "a"), ("outcomes", "--group", "g")])
+def test_a_timeout_that_is_none(
+    capsys: pytest.CaptureFixture[str], command: tuple[str, ...]
+) -> None:
+    said = run(capsys, *command, "--timeout", "soon")
+    assert (said.status, said.out) == (2, "")
+    assert said.err.startswith("error: --timeout")
