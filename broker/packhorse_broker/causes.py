@@ -139,11 +139,11 @@ def _paused(job: Job, settings: TypeSettings) -> Cause:
         "paused",
         f"the type {job.type!r} is paused"
         + (f" until {_time(until)}" if until else "")
-        + (f", by {settings.by!r}" if settings.by else "")
-        + (f": {settings.why}" if settings.why else ""),
+        + (f", by {settings.paused_by!r}" if settings.paused_by else "")
+        + (f": {settings.paused_why}" if settings.paused_why else ""),
         until=until,
-        since=settings.changed_at,
-        client=settings.by,
+        since=settings.paused_at,
+        client=settings.paused_by,
     )
 
 

@@ -19,7 +19,6 @@ from packhorse_broker.store.errors import StoreUnavailable
 from packhorse_broker.store.reader import Found, Reader
 from packhorse_broker.store.records import CorruptRecord
 from packhorse_broker.views import outcome_view
-from packhorse_protocol.messages import Event
 
 _log = structlog.get_logger(__name__)
 
@@ -79,11 +78,12 @@ class Delivery:
             self.catch_up(session)
 
     def dropped(self, client: str, job_id: str, version: int) -> None:
-        """A job that the client was to handle was removed: there is nothing to wait for."""
+        """A job that the client was to handle was removed: there is nothing to wait for, and room
+        for other outcomes if its own had been sent."""
         session = self._sessions.get(client)
         if session is not None and "handle" in session.roles:
-            session.owed.pop(job_id, None)
-            session.push_event(Event(job=job_id, version=version, removed=True))
+            self.handled(session, (job_id,))
+            session.push_removal(job_id, version)
 
     def owed(self, client: str) -> None:
         """The store holds outcomes for a client, says another broker."""

@@ -40,12 +40,6 @@ _log = structlog.get_logger(__name__)
 
 SECRET_BYTES: Final = 32
 
-RESUME_PAGE: Final = 200
-"""Held claims that are looked up at once after a resume."""
-
-LARGE_PAGE: Final = 4
-"""Payloads kept apart from their records, each perhaps a megabyte, that are read at once."""
-
 LEAVING_RETRY_MS: Final = 1_000
 """When to try again while the client's former registration is still being removed."""
 

@@ -39,6 +39,10 @@ MAX_HELD_BACK_LOG: Final = 100
 MAX_HELD_BACK_BYTES: Final = 1024 * 1024
 """Log entries of all jobs held back for a slow watcher: past it the newest of each job stays."""
 
+MAX_HELD_BACK_JOBS: Final = 20_000
+"""Jobs with events held back for a slow reader, from which on it is not told of others that it was
+to handle and that were removed: it may watch half as many, and nothing else bounds these."""
+
 PUSH_BYTES: Final = 256 * 1024
 """About so much goes into one push; an item that is larger goes alone."""
 
@@ -257,6 +261,11 @@ class Session:
             self._events = {job: _with_newest_log(kept) for job, kept in self._events.items()}
             self._held_back_bytes = 0
         self.outlet.flush_soon()
+
+    def push_removal(self, job: str, version: int) -> None:
+        """Of a job that the client was to handle, whether it watches it or not."""
+        if len(self._events) < MAX_HELD_BACK_JOBS:
+            self.push_event(Event(job=job, version=version, removed=True))
 
     def drop_events(self, job: str) -> None:
         self._events.pop(job, None)

@@ -35,7 +35,7 @@ STAGGER_MS: Final = 15
 are at the same jobs."""
 
 MAX_STUCK: Final = 1_000
-"""Entries at the head of an index that are looked past because their jobs are not due."""
+"""Entries whose jobs are not due, that one look goes past; the next goes on behind them."""
 
 
 class Timers:
@@ -94,6 +94,7 @@ class Timers:
 
     async def _look(self) -> None:
         """Moves on what is due, and learns when to look again."""
+        stuck_before = self._stuck
         while True:
             now_ms = self._clock.now_ms()
             self._next_ms = now_ms + LOOK_MS
@@ -107,8 +108,7 @@ class Timers:
             if not moved:
                 # Stale entries, or another broker was quicker: look past them.
                 self._stuck += len(due)
-                if self._stuck >= MAX_STUCK:
-                    self._stuck = 0
+                if self._stuck - stuck_before >= MAX_STUCK:
                     return
 
 

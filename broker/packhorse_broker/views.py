@@ -10,7 +10,7 @@ from packhorse_broker.jobs.model import Applied, Expired, Job, LogEntry, Refusal
 from packhorse_broker.store.errors import StoreUnavailable
 from packhorse_broker.store.records import CorruptRecord
 from packhorse_broker.store.work import Failed
-from packhorse_protocol import RETRYABLE, Code
+from packhorse_protocol import RETRYABLE, Code, limits
 from packhorse_protocol.messages import (
     Claim,
     Created,
@@ -155,7 +155,13 @@ def watched(job: Job) -> Watched:
 
 
 def problem(code: Code, message: str, **details: str) -> Problem:
-    return Problem(code=code, message=message, retryable=code in RETRYABLE, details=details or None)
+    """`message` is cut to what a problem may say: names in it may be long when they are quoted."""
+    return Problem(
+        code=code,
+        message=message[: limits.MAX_TEXT_CHARS],
+        retryable=code in RETRYABLE,
+        details=details or None,
+    )
 
 
 def not_read(found: CorruptRecord | None) -> Problem:

@@ -50,6 +50,9 @@ Count: TypeAlias = Annotated[int, Bounds(low=0, high=_MAX_INT)]
 TimeMs: TypeAlias = Annotated[int, Bounds(low=0, high=_MAX_INT)]
 """Milliseconds since the Unix epoch, UTC, the store's clock."""
 
+DueMs: TypeAlias = Annotated[int, Bounds(low=0, high=limits.MAX_DUE_MS)]
+"""A moment to come, in milliseconds since the Unix epoch."""
+
 DurationMs: TypeAlias = Annotated[int, Bounds(low=0, high=_MAX_INT)]
 DelayMs: TypeAlias = Annotated[int, Bounds(low=0, high=limits.MAX_DURATION_MS)]
 """How long to wait for something to be due."""

@@ -45,6 +45,9 @@ MAX_PRIORITY: Final = 1_000
 MAX_DURATION_MS: Final = 10 * 366 * 24 * 3_600_000
 """Longest delay, timeout or retention: ten years."""
 
+MAX_DUE_MS: Final = 253_402_300_799_999
+"""Latest moment at which something can be due: the end of the year 9999."""
+
 MAX_BACKOFF_STEPS: Final = 100
 """Most delays in a backoff of type `list`."""
 

@@ -13,6 +13,7 @@ from packhorse_protocol.fields import (
     Bounds,
     Count,
     DelayMs,
+    DueMs,
     DurationMs,
     FactorPercent,
     Headers,
@@ -114,7 +115,7 @@ class NewJob:
     attempts: Attempts = 1
     persistent: bool = False
     delay_ms: DelayMs = 0
-    delay_until: TimeMs = 0
+    delay_until: DueMs = 0
     priority: Priority = 0
     backoff: Backoff | None = None
     timeouts: Timeouts | None = None
@@ -204,7 +205,7 @@ class TypeChange:
 
     type: Name
     paused: bool | None = None
-    paused_until: TimeMs | None = None
+    paused_until: DueMs | None = None
     draining: bool | None = None
     keep_complete: Retention | None = None
     keep_failed: Retention | None = None

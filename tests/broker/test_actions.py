@@ -34,7 +34,7 @@ async def test_all_that_is_done_by_hand(brokers: Brokers, broker: Broker) -> Non
     told = {(one.action, one.by, one.why, one.job, one.type) for one in found}
     assert told == {
         ("publish", "ann", "", None, "t"),
-        ("configure", "ann", "tired", None, "t"),
+        ("configure", "ann", "paused: tired", None, "t"),
         ("remove", "ann", "gone", "a", "t"),
         ("cancel", "ann", "late", "a", "t"),
     }

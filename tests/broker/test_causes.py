@@ -125,7 +125,7 @@ def test_nothing_is_in_the_way() -> None:
 
 def test_everything_is_in_the_way() -> None:
     paused = TypeSettings(
-        paused=True, paused_until=NOW + 1, changed_at=NOW - 7, by="bob", why="broken"
+        paused=True, paused_until=NOW + 1, paused_at=NOW - 7, paused_by="bob", paused_why="broken"
     )
     found = causes(job(State.QUEUED), settings=paused, ahead=12)
     assert found == [
@@ -285,7 +285,7 @@ def test_the_longest_texts_fit_on_the_wire() -> None:
     text, name = "\U0001f40e" * 1_024, "\U0001f40e" * 128
     error = pack_error(Error(type=text, message=text))
     cancel = CancelRequest(name, NOW, NOW, text)
-    paused = TypeSettings(paused=True, by=name, why=text)
+    paused = TypeSettings(paused=True, paused_by=name, paused_why=text)
     asked: list[tuple[Job, dict[str, Any]]] = [
         (
             job(State.PENDING, current_attempt=1),

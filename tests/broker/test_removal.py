@@ -3,6 +3,7 @@
 import pytest
 
 from packhorse_broker.broker import Broker
+from packhorse_broker.delivery import WINDOW
 from packhorse_protocol import Code
 from packhorse_protocol.messages import (
     ClaimJobs,
@@ -139,3 +140,29 @@ async def test_whoever_handled_it_last_is_told_nothing(brokers: Brokers, broker:
     [event] = await wire.events("b", lambda event: event.removed)
     assert event.job == "b"
     assert not wire.kept(Events)
+
+
+async def test_outcomes_that_were_sent_and_removed_make_room_for_others(
+    never_missed: None, brokers: Brokers, broker: Broker
+) -> None:
+    """Nothing is handled: the client may have dropped them."""
+    handler, admin = await brokers.connect(broker), await brokers.connect(broker)
+    jobs = [f"j{n:04}" for n in range(WINDOW + 200)]
+    await create(handler, *jobs, handle=True)
+    for start in range(0, len(jobs), 300):
+        await complete(admin, *await admin.ask(ClaimJobs, jobs=tuple(jobs[start : start + 300])))
+    sent = [outcome.job for outcome in await handler.outcomes(WINDOW)]
+    await admin.ask(Remove, jobs=tuple(sent[: WINDOW // 2]))
+    rest = [outcome.job for outcome in await handler.outcomes(200)]
+    assert sorted([*sent, *rest]) == jobs
+
+
+async def test_who_may_not_handle_is_not_told(brokers: Brokers, broker: Broker) -> None:
+    """It came back with other roles."""
+    wire, admin = await brokers.connect(broker, "c"), await brokers.connect(broker)
+    await create(wire, "a", handle=True)
+    again = await brokers.connect(broker, "c", secret=wire.welcome.secret, roles=("read",))
+    await admin.ask(Remove, jobs=("a",))
+    [missing] = await again.ask(Get, jobs=("a",))
+    assert missing.code == Code.NOT_FOUND
+    assert not again.kept(Events)

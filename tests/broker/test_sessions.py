@@ -5,6 +5,7 @@ from typing import Any
 from packhorse_broker.sessions import (
     ITEM_BYTES,
     MAX_HELD_BACK_BYTES,
+    MAX_HELD_BACK_JOBS,
     MAX_HELD_BACK_LOG,
     PUSH_BYTES,
     Push,
@@ -176,3 +177,16 @@ def test_what_ended_during_a_lookup_is_not_held_again() -> None:
         assert not runner.hold("j", "t", b"old")
         assert runner.hold("j", "t", b"new")
     assert runner.hold("other", "t", b"old")
+
+
+def test_removals_held_back_for_a_slow_reader_are_bounded() -> None:
+    waiting = session()
+    for n in range(MAX_HELD_BACK_JOBS + 5):
+        waiting.push_removal(f"j{n}", version=2)
+    waiting.push_event(Event(job="watched", version=3))
+    events = [
+        event for push in pushes(waiting) if isinstance(push, Events) for event in push.events
+    ]
+    assert len(events) == MAX_HELD_BACK_JOBS + 1
+    assert events[0] == Event(job="j0", version=2, removed=True)
+    assert events[-1].job == "watched"

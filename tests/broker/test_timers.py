@@ -2,6 +2,7 @@
 
 import pytest
 
+from packhorse_broker import timers
 from packhorse_broker.broker import Broker
 from packhorse_broker.store.keys import PartitionKeys
 from packhorse_protocol import Code
@@ -172,11 +173,13 @@ async def test_no_grace_time_is_over_at_once(brokers: Brokers, broker: Broker) -
 
 @pytest.mark.parametrize("index", ["p", "t"])
 async def test_entries_of_no_job_hold_nobody_up(
-    brokers: Brokers, broker: Broker, index: str
+    brokers: Brokers, broker: Broker, monkeypatch: pytest.MonkeyPatch, index: str
 ) -> None:
     raw = await Raw.open(brokers.store_url)
     keys = PartitionKeys(brokers.prefix, 0)
-    stale = [f"stale-{number}" for number in range(600)]
+    monkeypatch.setattr(timers, "MAX_STUCK", 500)
+    monkeypatch.setattr(timers, "LOOK_MS", 20)
+    stale = [*(f"stale-{number}".encode() for number in range(1_200)), b"\xff"]
     members = [part for name in stale for part in (1, name)]
     await raw("ZADD", keys.base + index.encode(), *members)
     wire = await brokers.connect(broker)

@@ -97,6 +97,9 @@ async def test_a_paused_type(brokers: Brokers, broker: Broker) -> None:
     assert found.since > 0
     assert found.message == "the type 't' is paused, by 'bob': the printer is broken"
     assert runner.kept(Claims) == []
+    limited = (TypeChange(type="t", max_jobs=5),)
+    await (await brokers.connect(broker, "eve")).ask(Configure, types=limited, why="it grows")
+    assert (await cause(wire, "a")).message == found.message
 
 
 async def test_nothing_is_in_the_way(brokers: Brokers, broker: Broker) -> None:

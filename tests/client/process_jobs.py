@@ -55,6 +55,10 @@ def reports(ctx: ProcessContext) -> str:
     return f"{ctx.job} {ctx.attempt}/{ctx.attempts}"
 
 
+def payload(ctx: ProcessContext) -> bytes:
+    return ctx.payload
+
+
 def too_far(ctx: ProcessContext) -> None:
     ctx.progress(101)
 

@@ -154,7 +154,7 @@ async def test_all_that_match_are_cancelled(client: Client) -> None:
     assert await client.cancel_matching("t", label="x", why="w") == Matched(found=3, changed=3)
     counts = await client.counts()
     assert [counts.types[name]["QUEUED"] for name in ("t", "u")] == [1, 1]
-    assert await client.cancel_matching(limit=1) == Matched(found=1, changed=1)
+    assert await client.cancel_matching(limit=1, everything=True) == Matched(found=1, changed=1)
 
 
 async def test_all_that_failed_are_retried_once(client: Client, make_worker: MakeWorker) -> None:
@@ -176,7 +176,33 @@ async def test_one_whose_unique_key_is_taken_again_stays_as_it_is(
     held = await client.create("u", unique="k", keep="1h", attempts=1)
     await held.cancel()
     await client.create("u", unique="k", delay="1h")
-    assert await client.retry_matching() == Matched(found=2, changed=1)
+    found = await client.retry_matching(everything=True, reasons=("FAILED", "CANCELLED"))
+    assert found == Matched(found=2, changed=1, duplicates=1)
+
+
+async def test_what_was_cancelled_is_not_retried_unless_asked_for(client: Client) -> None:
+    job = await client.create("t", delay="1h", keep="1h")
+    await job.cancel()
+    assert await client.retry_matching("t", dry_run=True) == Matched(found=0, changed=0)
+    found = await client.retry_matching("t", reasons="CANCELLED")
+    assert found == Matched(found=1, changed=1)
+
+
+async def test_all_jobs_have_to_be_meant(client: Client) -> None:
+    await client.create("t", delay="1h")
+    for change in (
+        client.cancel_matching,
+        client.retry_matching,
+        client.run_now_matching,
+        client.remove_matching,
+    ):
+        with pytest.raises(errors.InvalidValue, match="everything"):
+            await change()
+        with pytest.raises(TypeError, match="lable"):
+            await change("t", lable="x")  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="lable"):
+        await anext(client.list(lable="x"))  # type: ignore[call-arg]
+    assert (await client.counts("t")).types["t"]["PENDING"] == 1
 
 
 async def test_all_that_wait_are_run_now(client: Client) -> None:

@@ -12,9 +12,10 @@ async def test_wait_shows_how_jobs_ended(terminal: Terminal) -> None:
     await terminal("create", "fail", "--id", "bad", "--delay", "200ms")
     said = await terminal("wait", "good", "bad", "--timeout", "20s")
     assert said.status == 1
-    good, bad = said.out.splitlines()
-    assert good == 'good  COMPLETE  ["cat.png?w=64"]'
-    assert bad.startswith("bad  FAILED  error: ")
+    assert set(said.out.splitlines()) == {
+        'good  COMPLETE  ["cat.png?w=64"]',
+        "bad  FAILED  error: Fail: not today",
+    }
 
 
 async def test_wait_for_any(terminal: Terminal) -> None:
@@ -34,7 +35,32 @@ async def test_wait_for_what_does_not_end_in_time_or_is_not_there(terminal: Term
     await terminal("create", "later", "--id", "late", "--delay", "1h")
     said = await terminal("wait", "late", "--timeout", "50ms")
     assert (said.status, said.out) == (124, "")
-    assert (await terminal("wait", "nobody")).status == 3
+    assert said.err == "error: not ended within 50ms: late\n"
+    said = await terminal("wait", "late", "--any", "--timeout", "50ms")
+    assert (said.status, said.out) == (124, "")
+    said = await terminal("wait", "nobody")
+    assert (said.status, said.err) == (3, "error: job nobody: there is no such job [not_found]\n")
+
+
+async def test_wait_shows_those_that_have_ended(terminal: Terminal) -> None:
+    """Whatever becomes of the others."""
+    await terminal("create", "later", "--id", "late", "--delay", "1h")
+    for timeout, status in (("1s", 124), (None, 3)):
+        await terminal("create", "fail", "--id", "bad", "--delay", "50ms")
+        more = ("late", "--timeout", timeout) if timeout else ("bad", "nobody")
+        said = await terminal("wait", "bad", *more)
+        assert (said.status, said.out) == (status, "bad  FAILED  error: Fail: not today\n")
+        assert (await terminal("show", "bad")).status == 3  # it was handled
+    assert (await terminal("show", "late")).status == 0
+
+
+async def test_a_group_can_not_handle_what_is_not_there(terminal: Terminal) -> None:
+    await terminal("create", "later", "--id", "a", "--delay", "1h")
+    said = await terminal("handle", "nobody", "a", "--group", "shop")
+    assert (said.status, said.out) == (3, "")
+    assert said.err == "error: job nobody: there is no such job [not_found]\n"
+    [shown] = (await terminal("show", "a", "--json")).objects()
+    assert shown["groups"] == ["shop"]
 
 
 async def test_wait_says_why_a_job_failed(terminal: Terminal) -> None:
@@ -77,3 +103,11 @@ def test_a_timeout_that_is_none(
     said = run(capsys, *command, "--timeout", "soon")
     assert (said.status, said.out) == (2, "")
     assert said.err.startswith("error: --timeout")
+
+
+def test_help(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("wait", "handle", "outcomes"):
+        found = run(capsys, command, "--help")
+        assert found.status == 0
+        assert found.out.count(f"  packhorse {command}") >= 2
+        assert max(map(len, found.out.splitlines())) <= 80

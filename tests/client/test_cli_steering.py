@@ -115,12 +115,28 @@ async def test_all_that_match(terminal: Terminal) -> None:
     assert (said.status, said.out) == (0, "would run now 3 jobs\n")
     assert (await terminal("run-now", *chosen, "--yes")).out == "run now: 3 of 3 jobs\n"
     said = await terminal("cancel", *chosen, "--state", "queued", "--yes", "--json")
-    assert said.objects() == [{"found": 3, "changed": 3}]
-    said = await terminal("retry", *chosen, "--since", "1h", "--yes", "--why", "again")
+    assert said.objects() == [{"found": 3, "changed": 3, "duplicates": 0}]
+    said = await terminal(
+        "retry", *chosen, "--reason", "cancelled", "--since", "1h", "--yes", "--why", "again"
+    )
     assert said.out == "retry: 3 of 3 jobs\n"
     said = await terminal("rm", *chosen, "--until", "2099-01-01", "--yes")
     assert said.out == "remove: 3 of 3 jobs\n"
     assert (await terminal("rm", "--all", "--yes")).out == "remove: 1 of 1 jobs\n"
+
+
+async def test_what_another_job_stands_for_now_is_not_retried(terminal: Terminal) -> None:
+    for job_id in "ab":
+        await terminal("create", "later", "--id", job_id, "--unique", "k")
+        await terminal("cancel", job_id)
+    await terminal("create", "later", "--id", "c")
+    await terminal("cancel", "c")
+    chosen = ("--type", "later", "--reason", "cancelled", "--yes")
+    said = await terminal("retry", *chosen)
+    assert (said.status, said.err) == (0, "")
+    assert said.out == "retry: 2 of 3 jobs (1 unchanged: another job has the unique key)\n"
+    said = await terminal("retry", *chosen, "--json")
+    assert said.objects() == [{"found": 1, "changed": 0, "duplicates": 1}]
 
 
 async def test_many_are_not_changed_unasked(

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from packhorse import NewJob
+from packhorse.cli.jobtypes import _type_row
 from packhorse.cli.moments import moment
 from packhorse.cli.schema import check_arguments
-from packhorse_protocol.messages import GetSchema
+from packhorse_protocol.messages import GetSchema, Retention, TypeView
 from tests.client.scripted import ScriptedBroker, connected
 from tests.client.terminal import Terminal, run
 
@@ -93,10 +94,12 @@ async def test_actions(terminal: Terminal) -> None:
     said = await terminal("actions")
     header, newest, older = said.out.splitlines()
     assert header.split() == ["WHEN", "ACTION", "BY", "TYPE", "JOB", "WHY"]
-    assert re.fullmatch(r"20\S+Z +configure +\S+@\S+ +later +second", newest)
+    assert re.fullmatch(r"20\S+Z +configure +\S+@\S+ +later +paused: second", newest)
     assert re.fullmatch(r"20\S+Z +cancel +\S+@\S+ +later +a +first", older)
     shown = (await terminal("actions", "--json", "--limit", "1")).objects()
-    assert [(action["action"], action["why"]) for action in shown] == [("configure", "second")]
+    assert [(action["action"], action["why"]) for action in shown] == [
+        ("configure", "paused: second")
+    ]
     assert (await terminal("actions", "--before", "1h", "--json")).out == ""
 
 
@@ -108,8 +111,8 @@ async def test_types_and_their_settings(terminal: Terminal) -> None:
     for command in (
         ("pause", "later", "--for", "1h"),
         ("drain", "later", "--why", "w"),
-        ("limit", "later", "--jobs", "5", "--bytes", "1000"),
         ("retention", "later", "--complete", "1h", "--failed", "2d", "--failed-jobs", "7"),
+        ("limit", "later", "--jobs", "5", "--bytes", "1000", "--why", "disk is full"),
     ):
         said = await terminal(*command)
         assert (said.status, said.out, said.err) == (0, "", "")
@@ -117,15 +120,18 @@ async def test_types_and_their_settings(terminal: Terminal) -> None:
     header, row = said.out.splitlines()
     assert header.split() == [
         *("TYPE", "PENDING", "QUEUED", "STARTED", "COMPLETE", "FAILED"),
-        *("WAIT", "RUNNERS", "SETTINGS"),
+        *("WAIT", "RUNNERS", "SETTINGS", "SET", "BY"),
     ]
     assert re.fullmatch(
         r"later +0 +1 +0 +0 +0 +\w+ +0  paused, until 20\S+Z, draining, "
-        r"at most 5 jobs, at most 1000 bytes",
+        r"at most 5 jobs, at most 1000 bytes, COMPLETE kept 1h, FAILED kept 2d \(at most 7\) +"
+        r"\S+@\S+: disk is full",
         row,
     )
     [shown] = (await terminal("types", "later", "--json")).objects()
     assert shown["keep_failed"] == {"keep_ms": 172_800_000, "keep_jobs": 7}
+    assert (shown["paused"], shown["why"]) == (True, "disk is full")
+    assert "@" in shown["by"]
     for undoing in (
         ("resume", "later"),
         ("undrain", "later"),
@@ -133,9 +139,52 @@ async def test_types_and_their_settings(terminal: Terminal) -> None:
     ):
         assert (await terminal(*undoing)).status == 0
     row = (await terminal("types", "later")).out.splitlines()[1]
-    assert re.fullmatch(r"later +0 +1 +0 +0 +0 +\w+ +0", row)
+    assert re.fullmatch(
+        r"later +0 +1 +0 +0 +0 +\w+ +0  COMPLETE kept 1h, FAILED kept 2d \(at most 7\) +\S+@\S+",
+        row,
+    )
     shown_types = (await terminal("types", "--json")).objects()
     assert "later" in {shown["type"] for shown in shown_types}
+    whys = [action["why"] for action in (await terminal("actions", "--json")).objects()]
+    assert sorted(whys) == sorted(
+        [
+            f"paused until {shown['paused_until'][:19]}Z",
+            "draining: w",
+            "keep_complete 1h; keep_failed 2d, at most 7",
+            "max_jobs 5; max_bytes 1000: disk is full",
+            "resumed",
+            "no longer draining",
+            "no max_jobs; no max_bytes",
+        ]
+    )
+
+
+async def test_a_type_of_which_nothing_is_set(terminal: Terminal) -> None:
+    await terminal("create", "later")
+    await terminal("pause", "later")
+    await terminal("resume", "later", "--why", "disk has room")
+    row = (await terminal("types", "later")).out.splitlines()[1]
+    assert re.fullmatch(r"later +0 +1 +0 +0 +0 +\w+ +0", row)
+
+
+async def test_who_paused_a_type_and_why(terminal: Terminal) -> None:
+    await terminal("pause", "later", "--why", "disk is full")
+    row = (await terminal("types", "later")).out.splitlines()[1]
+    assert re.fullmatch(r"later .*  paused +\S+@\S+: disk is full", row)
+
+
+@pytest.mark.parametrize(
+    ("kept", "shown"),
+    [
+        (Retention(keep_jobs=5), "FAILED kept (at most 5)"),
+        (Retention(keep_ms=90_000, keep_jobs=5), "FAILED kept 1m30s (at most 5)"),
+        (Retention(keep_ms=0), "FAILED not kept"),
+        (Retention(keep_ms=90_000, keep_jobs=0), "FAILED not kept"),
+    ],
+)
+def test_retention_in_words(kept: Retention, shown: str) -> None:
+    found = TypeView(type="t", counts={}, keep_failed=kept, by="ann")
+    assert _type_row(found)[-2:] == (shown, "ann")
 
 
 async def test_pause_until(terminal: Terminal) -> None:
@@ -151,7 +200,7 @@ async def test_purge(terminal: Terminal) -> None:
     assert (await terminal("purge", "fail")).err == "error: remove 1 jobs: say --yes\n"
     assert (await terminal("purge", "fail", "--yes")).out == "remove: 1 of 1 jobs\n"
     said = await terminal("purge", "fail", "--state", "pending", "--yes", "--json")
-    assert said.objects() == [{"found": 1, "changed": 1}]
+    assert said.objects() == [{"found": 1, "changed": 1, "duplicates": 0}]
 
 
 async def test_minutes(terminal: Terminal) -> None:

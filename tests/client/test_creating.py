@@ -1,6 +1,7 @@
 """Jobs with terms, unique keys and groups against a real broker; refusals of new jobs."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -251,3 +252,28 @@ async def test_a_job_that_is_kept_can_be_waited_for_later(
                 pass
         assert await kept.result() == 5
         assert await grouped.result() == 5
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"headers": {"a": 1}}, "headers"),
+        ({"headers": {1: "a"}}, "headers"),
+        ({"headers": "x"}, "headers"),
+        ({"labels": [1]}, "labels"),
+        ({"unique": 5}, "unique"),
+        ({"backoff": 5}, "backoff"),
+        ({"payload": "text"}, "payload"),
+    ],
+)
+async def test_a_value_of_a_wrong_type_is_named_and_holds_up_nobody(
+    broker: LocalBroker, options: Any, named: str
+) -> None:
+    async with broker.connect() as client:
+
+        async def wrong() -> None:
+            with pytest.raises(errors.InvalidValue, match=f"^{named}"):
+                await client.create("t", **options)
+
+        await asyncio.gather(client.create("t"), wrong(), client.create("t"))
+        assert (await client.counts("t")).types["t"]["QUEUED"] == 2

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from packhorse import kinds_by_hand
-from packhorse.errors import NotFound, TooLarge
+from packhorse.errors import InvalidValue, NotFound, TooLarge
 from packhorse.kinds_by_hand import Cancelled
 from packhorse.lanes import MAX_BATCH_ELEMENTS, Gone, Kind, Lane, headers_bytes
 from packhorse.requests import quietly
@@ -56,6 +56,15 @@ async def test_items_leave_up_to_the_number_of_elements() -> None:
         build=GET.build, elements=lambda _: MAX_BATCH_ELEMENTS // 2 - 100
     )
     assert [len(taken(lane_of(many, *"abc")))] == [2]
+
+
+async def test_an_item_of_a_wrong_type_fails_and_the_others_leave() -> None:
+    lane = lane_of(GET, "a")
+    wrong = lane.submit(5)  # type: ignore[arg-type]
+    quietly(lane.submit("b"))
+    assert taken(lane) == ["a", "b"]
+    with pytest.raises(InvalidValue, match="can't be sent"):
+        await wrong
 
 
 async def test_what_is_put_back_comes_first() -> None:

@@ -178,7 +178,7 @@ async def test_what_was_done_by_hand(client: Client) -> None:
     await job.cancel(why="first")
     await client.pause("t", why="second")
     newest, older = [action async for action in client.actions()]
-    assert (newest.action, newest.type, newest.why) == ("configure", "t", "second")
+    assert (newest.action, newest.type, newest.why) == ("configure", "t", "paused: second")
     assert (older.action, older.job, older.by, older.why) == ("cancel", job.id, client.id, "first")
     assert [action async for action in client.actions(limit=1)] == [newest]
     assert [action async for action in client.actions(before=older.at)] == []

@@ -13,6 +13,8 @@ from packhorse_protocol.messages import (
     Created,
     Done,
     Ended,
+    Event,
+    Events,
     Get,
     Handle,
     Handled,
@@ -20,7 +22,7 @@ from packhorse_protocol.messages import (
     Outcomes,
 )
 from packhorse_protocol.messages import Outcome as OutcomeMessage
-from tests.client.handling import NOT_FOUND, begun, create, push
+from tests.client.handling import NOT_FOUND, begun, create, push, synchronise
 from tests.client.scripted import ScriptedBroker, connected
 
 # -- repeated pushes ----------------------------------------------------------------------------
@@ -111,6 +113,39 @@ async def test_creating_the_same_again_keeps_its_outcome(scripted: ScriptedBroke
         request = await peer.expect(Create)
         peer.ok(request, Created(job="a", state="COMPLETE", existed=True))
         assert await (await creating).outcome(handled=False) is first
+
+
+async def test_the_id_of_a_removed_job_can_be_used_again(scripted: ScriptedBroker) -> None:
+    """Whoever still has the former one gets no outcome of the new one."""
+    async with connected(scripted) as (client, peer):
+        former = await create(client, peer, "a")
+        waiting = asyncio.create_task(former.outcome())
+        await begun(waiting)
+        peer.send(Events(events=(Event(job="a", version=2, removed=True),)))
+        with pytest.raises(errors.NotFound):
+            await waiting
+        another = await create(client, peer, "a")
+        push(peer, "a")
+        assert await another.result() == 5
+        peer.ok(await peer.expect(Handled), Done())
+        with pytest.raises(errors.NotFound):
+            await former.outcome()
+
+
+async def test_a_removed_job_is_not_handled_again_after_a_lost_registration(
+    scripted: ScriptedBroker,
+) -> None:
+    async with connected(scripted) as (client, peer):
+        gone, here = await create(client, peer, "gone"), await create(client, peer, "here")
+        peer.send(Events(events=(Event(job="gone", version=2, removed=True),)))
+        await synchronise(client, peer)
+        await peer.close()
+        again = await scripted.accept()
+        await again.welcome(resumed=False)
+        handle = await again.expect(Handle)
+        assert handle.jobs == (here.id,)
+        with pytest.raises(errors.NotFound):
+            await gone.outcome()
 
 
 # -- a lost registration --------------------------------------------------------------------------

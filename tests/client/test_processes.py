@@ -57,6 +57,11 @@ async def test_a_process_ends_with_its_worker(scripted: ScriptedBroker) -> None:
         os.kill(pid, 0)
 
 
+async def test_a_function_of_the_context_alone_takes_any_bytes(scripted: ScriptedBroker) -> None:
+    async with in_process(scripted, process_jobs.payload) as peer:
+        assert msgpack.unpackb(await result(peer, claim("a", b"\xc1 raw"))) == b"\xc1 raw"
+
+
 async def test_arguments_are_checked_in_the_process(scripted: ScriptedBroker) -> None:
     async with in_process(scripted, process_jobs.area) as peer:
         assert msgpack.unpackb(await result(peer, claim("a", {"side": 4}))) == 16

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -65,6 +66,36 @@ async def test_a_function_knows_what_it_runs(broker: LocalBroker, make_worker: M
     assert (ctx.attempt, ctx.attempts, ctx.fence, ctx.payload) == (1, 4, 1, b"")
     assert int.from_bytes(ctx.token[:8], "big") == ctx.fence
     assert ctx.client is not None
+
+
+async def test_bytes_that_are_no_msgpack_are_for_functions_of_the_context_alone(
+    broker: LocalBroker, make_worker: MakeWorker
+) -> None:
+    worker = make_worker()
+    worker.provide(list, lambda: ["provided"])
+
+    @worker.job("coroutine")
+    async def coroutine(ctx: Context) -> list[object]:
+        return [ctx.payload, ctx.headers["content-type"]]
+
+    @worker.job("thread")
+    def thread(ctx: ThreadContext) -> list[object]:
+        return [ctx.payload, ctx.headers["content-type"]]
+
+    @worker.job("provided")
+    async def provided(ctx: Context, extra: list) -> list[object]:  # type: ignore[type-arg]
+        return [ctx.payload, ctx.headers["content-type"], *extra]
+
+    @worker.job("arguments")
+    async def arguments(ctx: Context, url: str = "") -> None: ...
+
+    sent: dict[str, Any] = {"payload": b'{"url": 1}', "headers": {"content-type": "json"}}
+    async with worker, broker.connect() as client:
+        for job_type in ("coroutine", "thread"):
+            assert await client.run(job_type, **sent) == [b'{"url": 1}', "json"]
+        assert await client.run("provided", **sent) == [b'{"url": 1}', "json", "provided"]
+        with pytest.raises(packhorse.JobFailed, match="can't be unpacked with msgpack"):
+            await client.run("arguments", **sent)
 
 
 async def test_an_exception_fails_the_attempt(broker: LocalBroker, make_worker: MakeWorker) -> None:

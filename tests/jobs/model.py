@@ -521,7 +521,10 @@ class Model:
     def _retry(self, job: Plain, command: Retry, now_ms: int) -> str:
         if job["state"] != "FAILED":
             return "wrong_state"
-        job["attempts"] = max(job["attempts"], job["current_attempt"] + command.attempts)
+        if job["current_attempt"] >= 1_000:
+            return "too_many"
+        more = job["current_attempt"] + command.attempts
+        job["attempts"] = min(max(job["attempts"], more), 1_000)
         job["pardoned"] = job["lost"]
         job["retried"] += 1
         job |= {"reason": None, "outcome": None, "cancel": None, "end": "NONE", "expired": "NONE"}
@@ -538,7 +541,8 @@ class Model:
                 grace = self._rules.cancel_grace_ms
             if job["cancel"] and job["cancel"][2] <= now_ms + grace:
                 return "same"
-            job["cancel"] = (command.by, now_ms, now_ms + grace, command.why)
+            former = job["cancel"][3] if job["cancel"] else ""
+            job["cancel"] = (command.by, now_ms, now_ms + grace, command.why or former)
             return "changed"
         return "same" if job["reason"] == "CANCELLED" else "wrong_state"
 

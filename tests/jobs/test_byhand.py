@@ -109,7 +109,7 @@ def test_running_job_has_a_time_of_grace(grace_ms: int | None, until: int) -> No
 
 def test_of_two_requests_the_earlier_end_counts() -> None:
     sooner = applied(decide(CANCELLING, Cancel("other", 4_999), NOW, RULES))
-    assert sooner.job.cancel == CancelRequest("other", 100_000, 104_999)
+    assert sooner.job.cancel == CancelRequest("other", 100_000, 104_999, "too late")
     assert sooner.action is not None
     for grace_ms in (5_000, 5_001, None):
         repeated = applied(decide(CANCELLING, Cancel("other", grace_ms), NOW, RULES))
@@ -292,3 +292,10 @@ def test_removal_may_name_states(states: tuple[State, ...]) -> None:
         (),
     )
     assert told(decide(NEW, Remove(states=(State.STARTED,)), NOW, RULES)) == "wrong_state"
+
+
+def test_retries_stay_below_the_number_of_attempts_that_can_be_told() -> None:
+    failed = replace(FAILED, current_attempt=999)
+    assert after(failed, Retry("boss", 1_000)).attempts == 1_000
+    spent = replace(FAILED, current_attempt=1_000)
+    assert told(decide(spent, Retry("boss"), NOW, RULES)) == "too_many"

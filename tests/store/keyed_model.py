@@ -34,7 +34,10 @@ class KeyedModel:
             if unique.scope is Scope.WINDOW:
                 self._windows[command.type, unique.key] = job_id
             return self.inner.apply(job_id, command, now_ms)
-        if holder not in self.jobs or command.on_duplicate is OnDuplicate.REJECT:
+        known = self.jobs.get(holder)
+        if known is None or (known["type"], _key(known)) != (command.type, unique.key):
+            return "duplicate"
+        if command.on_duplicate is OnDuplicate.REJECT:
             return "duplicate"
         if command.on_duplicate is OnDuplicate.REPLACE:
             told = self.inner.apply(holder, Replace(command), now_ms)
@@ -59,7 +62,8 @@ class KeyedModel:
         job = self.jobs.get(job_id)
         if job is None or _key(job) is None:
             return False
-        if job["terms"].unique.scope is not Scope.UNTIL_FINISHED:
+        scope = job["terms"].unique.scope
+        if scope is Scope.WINDOW or (scope is Scope.UNTIL_STARTED and job["fence"]):
             return False
         holder = self._holder(job["type"], job["terms"].unique.key)
         return holder is not None and holder != job_id

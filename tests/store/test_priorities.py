@@ -4,7 +4,9 @@ import pytest
 
 from packhorse_broker.jobs.terms import Terms
 from packhorse_broker.store.candidates import FAIR_EVERY
+from packhorse_broker.store.keys import PartitionKeys
 from tests.support.commands import claim, create
+from tests.support.inspection import Raw
 from tests.support.opening import Caller, Opener
 
 
@@ -66,3 +68,16 @@ async def test_every_job_is_drawn_once(caller: Caller) -> None:
     while more := await drawn(caller, 4):
         got += more
     assert len(got) == len(set(got)) == 70
+
+
+async def test_record_that_can_not_be_read_keeps_no_other_priority_from_its_turn(
+    caller: Caller, raw: Raw, keys: PartitionKeys
+) -> None:
+    await queue(caller, 9, *(f"high-{number}" for number in range(300)))
+    await queue(caller, 1, "broken")
+    await queue(caller, 0, "plain")
+    await raw("SET", keys.record("broken"), "no record")
+    got: list[str] = []
+    while "plain" not in got:
+        got += await drawn(caller, 1)
+        assert len(got) < 200

@@ -11,6 +11,7 @@ from packhorse_broker.store.keys import PartitionKeys
 from packhorse_broker.store.records import CorruptRecord, encode_action
 from packhorse_broker.store.type_changes import TypeChanges
 from packhorse_broker.store.type_reader import CHANGES_PAGE, TypeReader
+from packhorse_broker.store.type_words import MAX_WHY_CHARS, why_of_change
 from packhorse_broker.store.types import (
     PLAIN,
     SettingsChange,
@@ -23,6 +24,7 @@ from packhorse_broker.store.types import (
     encode_settings,
 )
 from packhorse_broker.store.writes import ACTIONS_KEPT
+from packhorse_protocol.limits import MAX_TEXT_CHARS
 from tests.support.commands import claim, create
 from tests.support.inspection import Raw
 from tests.support.opening import Opener
@@ -123,10 +125,18 @@ async def test_a_change_says_who_made_it_when_and_why(
     changes: TypeChanges, reader: TypeReader
 ) -> None:
     [after] = (await changes.change({"mail": PAUSE}, by="ann", why="tired", now_ms=7)).values()
-    assert after == TypeSettings(paused=True, changed_at=7, by="ann", why="tired")
+    assert after == TypeSettings(
+        paused=True,
+        changed_at=7,
+        by="ann",
+        why="tired",
+        paused_at=7,
+        paused_by="ann",
+        paused_why="tired",
+    )
     assert await settings(reader) == after
     assert await reader.actions(None, 10) == [
-        ActionRecord(7, "configure", "ann", "tired", type="mail")
+        ActionRecord(7, "configure", "ann", "paused: tired", type="mail")
     ]
     assert await reader.names("", 10) == ["mail"]
 
@@ -142,6 +152,48 @@ async def test_what_is_so_already_changes_nothing(
     assert len(await reader.actions(None, 10)) == 1
 
 
+@pytest.mark.parametrize(
+    ("before", "change", "told"),
+    [
+        (PLAIN, SettingsChange(paused=True, max_jobs=100), "paused; max_jobs 100"),
+        (
+            PLAIN,
+            SettingsChange(paused=True, paused_until=1_796_112_000_000),
+            "paused until 2026-12-01T08:00:00Z",
+        ),
+        (PLAIN, SettingsChange(paused=True, paused_until=2**63 - 1), "paused"),
+        (TypeSettings(paused=True, paused_until=5), PAUSE, "paused"),
+        (TypeSettings(paused=True, draining=True), RESUME, "resumed"),
+        (PLAIN, SettingsChange(draining=True, max_bytes=9), "draining; max_bytes 9"),
+        (
+            TypeSettings(draining=True, max_jobs=1, max_bytes=1),
+            SettingsChange(draining=False, max_jobs=0, max_bytes=1),
+            "no longer draining; no max_jobs",
+        ),
+        (
+            PLAIN,
+            SettingsChange(keep_complete=(3_600_000, None), keep_failed=(172_800_000, 7)),
+            "keep_complete 1h; keep_failed 2d, at most 7",
+        ),
+        (
+            TypeSettings(keep_complete_ms=1, keep_failed_ms=1),
+            SettingsChange(keep_complete=(None, None), keep_failed=(None, 7)),
+            "keep_complete as the broker is set up; keep_failed as the broker is set up, at most 7",
+        ),
+    ],
+)
+def test_what_was_changed_in_words(before: TypeSettings, change: SettingsChange, told: str) -> None:
+    after = change.made_to(before)
+    assert why_of_change(before, after, "") == told
+    assert why_of_change(before, after, "tired") == f"{told}: tired"
+
+
+def test_a_long_reason_is_cut() -> None:
+    said = why_of_change(PLAIN, PAUSE.made_to(PLAIN), "x" * MAX_TEXT_CHARS)
+    assert said == "paused: " + "x" * (MAX_TEXT_CHARS - len("paused: "))
+    assert MAX_WHY_CHARS == MAX_TEXT_CHARS
+
+
 async def test_types_are_changed_at_one_moment(
     changes: TypeChanges, reader: TypeReader, proxy: FaultProxy, opener: Opener, keys: PartitionKeys
 ) -> None:
@@ -154,7 +206,9 @@ async def test_types_are_changed_at_one_moment(
     await changes.change({"b": PAUSE}, by="bob", why="", now_ms=2)
     proxy.resume()
     settled = await changing
-    assert settled["b"] == TypeSettings(paused=True, max_jobs=2, changed_at=1, by="ann")
+    assert settled["b"] == TypeSettings(
+        paused=True, max_jobs=2, changed_at=1, by="ann", paused_at=2, paused_by="bob"
+    )
     assert await settings(reader, "b") == settled["b"]
     assert await settings(reader, "a") == settled["a"]
 

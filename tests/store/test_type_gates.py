@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from packhorse_broker.jobs.commands import Complete, Create, Fail, Remove
+from packhorse_broker.jobs.commands import Complete, Create, Fail, OnDuplicate, Remove
 from packhorse_broker.jobs.model import Applied, Refusal, RefusalCode
+from packhorse_broker.jobs.terms import Scope, Terms, Unique
 from packhorse_broker.store.keys import PartitionKeys
 from packhorse_broker.store.types import TypeSettings, encode_settings
 from packhorse_broker.store.work import Result
@@ -102,3 +103,16 @@ async def test_settings_that_can_not_be_read_are_none(
     await caller.applied(*create("a"))
     [drawn], _ = await caller.draw("mail", [claim()])
     assert drawn.job.id == "a"
+
+
+async def test_new_content_of_a_job_counts_as_well(caller: Caller, put: Any) -> None:
+    await put(TypeSettings(max_bytes=1_000))
+    terms = Terms(unique=Unique("k", Scope.UNTIL_FINISHED))
+    await caller.applied(*create("a", body=bytes(400), terms=terms))
+    results = [
+        await caller.ask(
+            *create("b", body=bytes(size), terms=terms, on_duplicate=OnDuplicate.REPLACE)
+        )
+        for size in (1_001, 900, 1_000, 10)
+    ]
+    assert list(map(code, results)) == [RefusalCode.QUOTA, None, None, None]

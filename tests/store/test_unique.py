@@ -202,3 +202,25 @@ async def test_claim_of_a_job_by_its_id_and_a_create_in_one_batch(caller: Caller
     results = await caller.submit(("a", Claim("ann", bytes(8))), create("b", terms=FINISHED))
     assert made(results[0]).id == "a"
     assert duplicate(results[1], "a")
+
+
+async def test_job_that_never_started_needs_its_key_again_too(caller: Caller) -> None:
+    await caller.applied(*create("a", terms=STARTED))
+    await caller.submit(("a", Cancel("boss")), create("b", terms=STARTED))
+    assert duplicate(await caller.ask("a", Retry("boss")), "b")
+    await caller.applied("b", Remove())
+    await caller.applied("a", Retry("boss"))
+    assert duplicate(await caller.ask(*create("c", terms=STARTED)), "a")
+
+
+@pytest.mark.parametrize("how", list(OnDuplicate))
+async def test_window_whose_job_is_gone_has_nothing_to_do_with_another_job_of_that_id(
+    caller: Caller, raw: Raw, keys: PartitionKeys, how: OnDuplicate
+) -> None:
+    await caller.applied(*create("a", terms=WINDOW))
+    await caller.applied("a", Remove())
+    await caller.applied(*create("a", "invoice", b"other", terms=FINISHED))
+    asked = create("b", body=b"mine", terms=WINDOW, on_duplicate=how)
+    assert duplicate(await caller.ask(*asked), "a")
+    job = (await contents(raw, keys))["a"]
+    assert (job.type, job.body, job.handlers) == ("invoice", b"other", ())

@@ -1,5 +1,7 @@
 """What people do to single jobs: each leaves a line in its log and a record of who and why."""
 
+from typing import Final
+
 from msgspec.structs import replace
 
 from packhorse_broker.jobs.commands import Cancel, Remove, Retry, RunNow
@@ -24,6 +26,9 @@ from packhorse_broker.jobs.model import (
 )
 from packhorse_broker.jobs.waiting import queued
 
+MAX_ATTEMPTS: Final = 1_000
+"""Of one job, those by hand included: nobody is told of a larger number."""
+
 
 def cancel_waiting(job: Job, command: Cancel, now: Now, rules: Rules) -> Decision:
     request = CancelRequest(command.by, now.ms, now.ms, command.why)
@@ -33,12 +38,14 @@ def cancel_waiting(job: Job, command: Cancel, now: Now, rules: Rules) -> Decisio
 
 
 def cancel_running(job: Job, command: Cancel, now: Now, rules: Rules) -> Decision:
-    """The runner has the grace time to end it. Of several requests the earliest end holds."""
+    """The runner has the grace time to end it. Of several requests the earliest end holds;
+    one that says no reason leaves the former one."""
     grace_ms = rules.cancel_grace_ms if command.grace_ms is None else command.grace_ms
     until = now.ms + grace_ms
     if job.cancel is not None and job.cancel.until <= until:
         return Applied(job, job)
-    request = CancelRequest(command.by, now.ms, until, command.why)
+    why = command.why or (job.cancel.why if job.cancel is not None else "")
+    request = CancelRequest(command.by, now.ms, until, why)
     asked = replace(job, version=job.version + 1, course=altered(job.course, cancel=request))
     return _by_hand("cancel", Applied(job, asked), command, now, rules)
 
@@ -49,6 +56,10 @@ def cancel_again(job: Job, command: Cancel, now: Now, rules: Rules) -> Decision:
 
 def retry(job: Job, command: Retry, now: Now, rules: Rules) -> Decision:
     """The job is as before its next attempt; its counters go on."""
+    if job.current_attempt >= MAX_ATTEMPTS:
+        return Refusal(
+            RefusalCode.TOO_MANY, f"a job has at most {MAX_ATTEMPTS} attempts", job.state
+        )
     course = altered(
         job.course,
         total_until=total_end(job, now.ms),
@@ -59,7 +70,7 @@ def retry(job: Job, command: Retry, now: Now, rules: Rules) -> Decision:
     )
     revived = replace(
         job,
-        attempts=max(job.attempts, job.current_attempt + command.attempts),
+        attempts=min(max(job.attempts, job.current_attempt + command.attempts), MAX_ATTEMPTS),
         end=End.NONE,
         finished_at=0,
         expires_at=0,

@@ -3,7 +3,7 @@
 A queue is sorted by falling priority and, within one, by the order of arrival. So that a stream
 of urgent jobs starves nobody, one of every FAIR_EVERY claims of a type goes to another priority:
 in turn to the next lower one that has jobs waiting, and from the lowest back to the top. With n
-priorities waiting each gets at least one of FAIR_EVERY x n claims, its oldest first.
+priorities waiting each gets at least one of FAIR_EVERY x (n + 1) claims, its oldest first.
 """
 
 from collections import deque
@@ -152,7 +152,7 @@ class Candidates:
             turns.draws += 1
             turns.mixed_draws = MIXED_DRAWS if window.mixed else max(0, turns.mixed_draws - 1)
             turns.claims = window.claims
-            if window.probed and (window.took_turn or window.fair_score is None):
+            if window.probed and (window.took_turn or not window.fair):
                 turns.score = window.fair_score
 
 

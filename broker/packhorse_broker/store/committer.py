@@ -1,10 +1,11 @@
 """Group commit: what many callers ask of one partition goes into one transaction.
 
 While a transaction is in flight the next batch collects. A batch watches the records of its
-jobs and nothing else, decides each command in the order of arrival (the second command for a job
-on the first one's result), and writes everything in one EXEC. If a record changed meanwhile the
-batch is read and decided again; one that keeps being disturbed is split in halves, so that one
-contended job can't hold up its neighbours. Nobody is answered before EXEC was.
+jobs, the settings of their types and the unique keys that it needs, but no index. It decides each
+command in the order of arrival (the second command for a job on the first one's result), and
+writes everything in one EXEC. If something watched changed meanwhile the batch is read and decided
+again; one that keeps being disturbed is split in halves, so that one contended job can't hold up
+its neighbours. Nobody is answered before EXEC was.
 """
 
 import asyncio
@@ -197,7 +198,7 @@ class Committer:
         round_.decide(batch, windows)
         changes = list(round_.changes.values())
         if not changes:
-            if round_.records or round_.settings:
+            if round_.records or round_.broken or round_.settings:
                 await self._lane.forget()
             self._candidates.settled(windows)
             return round_

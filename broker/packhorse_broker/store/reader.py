@@ -161,7 +161,9 @@ class Reader:
                 for key in indexes
             ),
         )
-        due = dict.fromkeys(member.decode() for members in replies[:2] for member in members)
+        due = dict.fromkeys(
+            member.decode(errors="replace") for members in replies[:2] for member in members
+        )
         coming = [int(float(members[1])) for members in replies[2:] if members]
         return list(due), min(coming, default=0)
 

@@ -27,7 +27,7 @@ from packhorse_broker.jobs.model import Applied, Job, Now, Refusal, RefusalCode,
 from packhorse_broker.jobs.terms import Scope, Unique
 from packhorse_broker.store.candidates import Window
 from packhorse_broker.store.changes import Change
-from packhorse_broker.store.records import CorruptRecord
+from packhorse_broker.store.records import CorruptRecord, size_bytes
 from packhorse_broker.store.types import PLAIN, TypeSettings
 from packhorse_broker.store.work import Draw, Failed, Result, Submission, Work
 
@@ -73,6 +73,8 @@ class Round:
         self._now_ms = clock.now_ms()
         self._by_record: list[tuple[str, Claim | Retry]] = []
         """Commands for which the job's record tells what else has to be read."""
+        self._created_in: set[str] = set()
+        """Types that the batch creates jobs of."""
         self.records: dict[str, Job | None] = {}
         self.broken: dict[str, CorruptRecord] = {}
         self.settings: dict[str, TypeSettings] = {}
@@ -100,11 +102,12 @@ class Round:
             for job_id, command in work.items:
                 wanted.records.add(job_id)
                 if isinstance(command, Create):
-                    wanted.types.add(command.type)
+                    self._created_in.add(command.type)
                     if command.terms is not None and command.terms.unique is not None:
                         wanted.holders.add((command.type, command.terms.unique.key))
                 elif isinstance(command, Claim | Retry):
                     self._by_record.append((job_id, command))
+        wanted.types |= self._created_in
         return wanted
 
     def wanted_further(self) -> Wanted:
@@ -125,11 +128,11 @@ class Round:
         return wanted
 
     def limited_types(self) -> list[str]:
-        """Types with a limit among those whose settings were read."""
+        """Types with a limit among those that are created in."""
         return [
             job_type
             for job_type, settings in self.settings.items()
-            if settings.max_jobs or settings.max_bytes
+            if (settings.max_jobs or settings.max_bytes) and job_type in self._created_in
         ]
 
     # -- decide, in the order of arrival
@@ -196,6 +199,18 @@ class Round:
         self.usage[command.type] = (jobs + 1, held_bytes + size)
         return None
 
+    def _full_for(self, command: Create, replaced: Job) -> Refusal | None:
+        """The same of new content for a job that is there."""
+        limit = self.settings[command.type].max_bytes
+        if command.type not in self.usage or not limit:
+            return None
+        jobs, held_bytes = self.usage[command.type]
+        grown = held_bytes + len(command.body) - size_bytes(replaced)
+        if grown > limit and grown > held_bytes:
+            return _quota(f"the type {command.type!r} holds {held_bytes} bytes", limit)
+        self.usage[command.type] = (jobs, grown)
+        return None
+
     def _apply(self, job_id: str, command: Command) -> Result:
         if job_id in self.broken:
             return Failed(self.broken[job_id])
@@ -225,18 +240,22 @@ class Round:
             self.changes[job.id] = Change.of(decision)
         else:
             change.follow(decision)
-        if job.terms is not None:
-            self._follow_hold(job, removed=decision.removed)
+        before = decision.before
+        if job.terms is not None or (before is not None and before.terms is not None):
+            self._follow_hold(before, None if decision.removed else job)
 
-    def _follow_hold(self, job: Job, *, removed: bool) -> None:
+    def _follow_hold(self, before: Job | None, after: Job | None) -> None:
         """The job's hold on its unique key, as commands that come later in the batch find it."""
-        unique = _unique_of(job)
-        if unique is not None and unique.scope is not Scope.WINDOW:
-            name = (job.type, unique.key)
-            if not removed and holds_unique_key(job):
-                self.holders[name] = job.id
-            elif self.holders.get(name) == job.id:
-                self.holders[name] = None
+        had, has = _held(before), _held(after)
+        if (
+            before is not None
+            and had is not None
+            and had != has
+            and self.holders.get(had) == before.id
+        ):
+            self.holders[had] = None
+        if after is not None and has is not None:
+            self.holders[has] = after.id
 
     # -- unique keys
 
@@ -248,14 +267,19 @@ class Round:
             return None
         holder = self.records.get(holder_id)
         held = _unique_of(holder)
-        if holder is not None and held is not None and held.scope is not Scope.WINDOW:
-            return (holder_id, holder) if holds_unique_key(holder) else None
-        return holder_id, holder
+        if holder is None or held is None or (holder.type, held.key) != (job_type, unique.key):
+            # A window outlives its job, and another job may have its id since.
+            return holder_id, None
+        if held.scope is Scope.WINDOW or holds_unique_key(holder):
+            return holder_id, holder
+        return None
 
     def _holder(self, job: Job) -> tuple[str, Job | None] | None:
         """Another job that holds the unique key which this one needs again."""
         unique = _unique_of(job)
-        if unique is None or unique.scope is not Scope.UNTIL_FINISHED:
+        if unique is None or unique.scope is Scope.WINDOW:
+            return None
+        if unique.scope is Scope.UNTIL_STARTED and job.fence:
             return None
         holder = self._holder_of(job.type, unique)
         return None if holder is None or holder[0] == job.id else holder
@@ -265,6 +289,9 @@ class Round:
         if holder is None or how is OnDuplicate.REJECT:
             return _duplicate(holder_id, holder)
         if how is OnDuplicate.REPLACE:
+            full = self._full_for(command, holder)
+            if full is not None:
+                return full
             replaced = self._apply(holder_id, Replace(command))
             return _duplicate(holder_id, holder) if isinstance(replaced, Refusal) else replaced
         joined = self._apply(holder_id, Handle(command.created_by))
@@ -311,6 +338,14 @@ def with_retention(rules: Rules, settings: TypeSettings) -> Rules:
     """The rules of a type with these settings."""
     retention = settings.retention(rules.retention)
     return rules if retention is rules.retention else replace(rules, retention=retention)
+
+
+def _held(job: Job | None) -> UniqueName | None:
+    """What the job holds by its record."""
+    unique = _unique_of(job)
+    if job is None or unique is None or not holds_unique_key(job):
+        return None
+    return job.type, unique.key
 
 
 def _unique_of(job: Job | None) -> Unique | None:

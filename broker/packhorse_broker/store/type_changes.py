@@ -16,6 +16,7 @@ from packhorse_broker.store.keys import PartitionKeys
 from packhorse_broker.store.link import Argument, pack
 from packhorse_broker.store.records import CorruptRecord, encode_action
 from packhorse_broker.store.transaction import Lane
+from packhorse_broker.store.type_words import why_of_change
 from packhorse_broker.store.types import (
     SettingsChange,
     StoredSchema,
@@ -58,7 +59,10 @@ class TypeChanges:
                     after = change.made_to(before)
                     if after != before:
                         after = replace(after, changed_at=now_ms, by=by, why=why)
-                        action = ActionRecord(now_ms, "configure", by, why, type=job_type)
+                        if _pause(after) != _pause(before):
+                            after = replace(after, paused_at=now_ms, paused_by=by, paused_why=why)
+                        said = why_of_change(before, after, why)
+                        action = ActionRecord(now_ms, "configure", by, said, type=job_type)
                         commands += self._set(job_type, after, number, action)
                         number += 1
                     settled[job_type] = after
@@ -120,6 +124,10 @@ class TypeChanges:
 
     async def close(self) -> None:
         await self._lane.close()
+
+
+def _pause(settings: TypeSettings) -> tuple[bool, int]:
+    return settings.paused, settings.paused_until
 
 
 def _settings(data: bytes | None) -> TypeSettings:

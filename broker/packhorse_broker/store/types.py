@@ -40,6 +40,11 @@ class TypeSettings(Struct, frozen=True):
     changed_at: int = 0
     by: str | None = None
     why: str = ""
+    paused_at: int = 0
+    """When it was paused, or its pause was changed; who did it and why are kept though other
+    settings are changed later."""
+    paused_by: str | None = None
+    paused_why: str = ""
 
     def gives_out(self, now_ms: int) -> bool:
         """Whether jobs may be claimed now."""

@@ -6,13 +6,18 @@ from typing import Final, Unpack
 
 from packhorse.durations import Duration, milliseconds
 from packhorse.errors import Duplicate, InvalidValue, NotFound, WrongState
-from packhorse.filters import Matched, Which, pages, states_of, wanted
+from packhorse.filters import RETRIED_REASONS, Matched, Which, pages, reasons_of, states_of, wanted
 from packhorse.gathering import each
 from packhorse.kinds_by_hand import Cancelled, Hurried, Removed, Retried
 from packhorse.session import OnSession
-from packhorse_protocol.messages import Done, Ended, State
+from packhorse_protocol.messages import Done, Ended, JobSummary, Reason, State
 
 UNFINISHED: Final[tuple[State, ...]] = ("PENDING", "QUEUED", "STARTED")
+
+
+def _any(_: JobSummary) -> bool:
+    """All that the broker found."""
+    return True
 
 
 class Changing(OnSession):
@@ -37,7 +42,10 @@ class Changing(OnSession):
         return await each([lane.submit(Cancelled(j, grace_ms, why)) for j in job_ids], _state)
 
     async def retry(self, *job_ids: str, attempts: int = 1, why: str = "") -> list[State]:
-        """Queues FAILED jobs again, with so many more attempts. Raises `NotFound`, `WrongState`."""
+        """Queues FAILED jobs again, with so many more attempts.
+
+        Raises `NotFound`, `WrongState`, `Duplicate` if another job holds the unique key now.
+        """
         lane = self._session.requests.retry
         return await each([lane.submit(Retried(j, attempts, why)) for j in job_ids], _state)
 
@@ -64,9 +72,15 @@ class Changing(OnSession):
         why: str = "",
         limit: int | None = None,
         dry_run: bool = False,
+        everything: bool = False,
         **which: Unpack[Which],
     ) -> Matched:
-        """Cancels all jobs that `list` would find, of those that have not ended."""
+        """Cancels all jobs that `list` would find, of those that have not ended.
+
+        Every one of them needs `everything`: without it, and without anything that they have in
+        common, `InvalidValue` is raised.
+        """
+        _check_chosen(job_type, which, everything)
         grace_ms = None if grace is None else milliseconds(grace, "grace")
         lane = self._session.requests.cancel
         return await self._matching(
@@ -81,12 +95,20 @@ class Changing(OnSession):
         job_type: str | None = None,
         *,
         attempts: int = 1,
+        reasons: Reason | Iterable[Reason] = RETRIED_REASONS,
         why: str = "",
         limit: int | None = None,
         dry_run: bool = False,
+        everything: bool = False,
         **which: Unpack[Which],
     ) -> Matched:
-        """Retries all FAILED jobs that `list` would find, each once if it fails again."""
+        """Retries all FAILED jobs that `list` would find, each once if it fails again.
+
+        `reasons`: those that are FAILED for one of these; by default all but the CANCELLED ones.
+        One whose unique key another job holds now stays as it is: see `Matched.duplicates`.
+        """
+        _check_chosen(job_type, which, everything)
+        retried = reasons_of(reasons)
         chosen = _only(which, ("FAILED",), "retried")
         if chosen.get("until") is None:
             # Those that fail again come back at the end of the list, which would never end.
@@ -97,6 +119,7 @@ class Changing(OnSession):
             chosen,
             limit,
             None if dry_run else lambda job: lane.submit(Retried(job, attempts, why)),
+            picked=lambda job: (job.reason or "FAILED") in retried,
         )
 
     async def run_now_matching(
@@ -106,9 +129,11 @@ class Changing(OnSession):
         why: str = "",
         limit: int | None = None,
         dry_run: bool = False,
+        everything: bool = False,
         **which: Unpack[Which],
     ) -> Matched:
-        """Queues all PENDING jobs that `list` would find."""
+        """Queues all PENDING jobs that `list` would find. `everything` as in `cancel_matching`."""
+        _check_chosen(job_type, which, everything)
         lane = self._session.requests.run_now
         return await self._matching(
             job_type,
@@ -124,9 +149,14 @@ class Changing(OnSession):
         why: str = "",
         limit: int | None = None,
         dry_run: bool = False,
+        everything: bool = False,
         **which: Unpack[Which],
     ) -> Matched:
-        """Removes all jobs that `list` would find, each only in a state that was asked for."""
+        """Removes all jobs that `list` would find, each only in a state that was asked for.
+
+        `everything` as in `cancel_matching`.
+        """
+        _check_chosen(job_type, which, everything)
         allowed = states_of(which.get("states", ()))
         lane = self._session.requests.remove
         return await self._matching(
@@ -153,16 +183,25 @@ class Changing(OnSession):
         which: Which,
         limit: int | None,
         change: "Callable[[str], asyncio.Future[Ended] | asyncio.Future[Done]] | None",
+        *,
+        picked: Callable[[JobSummary], bool] = _any,
     ) -> Matched:
-        found = changed = 0
+        found = changed = duplicates = 0
         first = wanted(job_type, which)
         async for page in pages(self._session.requests.list, first, limit):
-            found += len(page)
+            jobs = [job for job in page if picked(job)]
+            found += len(jobs)
             if change is not None:
-                asked = [change(job.id) for job in page]
+                asked = [change(job.id) for job in jobs]
                 results = await asyncio.gather(*asked, return_exceptions=True)
                 changed += sum(map(_succeeded, results))
-        return Matched(found=found, changed=changed)
+                duplicates += sum(isinstance(result, Duplicate) for result in results)
+        return Matched(found=found, changed=changed, duplicates=duplicates)
+
+
+def _check_chosen(job_type: str | None, which: Which, everything: bool) -> None:
+    if not everything and job_type is None and not any(which.values()):
+        raise InvalidValue("say what the jobs have in common, or everything=True")
 
 
 def _state(ended: Ended) -> State:

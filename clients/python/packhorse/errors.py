@@ -133,7 +133,8 @@ class NotHandler(Refused):
 
 
 class Duplicate(Refused):
-    """Another job of the type holds the unique key, and the create said to reject duplicates."""
+    """Another job of the type holds the unique key: a create said to reject duplicates, or a job
+    that is to be retried had the key before."""
 
     CODE = Code.DUPLICATE
 

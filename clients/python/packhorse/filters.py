@@ -9,10 +9,16 @@ from packhorse.kinds_to_read import JobsWanted
 from packhorse.lanes import Lane
 from packhorse.moments import Moment, epoch_ms
 from packhorse.terms import one_of
-from packhorse_protocol.messages import Cursor, JobPage, JobSummary, State
+from packhorse_protocol.messages import Cursor, JobPage, JobSummary, Reason, State
 
 STATES: Final[tuple[State, ...]] = get_args(State)
 """All states, in the order of a job's life."""
+
+REASONS: Final[tuple[Reason, ...]] = get_args(Reason)
+"""Why a job may be FAILED."""
+
+RETRIED_REASONS: Final[tuple[Reason, ...]] = ("FAILED", "RUNNER_TIMEOUT", "JOB_TIMEOUT")
+"""What `retry_matching` retries unless told otherwise: a cancelled job is not wanted back."""
 
 PAGE_JOBS: Final = 500
 """Jobs asked for at once: half of what the protocol allows."""
@@ -36,11 +42,22 @@ class Which(TypedDict, total=False):
 class Matched:
     """What became of jobs that matched: `changed` of those `found`.
 
-    The others had gone on, or were gone, before it was their turn. A dry run changes none.
+    The others had gone on, or were gone, before it was their turn, or are `duplicates`. A dry run
+    changes none.
     """
 
     found: int
     changed: int
+    duplicates: int = 0
+    """Jobs that can't be retried while another job holds their unique key."""
+
+
+def reasons_of(reasons: Reason | Iterable[Reason]) -> tuple[Reason, ...]:
+    """One reason or several. Raises `InvalidValue` for what is none."""
+    found = (reasons,) if isinstance(reasons, str) else tuple(reasons)
+    for reason in found:
+        one_of(reason, REASONS, "reasons")
+    return found
 
 
 def states_of(states: State | Iterable[State]) -> tuple[State, ...]:
@@ -59,7 +76,14 @@ def wanted(
     cursor: Cursor | None = None,
     limit: int = PAGE_JOBS,
 ) -> JobsWanted:
-    """One page of those that match. Raises `InvalidValue`."""
+    """One page of those that match.
+
+    Raises `InvalidValue`, and `TypeError` for what jobs can't be chosen by: a misspelt name would
+    choose them all.
+    """
+    for name in which:
+        if name not in Which.__annotations__:
+            raise TypeError(f"{name!r} is nothing by which jobs are chosen")
     since, until = which.get("since"), which.get("until")
     return JobsWanted(
         type=job_type,

@@ -138,7 +138,7 @@ class Job:
     async def retry(self, *, attempts: int = 1, why: str = "") -> State:
         """Queues the FAILED job again, with so many more attempts.
 
-        Raises `NotFound`, `WrongState`.
+        Raises `NotFound`, `WrongState`, `Duplicate` if another job holds its unique key now.
         """
         asked = Retried(self.id, attempts, why)
         return (await self._session.requests.retry.submit(asked)).state

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
-from packhorse.errors import Refused
+from packhorse.errors import InvalidValue, Refused
 from packhorse_protocol.errors import Code
 from packhorse_protocol.messages import Limits, Request
 
@@ -116,8 +116,13 @@ class Lane(Generic[Item, Result]):
             if entry.future.done():
                 self._waiting.popleft()
                 continue
-            room_bytes -= ITEM_OVERHEAD_BYTES + self.kind.data_bytes(entry.item)
-            room_elements -= ITEM_ELEMENTS + self.kind.elements(entry.item)
+            try:
+                room_bytes -= ITEM_OVERHEAD_BYTES + self.kind.data_bytes(entry.item)
+                room_elements -= ITEM_ELEMENTS + self.kind.elements(entry.item)
+            except (TypeError, AttributeError) as error:
+                # A value of another type than it should have: its own caller's, nobody else's.
+                self.fail(self._waiting.popleft(), InvalidValue(f"it can't be sent: {error}"))
+                continue
             full = room_bytes < 0 or room_elements < 0 or entry.alone
             if taken and (full or not self._go_together(taken[0], entry)):
                 break

@@ -99,7 +99,7 @@ class NewJob:
             payload=self._packed(),
             id=self.job_id if self.job_id is not None else new_job_id(),
             key=self.key,
-            headers=self.headers or None,
+            headers=self._headers() if self.headers else None,
             attempts=self.attempts,
             persistent=self.persistent,
         )
@@ -110,7 +110,7 @@ class NewJob:
             payload=self._packed(),
             id=self.job_id if self.job_id is not None else new_job_id(),
             key=self.key,
-            headers=self.headers or None,
+            headers=self._headers() if self.headers else None,
             labels=self._labels(),
             unique=self._unique(),
             delay_ms=0 if self.delay is None else milliseconds(self.delay, "delay"),
@@ -129,7 +129,18 @@ class NewJob:
             return pack_arguments(self.arguments)
         if self.arguments is not NOTHING:
             raise InvalidValue("a job has arguments or a payload of its own, not both")
+        if not isinstance(self.payload, bytes):
+            raise InvalidValue(f"payload: {type(self.payload).__name__} must be bytes")
         return self.payload
+
+    def _headers(self) -> Mapping[str, str]:
+        if not isinstance(self.headers, Mapping):
+            raise InvalidValue(f"headers: {self.headers!r} is no map")
+        given: list[tuple[object, object]] = list(self.headers.items())
+        for name, value in given:
+            if not (isinstance(name, str) and isinstance(value, str)):
+                raise InvalidValue(f"headers: {name!r}: {value!r} must be texts both")
+        return self.headers
 
     def _labels(self) -> tuple[str, ...]:
         if isinstance(self.labels, str):
@@ -138,6 +149,8 @@ class NewJob:
         if len(labels) > MAX_LABELS:
             raise InvalidValue(f"labels: {len(labels)} are too many: at most {MAX_LABELS}")
         for label in labels:
+            if not isinstance(label, str):
+                raise InvalidValue(f"labels: {label!r} is no text")
             if not 1 <= len(label) <= MAX_LABEL_CHARS:
                 raise InvalidValue(
                     f"labels: {label!r} must have between 1 and {MAX_LABEL_CHARS} characters"
@@ -146,10 +159,14 @@ class NewJob:
 
     def _unique(self) -> UniqueMessage | None:
         unique = Unique(self.unique) if isinstance(self.unique, str) else self.unique
+        if unique is not None and not isinstance(unique, Unique):
+            raise InvalidValue(f"unique: {unique!r} is neither a text nor a Unique")
         return None if unique is None else unique.message()
 
     def _backoff(self) -> BackoffMessage | None:
         backoff = Backoff.parse(self.backoff) if isinstance(self.backoff, str) else self.backoff
+        if backoff is not None and not isinstance(backoff, Backoff):
+            raise InvalidValue(f"backoff: {backoff!r} is neither a text nor a Backoff")
         return None if backoff is None else backoff.message
 
     def _timeouts(self) -> Timeouts | None:

@@ -22,7 +22,8 @@ MAX_KEPT_OUTCOMES: Final = 10_000
 far fewer before it wants the first of them handled."""
 
 LOOK_EVERY_S: Final = 15.0
-"""Seconds after which a job that somebody waits for is looked at: it may have been removed."""
+"""Seconds after which a job that somebody waits for is looked at. The broker says when one is
+removed, but best effort: this finds what was lost with a connection or between two brokers."""
 
 CROWD_OUTCOMES: Final = 200
 """Kept outcomes from which on the broker may hold back others: it sends a bounded number before
@@ -84,9 +85,12 @@ class OutcomeBook:
         self._end: Callable[[], Exception] | None = None
 
     def ticket(self, job: str, *, handling: bool = False) -> Ticket:
-        """The job's ticket, from here on also for outcomes that come before anybody waits."""
+        """The job's ticket, from here on also for outcomes that come before anybody waits.
+
+        One whose outcome will not come belongs to a job that is gone; its id may be used again.
+        """
         ticket = self._tickets.get(job)
-        if ticket is None:
+        if ticket is None or ticket.error is not None:
             ticket = self._tickets[job] = Ticket(job)
             known = self._kept.get(job) or self._given.get(job)
             if known is not None:
@@ -165,7 +169,7 @@ class OutcomeBook:
             self._arrived(from_message(message, acknowledge))
 
     def removed(self, jobs: Sequence[str]) -> None:
-        """These jobs are gone: whoever waits for one of them waits in vain."""
+        """These jobs are gone: whoever waits for one of them, now or later, waits in vain."""
         for job in jobs:
             ticket = self._open.get(job)
             if ticket is not None and ticket.handling:
@@ -174,7 +178,7 @@ class OutcomeBook:
     def registration_lost(self) -> None:
         """The broker forgot this client: it becomes a handler again of what it still waits for."""
         for ticket in list(self._open.values()):
-            if ticket.handling:
+            if ticket.handling and ticket.error is None:
                 again = self._requests.handle.submit(ticket.job)
                 again.add_done_callback(partial(_judge, ticket))
 

@@ -68,7 +68,8 @@ class Worker:
 
     A parameter annotated with a msgspec struct, a pydantic model or a dataclass gets its argument
     checked and made into one; a single such parameter takes the whole payload. A payload that
-    does not fit fails its job for good.
+    does not fit fails its job for good. A function that takes nothing but `ctx` gets every job,
+    with the bytes in `ctx.payload`.
     """
 
     def __init__(

@@ -106,6 +106,10 @@ class _Bench:
     def __init__(self, connection: Connection, told_to_stop: Any) -> None:
         self._connection = connection
         self._told_to_stop = told_to_stop
+        self._speaking = threading.Lock()
+        """Threads of one function may speak at once: each message leaves whole."""
+        self._running = False
+        """Whether a job's function runs: a thread that outlives it says nothing of the next."""
         self._interruptible = False
         self.stopped = False
         """A plain value: what the signal interrupts might hold the lock of an event."""
@@ -128,21 +132,29 @@ class _Bench:
     @contextmanager
     def interruptible(self) -> Iterator[None]:
         """Within, the signal raises `Cancelled`; at once if it came before."""
-        self._interruptible = True
+        self._running = self._interruptible = True
         try:
             self._interrupt()
             yield
         finally:
-            self._interruptible = False
+            self._running = self._interruptible = False
 
     @contextmanager
     def _uninterrupted(self) -> Iterator[None]:
-        """An exception in the midst of a message would spoil all later ones."""
+        """An exception in the midst of a message would spoil all later ones. Only the main
+        thread is interrupted."""
+        if threading.current_thread() is not threading.main_thread():
+            with self._speaking:
+                if not self._running:
+                    raise RuntimeError("the job has ended")
+                yield
+            return
         self._interruptible = False
         try:
-            yield
+            with self._speaking:
+                yield
         finally:
-            self._interruptible = True
+            self._interruptible = self._running
         self._interrupt()
 
     def next_job(self) -> Job | None:
@@ -156,7 +168,8 @@ class _Bench:
     def end_job(self, end: Completion | Failure) -> None:
         """The last that is said of a job."""
         self._interruptible = False
-        self._connection.send(Ended(end))
+        with self._speaking:
+            self._connection.send(Ended(end))
 
     def say(self, said: Progress | Log) -> None:
         """From within the job's function."""

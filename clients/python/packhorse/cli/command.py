@@ -20,6 +20,7 @@ from packhorse.cli import (
     listing,
     schema,
     steering,
+    work,
 )
 from packhorse.cli.group import CommandGroup
 from packhorse.cli.options import url_option
@@ -61,7 +62,7 @@ for command in (
     *(jobtypes.types, jobtypes.minutes, broker.counts),
     *(jobtypes.pause, jobtypes.resume, jobtypes.drain, jobtypes.undrain),
     *(jobtypes.limit, jobtypes.retention, jobtypes.purge, schema.schema),
-    broker.info,
+    *(work.work, broker.info),
 ):
     packhorse.add_command(command)
 

@@ -7,9 +7,11 @@ import click
 
 from packhorse.cli import output
 from packhorse.cli.options import json_option, url_option, with_client
+from packhorse.cli.status import FAILED, TIMED_OUT, status_of
 from packhorse.client import Client
 from packhorse.durations import seconds
-from packhorse.errors import InvalidValue
+from packhorse.errors import InvalidValue, Refused
+from packhorse.job import Job
 from packhorse.outcome import Outcome, failure
 
 
@@ -22,7 +24,8 @@ from packhorse.outcome import Outcome, failure
 def wait(job_ids: Sequence[str], any_one: bool, timeout: str | None, as_json: bool) -> int:
     """Wait for jobs to end, and show how they did.
 
-    Exit status 1: one of them failed. 124: they have not ended in time; they go on.
+    Each is shown when it has ended, and handled. Exit status 1: one of them failed, 3: one is
+    not there, 124: not all, or none, have ended in time; they go on.
 
     \b
     packhorse wait 9qtz4mka1d7rw2he --timeout 5m
@@ -31,13 +34,24 @@ def wait(job_ids: Sequence[str], any_one: bool, timeout: str | None, as_json: bo
     _check_timeout(timeout)
 
     async def work(client: Client) -> int:
-        found = await client.wait(
-            job_ids, "any" if any_one else "all", timeout=timeout, handled=False
-        )
-        for outcome in found:
-            _write(outcome, as_json=as_json)
-            await outcome.handled()
-        return 0 if all(outcome.ok for outcome in found) else 1
+        jobs = [client.job(job_id) for job_id in dict.fromkeys(job_ids)]
+        waiting = [asyncio.create_task(_ended(job, as_json=as_json)) for job in jobs]
+        try:
+            done, late = await asyncio.wait(
+                waiting,
+                timeout=None if timeout is None else seconds(timeout, "--timeout"),
+                return_when=asyncio.FIRST_COMPLETED if any_one else asyncio.ALL_COMPLETED,
+            )
+        finally:
+            for task in waiting:
+                task.cancel()
+            await asyncio.wait(waiting)
+        status = max((task.result() for task in done), default=0)
+        if late and not (any_one and done):
+            open_jobs = [job.id for job, task in zip(jobs, waiting, strict=True) if task in late]
+            click.echo(f"error: not ended within {timeout}: {', '.join(open_jobs)}", err=True)
+            status = TIMED_OUT
+        return status
 
     return with_client(work)
 
@@ -46,18 +60,22 @@ def wait(job_ids: Sequence[str], any_one: bool, timeout: str | None, as_json: bo
 @click.argument("job_ids", metavar="JOB...", nargs=-1, required=True)
 @click.option("--group", required=True, metavar="NAME", help="The group that is to handle them.")
 @url_option
-def handle(job_ids: Sequence[str], group: str) -> None:
+def handle(job_ids: Sequence[str], group: str) -> int:
     """Make a group a handler of jobs: their outcomes are kept until a member handles them.
 
     \b
     packhorse handle 9qtz4mka1d7rw2he --group mailers
+    packhorse handle 9qtz4mka1d7rw2he h2wx7c0p3m5t8v1z --group mailers
     """
 
-    async def work(client: Client) -> None:
-        for job_id in job_ids:
-            await client.job(job_id).handle(group=group)
+    async def work(client: Client) -> int:
+        results = await asyncio.gather(
+            *(client.job(job_id).handle(group=group) for job_id in job_ids),
+            return_exceptions=True,
+        )
+        return max(map(_refused, results))
 
-    with_client(work)
+    return with_client(work)
 
 
 @click.command()
@@ -90,6 +108,27 @@ def outcomes(group: str, limit: int | None, timeout: str | None, as_json: bool) 
         await coming.aclose()
 
     with_client(work)
+
+
+async def _ended(job: Job, *, as_json: bool) -> int:
+    """Shows how a job ended, once it has; the exit status that follows from it."""
+    try:
+        outcome = await job.outcome(handled=False)
+    except Refused as error:
+        return _refused(error)
+    _write(outcome, as_json=as_json)
+    await outcome.handled()
+    return 0 if outcome.ok else FAILED
+
+
+def _refused(result: BaseException | None) -> int:
+    """Says what the broker refused; the exit status. Raises every other error."""
+    if result is None:
+        return 0
+    if not isinstance(result, Refused):
+        raise result
+    click.echo(f"error: {result}", err=True)
+    return status_of(result)
 
 
 def _check_timeout(timeout: str | None) -> None:

@@ -50,7 +50,11 @@ def logs(job_id: str, follow: bool, offset: int, as_json: bool) -> None:
     """
 
     async def work(client: Client) -> None:
+        expected = offset
         async for entry in client.job(job_id).logs(offset=offset, follow=follow):
+            if entry.offset > expected:
+                click.echo(f"{entry.offset - expected} lines are no longer kept", err=True)
+            expected = entry.offset + 1
             if as_json:
                 output.write_json(entry)
             else:

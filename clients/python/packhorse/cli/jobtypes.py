@@ -14,7 +14,7 @@ from packhorse.client import Client
 from packhorse.durations import milliseconds
 from packhorse.filters import STATES
 from packhorse.terms import Keep
-from packhorse_protocol.messages import Minute, State, TypeView
+from packhorse_protocol.messages import Minute, Retention, State, TypeView
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -42,20 +42,22 @@ def settings_options(command: Decorated) -> Decorated:
 def types(job_types: Sequence[str], as_json: bool) -> None:
     """Show types: jobs by state, waiting time, settings.
 
+    SET BY is who changed the settings last, and why; `actions` has all changes.
+
     \b
     packhorse types
     packhorse types thumb --json
     """
 
     async def work(client: Client) -> None:
-        rows: list[tuple[str, ...]] = [("TYPE", *STATES, "WAIT", "RUNNERS", "SETTINGS")]
+        rows: list[tuple[str, ...]] = [("TYPE", *STATES, "WAIT", "RUNNERS", "SETTINGS", "SET BY")]
         async for found in client.types(*job_types):
             if as_json:
                 output.write_json(found)
             else:
                 rows.append(_type_row(found))
         if not as_json:
-            output.write_table(rows, left=(0, len(rows[0]) - 1))
+            output.write_table(rows, left=(0, len(rows[0]) - 2, len(rows[0]) - 1))
 
     with_client(work)
 
@@ -272,11 +274,33 @@ def _type_row(found: TypeView) -> tuple[str, ...]:
         "draining": found.draining,
         f"at most {found.max_jobs} jobs": found.max_jobs,
         f"at most {found.max_bytes} bytes": found.max_bytes,
+        f"COMPLETE {_kept_text(found.keep_complete)}": found.keep_complete,
+        f"FAILED {_kept_text(found.keep_failed)}": found.keep_failed,
     }
+    shown = ", ".join(text for text, is_set in settings.items() if is_set)
     return (
         found.type,
         *(str(found.counts.get(state, 0)) for state in STATES),
         output.duration_text(found.latency_ms),
         str(found.runners),
-        ", ".join(text for text, is_set in settings.items() if is_set),
+        shown,
+        _set_by(found) if shown else "",
     )
+
+
+def _kept_text(retention: Retention | None) -> str:
+    if retention is None:
+        return ""
+    if 0 in (retention.keep_ms, retention.keep_jobs):
+        return "not kept"
+    text = "kept"
+    if retention.keep_ms is not None:
+        text += f" {output.duration_text(retention.keep_ms)}"
+    if retention.keep_jobs is not None:
+        text += f" (at most {retention.keep_jobs})"
+    return text
+
+
+def _set_by(found: TypeView) -> str:
+    by = found.by or ""
+    return f"{by}: {found.why}" if found.why else by

@@ -14,7 +14,7 @@ import click
 from packhorse.errors import PayloadError
 from packhorse.outcome import Outcome
 from packhorse.payload import unpack_result
-from packhorse_protocol.messages import CancelRequest, JobView, LogEntry
+from packhorse_protocol.messages import Backoff, CancelRequest, JobView, LogEntry
 
 TIMES: Final = frozenset(
     {"at", "deadline", "delayed_until", "next_attempt", "paused_until", "since", "until"}
@@ -123,8 +123,9 @@ def job_pairs(view: JobView) -> dict[str, object]:
         **_terms(view),
         "persistent": "yes" if view.persistent else None,
         "cancel": _cancel_text(view.cancel) if view.cancel is not None else None,
-        "created": time_text(view.created_at),
+        "created": _created_text(view),
         "delayed until": time_text(view.delayed_until),
+        "queued": time_text(view.queued_at),
         "started": time_text(view.started_at),
         "deadline": time_text(view.deadline),
         "finished": time_text(view.finished_at),
@@ -142,7 +143,13 @@ def job_pairs(view: JobView) -> dict[str, object]:
 def _terms(view: JobView) -> dict[str, object]:
     """On what terms it runs, and how often that went wrong."""
     unique, timeouts = view.unique, view.timeouts
-    ended = {"failed": view.failed, "lost": view.lost, "timed out": view.timed_out}
+    ended = {
+        "failed": view.failed,
+        "lost": view.lost,
+        "timed out": view.timed_out,
+        "released": view.released,
+        "retried by hand": view.retried,
+    }
     limits = {
         "idle": timeouts.idle_ms if timeouts is not None else None,
         "run": timeouts.run_ms if timeouts is not None else None,
@@ -152,10 +159,30 @@ def _terms(view: JobView) -> dict[str, object]:
         "priority": view.priority or None,
         "labels": ", ".join(view.labels),
         "unique": f"{unique.key} ({unique.scope})" if unique is not None else None,
-        "backoff": view.backoff.type if view.backoff is not None else None,
+        "backoff": _backoff_text(view.backoff) if view.backoff is not None else None,
+        "lost limit": view.lost_limit,
+        "keep": duration_text(view.keep_ms) if view.keep_ms is not None else None,
         "timeouts": ", ".join(f"{name} {duration_text(ms)}" for name, ms in limits.items() if ms),
         "so far": ", ".join(f"{count} {how}" for how, count in ended.items() if count),
     }
+
+
+def _created_text(view: JobView) -> str | None:
+    created = time_text(view.created_at)
+    return f"{created} by {view.created_by}" if view.created_by else created
+
+
+def _backoff_text(backoff: Backoff) -> str:
+    delays = backoff.delays_ms if backoff.type == "list" else (backoff.delay_ms,)
+    parts = [f"{backoff.type} {', '.join(map(duration_text, delays))}"]
+    if backoff.type == "exponential":
+        parts.append(f"x {backoff.factor_percent / 100:g}")
+    if backoff.max_ms is not None:
+        parts.append(f"at most {duration_text(backoff.max_ms)}")
+    if backoff.jitter != "none":
+        share = f" {backoff.jitter_percent}%" if backoff.jitter == "share" else ""
+        parts.append(f"jitter {backoff.jitter}{share}")
+    return ", ".join(parts)
 
 
 def _cancel_text(cancel: CancelRequest) -> str:

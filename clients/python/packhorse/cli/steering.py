@@ -12,7 +12,8 @@ from packhorse.cli.options import json_option, url_option, why_option, with_clie
 from packhorse.cli.status import status_of
 from packhorse.client import Client
 from packhorse.errors import PackhorseError, SomeRefused
-from packhorse.filters import Matched, Which
+from packhorse.filters import REASONS, RETRIED_REASONS, Matched, Which
+from packhorse_protocol.messages import Reason
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -55,7 +56,7 @@ def cancel(grace: str | None, why: str, **common: Any) -> int:
         "cancel",
         lambda client: client.cancel(*common["job_ids"], grace=grace, why=why),
         lambda client, job_type, which, dry_run: client.cancel_matching(
-            job_type, grace=grace, why=why, dry_run=dry_run, **which
+            job_type, grace=grace, why=why, dry_run=dry_run, everything=True, **which
         ),
         **common,
     )
@@ -70,8 +71,15 @@ def cancel(grace: str | None, why: str, **common: Any) -> int:
     metavar="N",
     help="So many more.",
 )
+@click.option(
+    "--reason",
+    "reasons",
+    type=click.Choice(REASONS, case_sensitive=False),
+    multiple=True,
+    help="Of all that match, only those FAILED for it; can be repeated. Else all but CANCELLED.",
+)
 @steering_options
-def retry(attempts: int, why: str, **common: Any) -> int:
+def retry(attempts: int, reasons: tuple[Reason, ...], why: str, **common: Any) -> int:
     """Queue FAILED jobs again.
 
     \b
@@ -82,7 +90,13 @@ def retry(attempts: int, why: str, **common: Any) -> int:
         "retry",
         lambda client: client.retry(*common["job_ids"], attempts=attempts, why=why),
         lambda client, job_type, which, dry_run: client.retry_matching(
-            job_type, attempts=attempts, why=why, dry_run=dry_run, **which
+            job_type,
+            attempts=attempts,
+            reasons=reasons or RETRIED_REASONS,
+            why=why,
+            dry_run=dry_run,
+            everything=True,
+            **which,
         ),
         **common,
     )
@@ -101,7 +115,7 @@ def run_now(why: str, **common: Any) -> int:
         "run now",
         lambda client: client.run_now(*common["job_ids"], why=why),
         lambda client, job_type, which, dry_run: client.run_now_matching(
-            job_type, why=why, dry_run=dry_run, **which
+            job_type, why=why, dry_run=dry_run, everything=True, **which
         ),
         **common,
     )
@@ -123,7 +137,7 @@ def remove(why: str, **common: Any) -> int:
         "remove",
         lambda client: client.remove(*common["job_ids"], states=states, why=why),
         lambda client, job_type, which, dry_run: client.remove_matching(
-            job_type, why=why, dry_run=dry_run, **which
+            job_type, why=why, dry_run=dry_run, everything=True, **which
         ),
         ids_with_states=True,
         **common,
@@ -190,7 +204,9 @@ def write_matched(matched: Matched, verb: str, *, dry_run: bool, as_json: bool) 
     elif dry_run:
         click.echo(f"would {verb} {matched.found} jobs")
     else:
-        click.echo(f"{verb}: {matched.changed} of {matched.found} jobs")
+        held = f" ({matched.duplicates} unchanged: another job has the unique key)"
+        said = f"{verb}: {matched.changed} of {matched.found} jobs"
+        click.echo(said + held if matched.duplicates else said)
 
 
 def confirm(question: str) -> None:

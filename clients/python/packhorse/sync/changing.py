@@ -5,9 +5,9 @@ from typing import Unpack
 
 from packhorse import client as asynchronous
 from packhorse.durations import Duration
-from packhorse.filters import Matched, Which
+from packhorse.filters import RETRIED_REASONS, Matched, Which
 from packhorse.loopthread import LoopThread
-from packhorse_protocol.messages import State
+from packhorse_protocol.messages import Reason, State
 
 
 class Changing:
@@ -31,7 +31,10 @@ class Changing:
         return self._loop.run(self._wrapped.cancel(*job_ids, grace=grace, why=why))
 
     def retry(self, *job_ids: str, attempts: int = 1, why: str = "") -> list[State]:
-        """Queues FAILED jobs again, with so many more attempts. Raises `NotFound`, `WrongState`."""
+        """Queues FAILED jobs again, with so many more attempts.
+
+        Raises `NotFound`, `WrongState`, `Duplicate` if another job holds the unique key now.
+        """
         return self._loop.run(self._wrapped.retry(*job_ids, attempts=attempts, why=why))
 
     def run_now(self, *job_ids: str, why: str = "") -> list[State]:
@@ -53,12 +56,23 @@ class Changing:
         why: str = "",
         limit: int | None = None,
         dry_run: bool = False,
+        everything: bool = False,
         **which: Unpack[Which],
     ) -> Matched:
-        """Cancels all jobs that `list` would find, of those that have not ended."""
+        """Cancels all jobs that `list` would find, of those that have not ended.
+
+        Every one of them needs `everything`: without it, and without anything that they have in
+        common, `InvalidValue` is raised.
+        """
         return self._loop.run(
             self._wrapped.cancel_matching(
-                job_type, grace=grace, why=why, limit=limit, dry_run=dry_run, **which
+                job_type,
+                grace=grace,
+                why=why,
+                limit=limit,
+                dry_run=dry_run,
+                everything=everything,
+                **which,
             )
         )
 
@@ -67,15 +81,28 @@ class Changing:
         job_type: str | None = None,
         *,
         attempts: int = 1,
+        reasons: Reason | Iterable[Reason] = RETRIED_REASONS,
         why: str = "",
         limit: int | None = None,
         dry_run: bool = False,
+        everything: bool = False,
         **which: Unpack[Which],
     ) -> Matched:
-        """Retries all FAILED jobs that `list` would find, each once if it fails again."""
+        """Retries all FAILED jobs that `list` would find, each once if it fails again.
+
+        `reasons`: those that are FAILED for one of these; by default all but the CANCELLED ones.
+        One whose unique key another job holds now stays as it is: see `Matched.duplicates`.
+        """
         return self._loop.run(
             self._wrapped.retry_matching(
-                job_type, attempts=attempts, why=why, limit=limit, dry_run=dry_run, **which
+                job_type,
+                attempts=attempts,
+                reasons=reasons,
+                why=why,
+                limit=limit,
+                dry_run=dry_run,
+                everything=everything,
+                **which,
             )
         )
 
@@ -86,11 +113,14 @@ class Changing:
         why: str = "",
         limit: int | None = None,
         dry_run: bool = False,
+        everything: bool = False,
         **which: Unpack[Which],
     ) -> Matched:
-        """Queues all PENDING jobs that `list` would find."""
+        """Queues all PENDING jobs that `list` would find. `everything` as in `cancel_matching`."""
         return self._loop.run(
-            self._wrapped.run_now_matching(job_type, why=why, limit=limit, dry_run=dry_run, **which)
+            self._wrapped.run_now_matching(
+                job_type, why=why, limit=limit, dry_run=dry_run, everything=everything, **which
+            )
         )
 
     def remove_matching(
@@ -100,11 +130,17 @@ class Changing:
         why: str = "",
         limit: int | None = None,
         dry_run: bool = False,
+        everything: bool = False,
         **which: Unpack[Which],
     ) -> Matched:
-        """Removes all jobs that `list` would find, each only in a state that was asked for."""
+        """Removes all jobs that `list` would find, each only in a state that was asked for.
+
+        `everything` as in `cancel_matching`.
+        """
         return self._loop.run(
-            self._wrapped.remove_matching(job_type, why=why, limit=limit, dry_run=dry_run, **which)
+            self._wrapped.remove_matching(
+                job_type, why=why, limit=limit, dry_run=dry_run, everything=everything, **which
+            )
         )
 
     def purge(

@@ -95,7 +95,7 @@ class Job:
     def retry(self, *, attempts: int = 1, why: str = "") -> State:
         """Queues the FAILED job again, with so many more attempts.
 
-        Raises `NotFound`, `WrongState`.
+        Raises `NotFound`, `WrongState`, `Duplicate` if another job holds its unique key now.
         """
         return self._loop.run(self._wrapped.retry(attempts=attempts, why=why))
 
