@@ -157,6 +157,12 @@ async def test_types_and_their_settings(terminal: Terminal) -> None:
             "no max_jobs; no max_bytes",
         ]
     )
+    again = ("retention", "later", "--complete", "default", "--failed-jobs", "3")
+    assert (await terminal(*again)).status == 0
+    [shown] = (await terminal("types", "later", "--json")).objects()
+    assert "keep_complete" not in shown or shown["keep_complete"] is None
+    assert shown["keep_failed"]["keep_jobs"] == 3
+    assert shown["keep_failed"].get("keep_ms") is None
 
 
 async def test_a_type_of_which_nothing_is_set(terminal: Terminal) -> None:
@@ -227,7 +233,6 @@ async def test_minutes(terminal: Terminal) -> None:
         (["pause", "t", "--until", "1960-01-01"], "--until: .* lies before 1970"),
         (["limit", "t"], "say --jobs or --bytes"),
         (["retention", "t"], "say --complete or --failed"),
-        (["retention", "t", "--failed-jobs", "5"], "--failed-jobs needs --failed"),
         (["retention", "t", "--failed", "x"], "--failed: 'x' is no duration: .*"),
         (["schema", "put", "t", "/none"], "/none: No such file or directory"),
     ],

@@ -121,5 +121,7 @@ def test_a_unique_key_that_can_not_be(
 def test_retention() -> None:
     assert Keep("1d", jobs=5).message() == Retention(keep_ms=86_400_000, keep_jobs=5)
     assert Keep(0).message() == Retention(keep_ms=0)
+    assert Keep(jobs=5).message() == Retention(keep_jobs=5)
+    assert Keep().message() == Retention()
     with pytest.raises(InvalidValue, match="keep: -1 jobs must be at least 0"):
         Keep("1d", jobs=-1).message()

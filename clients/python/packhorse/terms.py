@@ -167,10 +167,12 @@ class Unique:
 class Keep:
     """How finished jobs that nobody handles are kept: for how long, and how many of a type.
 
-    `Keep("7d", jobs=10_000)`: the oldest go first. `Keep(0)`: not at all.
+    `Keep("7d", jobs=10_000)`: the oldest go first. `Keep(0)`: not at all. `Keep(jobs=10_000)`: as
+    long as the broker keeps those of other types, `Keep()` likewise without a number of its own.
     """
 
-    time: Duration
+    time: Duration | None = None
+    """None: the broker's own."""
     _: KW_ONLY
     jobs: int | None = None
     """None: however many there are."""
@@ -179,7 +181,8 @@ class Keep:
         """As it is sent. Raises `InvalidValue`."""
         if self.jobs is not None and self.jobs < 0:
             raise InvalidValue(f"keep: {self.jobs} jobs must be at least 0")
-        return Retention(keep_ms=milliseconds(self.time, "keep"), keep_jobs=self.jobs)
+        keep_ms = None if self.time is None else milliseconds(self.time, "keep")
+        return Retention(keep_ms=keep_ms, keep_jobs=self.jobs)
 
 
 def limit_ms(duration: Duration, name: str) -> int:

@@ -35,6 +35,10 @@ def settings_options(command: Decorated) -> Decorated:
     return command
 
 
+BROKERS_OWN: Final = "default"
+"""Said instead of a time: what the broker does with types of which nothing is set."""
+
+
 @click.command()
 @click.argument("job_types", metavar="[TYPE]...", nargs=-1)
 @json_option
@@ -151,9 +155,9 @@ def limit(job_type: str, jobs: int | None, size_bytes: int | None, why: str) -> 
 
 @click.command()
 @click.argument("job_type", metavar="TYPE")
-@click.option("--complete", metavar="TIME", help="Keep COMPLETE jobs so long; 0s: not at all.")
+@click.option("--complete", metavar="TIME", help="Keep COMPLETE jobs so long, or `default`.")
 @click.option("--complete-jobs", type=click.IntRange(min=0), metavar="N", help="At most so many.")
-@click.option("--failed", metavar="TIME", help="Keep FAILED jobs so long; 0s: not at all.")
+@click.option("--failed", metavar="TIME", help="Keep FAILED jobs so long, or `default`.")
 @click.option("--failed-jobs", type=click.IntRange(min=0), metavar="N", help="At most so many.")
 @why_option
 @url_option
@@ -167,9 +171,12 @@ def retention(
 ) -> None:
     """Set how long ended jobs that nobody handles are kept.
 
+    0s: not at all; default: as long as the broker keeps those of types without a setting.
+
     \b
     packhorse retention thumb --complete 1h --failed 30d
     packhorse retention thumb --failed 30d --failed-jobs 10000
+    packhorse retention thumb --complete default
     """
     kept_complete = _keep(complete, complete_jobs, "--complete")
     kept_failed = _keep(failed, failed_jobs, "--failed")
@@ -248,10 +255,10 @@ def _with_client(change: Callable[[Client], Coroutine[Any, Any, None]]) -> None:
 
 
 def _keep(time: str | None, jobs: int | None, option: str) -> Keep | None:
-    if time is None:
-        if jobs is not None:
-            raise click.UsageError(f"{option}-jobs needs {option}")
+    if time is None and jobs is None:
         return None
+    if time is None or time == BROKERS_OWN:
+        return Keep(jobs=jobs)
     milliseconds(time, option)
     return Keep(time, jobs=jobs)
 
