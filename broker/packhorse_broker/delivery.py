@@ -54,6 +54,8 @@ class Delivery:
         if change.removed:
             for handler in job.handlers:
                 self.dropped(handler, job.id, job.version)
+            for group in job.groups:
+                self.groups.handled(group, (job.id,))
             return
         if not job.state.finished:
             return

@@ -8,7 +8,7 @@ what they were not told they find when the first member joins, and by looking no
 outcome may come twice, at two brokers, but never not at all.
 """
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final
 
 import structlog
@@ -193,10 +193,7 @@ class GroupDelivery:
     def look(self) -> None:
         """Looks for what other brokers did not see to, or what could not be read before."""
         for name, group in self._groups.items():
-            if group.behind:
-                self.catch_up(name)
-            else:
-                self._spawn(self._look(name, group))
+            self._spawn(self._look(name, group))
 
     async def _look(self, name: str, group: _Group) -> None:
         overdue_ms = self._clock.now_ms() - PATIENCE_MS
@@ -205,8 +202,23 @@ class GroupDelivery:
         except StoreUnavailable as error:
             _log.warning("delivery.waits", group=name, error=str(error))
         else:
-            if any(at <= overdue_ms and group.is_new(job, at) for job, at in owed.items()):
+            self._forget_gone(name, group, owed)
+            overdue = any(at <= overdue_ms and group.is_new(job, at) for job, at in owed.items())
+            if group.behind or overdue:
                 self.catch_up(name)
+
+    def _forget_gone(self, name: str, group: _Group, owed: Mapping[str, int]) -> None:
+        """What was sent and is owed no more, because it was answered for or removed at another
+        broker, takes up no room. All that is owed and as old as what was sent has been read."""
+        newest = max(owed.values(), default=0)
+        whole = len(owed) <= len(group.sent)
+        gone = [
+            job_id
+            for job_id, (finished_at, _) in group.sent.items()
+            if job_id not in owed and (whole or finished_at < newest)
+        ]
+        if gone:
+            self.handled(name, gone)
 
     async def _catch_up(self, name: str, group: _Group) -> None:
         try:

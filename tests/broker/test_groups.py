@@ -15,6 +15,7 @@ from packhorse_protocol.messages import (
     Join,
     NewJob,
     Outcomes,
+    Remove,
 )
 from tests.broker.test_outcomes import gone
 from tests.support.brokers import Brokers, at_rest
@@ -280,3 +281,20 @@ async def test_what_no_notice_told_is_found_by_looking(
     monkeypatch.setattr("packhorse_broker.group_delivery.PATIENCE_MS", 0)
     two[1]._groups.look()
     assert await told(handler) == ["a"]
+
+
+@pytest.mark.parametrize("how", ["removed", "answered for elsewhere"])
+async def test_what_is_owed_no_more_takes_up_no_room(
+    brokers: Brokers, two: list[Broker], how: str
+) -> None:
+    creator, handler = await brokers.connect(two[0]), await member(brokers, two[0])
+    first = [f"a{number:03}" for number in range(MEMBER_WINDOW)]
+    await owed(creator, *first, "late")
+    assert await told(handler, MEMBER_WINDOW) == first
+    if how == "removed":
+        await creator.ask(Remove, jobs=tuple(first))
+    else:
+        elsewhere = await brokers.connect(two[1])
+        await elsewhere.ask(Handled, jobs=tuple(first), group="g")
+        two[0]._groups.look()
+    assert await told(handler) == ["late"]
