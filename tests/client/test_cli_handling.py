@@ -111,3 +111,20 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
         assert found.status == 0
         assert found.out.count(f"  packhorse {command}") >= 2
         assert max(map(len, found.out.splitlines())) <= 80
+
+
+async def test_watch_prints_what_becomes_of_jobs(terminal: Terminal) -> None:
+    await terminal("create", "thumb", "url=a", "--id", "a", "--delay", "300ms", "--keep", "1h")
+    await terminal("create", "later", "--id", "b", "--delay", "1h")
+    watching = asyncio.create_task(terminal("watch", "a", "b"))
+    async with terminal.broker.connect() as client:
+        async for _ in client.watch("a"):
+            pass
+        await client.remove("b")
+    said = await watching
+    assert said.status == 0
+    lines = said.out.splitlines()
+    assert "b  PENDING" in lines
+    assert lines[-1] == "b  removed"
+    assert any(line.startswith("a  COMPLETE") for line in lines)
+    assert (await terminal("watch", "nobody")).status == 3

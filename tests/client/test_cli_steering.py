@@ -48,7 +48,8 @@ async def test_create_a_duplicate(terminal: Terminal) -> None:
     assert (said.status, said.out) == (0, "a\n")
     assert said.err == "job a has the unique key: replaced\n"
     more = ("--unique", "k", "--on-duplicate", "join", "--json")
-    said = await terminal("create", "later", "n:=2", *more)
+    assert (await terminal("create", "later", "n:=2", *more)).status == 2
+    said = await terminal("create", "later", "n:=2", *more, "--group", "shop")
     assert said.objects() == [{"id": "a", "type": "later", "duplicate": "joined"}]
 
 

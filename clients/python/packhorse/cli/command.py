@@ -55,7 +55,7 @@ def packhorse() -> None:
 
 for command in (
     create.create,
-    *(jobs.show, jobs.logs, listing.list_jobs),
+    *(jobs.show, jobs.logs, jobs.watch, listing.list_jobs),
     *(explaining.why, explaining.attempts, explaining.actions),
     *(handling.wait, handling.handle, handling.outcomes),
     *(steering.cancel, steering.retry, steering.run_now, steering.remove),

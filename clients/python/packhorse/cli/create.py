@@ -70,6 +70,9 @@ def create(
     if timeout is not None:
         _check_timeout(timeout, wait)
     options = job_options(**terms)
+    if terms["on_duplicate"] == "join" and not wait and group is None:
+        # Who joins is a handler for as long as it is there, which this command is not.
+        raise click.UsageError("--on-duplicate join needs --wait or --group")
     options["payload"] = arguments.payload(path)
     options["job_id"] = job_id
     options["key"] = key

@@ -1,4 +1,6 @@
-"""Commands about one job that is there: `show`, `logs`."""
+"""Commands about jobs that are there: `show`, `logs`, `watch`."""
+
+from collections.abc import Sequence
 
 import click
 
@@ -59,5 +61,29 @@ def logs(job_id: str, follow: bool, offset: int, as_json: bool) -> None:
                 output.write_json(entry)
             else:
                 click.echo(output.log_line(entry))
+
+    with_client(work)
+
+
+@click.command()
+@click.argument("job_ids", metavar="JOB...", nargs=-1, required=True)
+@json_option
+@url_option
+def watch(job_ids: Sequence[str], as_json: bool) -> None:
+    """Print what becomes of jobs, until all have ended or are removed.
+
+    First how each stands, then its changes of state and its progress.
+
+    \b
+    packhorse watch 9qtz4mka1d7rw2he
+    packhorse watch 9qtz4mka1d7rw2he h2wx7c0p3m5t8v1z --json
+    """
+
+    async def work(client: Client) -> None:
+        async for event in client.watch(*job_ids):
+            if as_json:
+                output.write_json(event)
+            else:
+                click.echo(output.event_line(event))
 
     with_client(work)

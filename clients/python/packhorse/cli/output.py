@@ -14,7 +14,7 @@ import click
 from packhorse.errors import PayloadError
 from packhorse.outcome import Outcome
 from packhorse.payload import unpack_result
-from packhorse_protocol.messages import Backoff, CancelRequest, JobView, LogEntry
+from packhorse_protocol.messages import Backoff, CancelRequest, Event, JobView, LogEntry
 
 TIMES: Final = frozenset(
     {"at", "deadline", "delayed_until", "next_attempt", "paused_until", "since", "until"}
@@ -193,6 +193,14 @@ def _cancel_text(cancel: CancelRequest) -> str:
 def value_text(value: object) -> str:
     """Any value on one line, as JSON where that can hold it."""
     return json.dumps(as_json(value), ensure_ascii=False, default=_as_text)
+
+
+def event_line(event: Event) -> str:
+    """A line of `watch`."""
+    progress = event.progress
+    told = "removed" if event.removed else event.state
+    done = f"{progress.percent}% {progress.text}".rstrip() if progress is not None else None
+    return "  ".join(part for part in (event.job, told, done) if part)
 
 
 def log_line(entry: LogEntry) -> str:
