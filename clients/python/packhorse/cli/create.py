@@ -10,11 +10,10 @@ import click
 
 from packhorse.cli import arguments, output
 from packhorse.cli.jobterms import job_options, terms_options
-from packhorse.cli.options import json_option, url_option, with_client
+from packhorse.cli.options import check_timeout, json_option, url_option, with_client
 from packhorse.cli.schema import check_arguments
 from packhorse.client import Client
-from packhorse.durations import seconds
-from packhorse.errors import InvalidValue, PackhorseError
+from packhorse.errors import PackhorseError
 from packhorse.job import Job
 from packhorse.newjob import NewJob
 from packhorse.outcome import Outcome, failure
@@ -67,8 +66,9 @@ def create(
     values = arguments.job_arguments(pairs)
     if path is not None and pairs:
         raise click.UsageError("a job has arguments or a --payload, not both")
-    if timeout is not None:
-        _check_timeout(timeout, wait)
+    if timeout is not None and not wait:
+        raise click.UsageError("--timeout needs --wait")
+    check_timeout(timeout)
     options = job_options(**terms)
     if terms["on_duplicate"] == "join" and not wait and group is None:
         # Who joins is a handler for as long as it is there, which this command is not.
@@ -95,15 +95,6 @@ def create(
         return 0
 
     return with_client(work)
-
-
-def _check_timeout(timeout: str, wait: bool) -> None:
-    if not wait:
-        raise click.UsageError("--timeout needs --wait")
-    try:
-        seconds(timeout, "--timeout")
-    except InvalidValue as error:
-        raise click.UsageError(str(error)) from error
 
 
 async def _follow(job: Job, most: str | None, *, as_json: bool) -> int:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 import click
 
 from packhorse.cli import output
-from packhorse.cli.options import json_option, url_option, with_client
+from packhorse.cli.options import check_timeout, json_option, url_option, with_client
 from packhorse.cli.status import FAILED, TIMED_OUT, status_of
 from packhorse.client import Client
 from packhorse.durations import seconds
-from packhorse.errors import InvalidValue, Refused
+from packhorse.errors import Refused
 from packhorse.job import Job
 from packhorse.outcome import Outcome, failure
 
@@ -31,7 +31,7 @@ def wait(job_ids: Sequence[str], any_one: bool, timeout: str | None, as_json: bo
     packhorse wait 9qtz4mka1d7rw2he --timeout 5m
     packhorse wait 9qtz4mka1d7rw2he h2wx7c0p3m5t8v1z --any --json
     """
-    _check_timeout(timeout)
+    check_timeout(timeout)
 
     async def work(client: Client) -> int:
         jobs = [client.job(job_id) for job_id in dict.fromkeys(job_ids)]
@@ -91,7 +91,7 @@ def outcomes(group: str, limit: int | None, timeout: str | None, as_json: bool) 
     packhorse outcomes --group mailers
     packhorse outcomes --group mailers --timeout 5s --json
     """
-    _check_timeout(timeout)
+    check_timeout(timeout)
 
     async def work(client: Client) -> None:
         left = limit
@@ -129,15 +129,6 @@ def _refused(result: BaseException | None) -> int:
         raise result
     click.echo(f"error: {result}", err=True)
     return status_of(result)
-
-
-def _check_timeout(timeout: str | None) -> None:
-    if timeout is None:
-        return
-    try:
-        seconds(timeout, "--timeout")
-    except InvalidValue as error:
-        raise click.UsageError(str(error)) from error
 
 
 def _write(outcome: Outcome, *, as_json: bool) -> None:

@@ -11,6 +11,8 @@ import click
 
 from packhorse.address import ENVIRONMENT_VARIABLE
 from packhorse.client import Client, connect
+from packhorse.durations import seconds
+from packhorse.errors import InvalidValue
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 Result = TypeVar("Result")
@@ -50,6 +52,16 @@ def why_option(command: Decorated) -> Decorated:
     return click.option(
         "--why", metavar="TEXT", default="", help="The reason, for whoever looks later."
     )(command)
+
+
+def check_timeout(timeout: str | None) -> None:
+    """Raises `UsageError` for a `--timeout` that is no duration, before anything is asked."""
+    if timeout is None:
+        return
+    try:
+        seconds(timeout, "--timeout")
+    except InvalidValue as error:
+        raise click.UsageError(str(error)) from error
 
 
 def with_client(work: Callable[[Client], Coroutine[Any, Any, Result]]) -> Result:
