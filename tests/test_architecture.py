@@ -45,7 +45,7 @@ BROKER_LAYERS = (
     {"cancelling", "sessions", "views"},
     {"job_views"},
     {"causes"},
-    {"dealing", "delivery", "group_delivery", "notices", "watching"},
+    {"dealing", "delivery", "group_delivery", "group_members", "notices", "watching"},
     {"feeder"},
     {"fanout", "holding"},
     {"type_news", "trimming"},

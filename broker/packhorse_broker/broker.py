@@ -10,7 +10,7 @@ import asyncio
 import importlib.metadata
 import secrets
 import socket
-from collections.abc import Collection, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any, Final
 
 import structlog
@@ -33,6 +33,7 @@ from packhorse_broker.operations import Operations
 from packhorse_broker.reception import Reception
 from packhorse_broker.server import Server
 from packhorse_broker.sessions import Sessions
+from packhorse_broker.store.assignments import Assignments
 from packhorse_broker.store.changes import Change
 from packhorse_broker.store.committer import Committer
 from packhorse_broker.store.errors import StoreUnavailable
@@ -103,7 +104,14 @@ class Broker:
             broker=self.id,
             taken=self._feeder.taken,
         )
-        self._groups = GroupDelivery(self._reader, self._clock, self._spawn)
+        self._assignments = Assignments(self._lane(f"{writer}-groups"), self._keys, broker=self.id)
+        self._groups = GroupDelivery(
+            self._reader,
+            self._assignments,
+            self._spawn,
+            say_owed=self._say_owed,
+            say_given_back=self._say_given_back,
+        )
         self._delivery = Delivery(self.sessions, self._reader, self._groups, self._spawn)
         self._watching = Watching(self._reader)
         self._holding = Holding(self._reader, self._feeder, self._clock)
@@ -127,7 +135,7 @@ class Broker:
             heard=self._fanout.heard,
             missed=self._fanout.missed,
             earliest=earliest,
-            delivers=self._groups.has_members,
+            has_room=self._groups.has_room,
         )
         self._committer = Committer(
             self._lane(writer),
@@ -217,7 +225,6 @@ class Broker:
             store=self._identity.id,
             connected=self._say_moved,
             draining=lambda: self.draining,
-            unattended=self._say_owed,
             spawn=self._spawn,
         )
         self._server = Server(self.config, reception)
@@ -280,6 +287,7 @@ class Broker:
         finally:
             await lane.close()
         await self._type_news.follow()
+        await self._registry.announce_broker(self.id, self._clock.now_ms())
         return identity
 
     async def drain(self) -> None:
@@ -317,6 +325,7 @@ class Broker:
         await self._type_reader.close()
         await self._type_changes.close()
         await self._takes.close()
+        await self._assignments.close()
         await self._publisher.close()
         await self._registry.close()
         _log.info("broker.closed", broker=self.id)
@@ -356,9 +365,13 @@ class Broker:
         if self._notices.peers:
             self._spawn(self._tell(self._notices.say_moved(client)))
 
-    def _say_owed(self, groups: Collection[str]) -> None:
+    def _say_owed(self, group: str) -> None:
         if self._notices.peers:
-            self._spawn(self._tell(self._notices.say_owed(groups)))
+            self._spawn(self._tell(self._notices.say_owed(group)))
+
+    def _say_given_back(self, group: str) -> None:
+        if self._notices.peers:
+            self._spawn(self._tell(self._notices.say_given_back(group)))
 
     def _follow_types(self, types: Sequence[str]) -> None:
         self._spawn(self._follow(types))

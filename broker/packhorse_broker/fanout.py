@@ -79,8 +79,7 @@ class Fanout:
         for client, job, version in notice.dropped:
             if not self._watching.watches(client, job):
                 self._delivery.dropped(client, job, version)
-        for group in notice.owed_groups:
-            self._delivery.groups.catch_up(group)
+        self._hear_groups(notice)
         for client, job, token, reason in notice.revocations():
             self._revoke(client, job, token, reason)
         self._hear_cancelled(notice)
@@ -124,6 +123,12 @@ class Fanout:
         session = self._sessions.get(job.runner) if job.runner is not None else None
         if session is not None and request is not None:
             session.push_cancellation(cancellation(job, request, self._clock.now_ms()))
+
+    def _hear_groups(self, notice: Notice) -> None:
+        for group in notice.owed_groups:
+            self._delivery.groups.catch_up(group)
+        for group in notice.given_back:
+            self._delivery.groups.given_back(group, notice.broker)
 
     def _hear_cancelled(self, notice: Notice) -> None:
         """Until when and why is in the records."""

@@ -1,34 +1,29 @@
 """Brings outcomes to groups of handlers, each to one connected member, until one says `handled`.
 
 The groups that still have to handle a job stand in its record, so an outcome waits for as long
-as nobody of the group is there. A member gets what is its turn, within a window of outcomes that
-it has not answered; what it leaves unanswered goes to another member. Each broker serves its own
-members. The one at which a job ends delivers at once if it has any, and else tells the others;
-what they were not told they find when the first member joins, and by looking now and then. So an
-outcome may come twice, at two brokers, but never not at all.
+as nobody of the group is there. Before a broker brings one to a member it takes it, so that no
+other broker does (store/assignments.py), and no more than its members have room for. What a
+member leaves unanswered is given back, and goes to another one, here or at another broker; what a
+broker had taken that runs no more is taken over. A broker at which a job ends tells the others
+where it has no room itself; what they were not told they find by looking now and then.
 """
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any, Final
 
 import structlog
 
-from packhorse_broker.clock import StoreClock
+from packhorse_broker.group_members import MEMBER_WINDOW, GroupMembers
 from packhorse_broker.jobs.model import Job
 from packhorse_broker.sessions import Session
+from packhorse_broker.store.assignments import Assignments
 from packhorse_broker.store.changes import Change
 from packhorse_broker.store.errors import StoreUnavailable
 from packhorse_broker.store.reader import Found, Reader
 from packhorse_broker.store.records import CorruptRecord
-from packhorse_broker.views import outcome_view
 
 _log = structlog.get_logger(__name__)
-
-MEMBER_WINDOW: Final = 100
-"""Outcomes of a group sent to one member and not answered yet."""
-
-GROUP_WINDOW: Final = 5_000
-"""The same of all its members here: so many index entries are read to find what is new."""
 
 PAGE: Final = 100
 """Outcomes looked up in the store at once."""
@@ -36,71 +31,31 @@ PAGE: Final = 100
 LARGE_PAGE: Final = 4
 """Outcomes kept apart from their records, each perhaps a megabyte, that are read at once."""
 
-PATIENCE_MS: Final = 15_000
-"""What is owed for so long and was not sent from here is sent, though another broker may be at
-it: longer than two looks are apart, and than a handler mostly takes."""
-
 Spawn = Callable[[Coroutine[Any, Any, None]], None]
-
-
-class _Group:
-    """One group's members at this broker, and what they have not answered."""
-
-    def __init__(self) -> None:
-        self.members: dict[Session, int] = {}
-        """How many outcomes each has not answered; whose turn it is comes first."""
-        self.sent: dict[str, tuple[int, Session]] = {}
-        """By job: when it finished, for an id may be used again, and who got it."""
-        self.behind = False
-        """Whether the store may hold outcomes that were not sent."""
-        self.reading = False
-        self.handled: set[str] = set()
-        """Jobs answered since a page was read: what was read of those is older than that."""
-
-    def room(self) -> int:
-        """How many more outcomes can be sent."""
-        rooms = (
-            MEMBER_WINDOW - unanswered
-            for member, unanswered in self.members.items()
-            if member.outlet.has_room()
-        )
-        return min(sum(rooms), GROUP_WINDOW - len(self.sent))
-
-    def next_member(self) -> Session | None:
-        """The one whose turn it is, of those that have room."""
-        if len(self.sent) >= GROUP_WINDOW:
-            return None
-        for member, unanswered in self.members.items():
-            if unanswered < MEMBER_WINDOW and member.outlet.has_room():
-                return member
-        return None
-
-    def send(self, job: Job, member: Session, name: str) -> None:
-        """Raises CorruptRecord."""
-        outcome = outcome_view(job, name)
-        self.answered(job.id)
-        self.sent[job.id] = (job.finished_at, member)
-        self.members[member] = self.members.pop(member) + 1
-        member.push_outcome(outcome)
-
-    def answered(self, job_id: str) -> None:
-        sent = self.sent.pop(job_id, None)
-        if sent is not None and sent[1] in self.members:
-            self.members[sent[1]] -= 1
-
-    def is_new(self, job_id: str, finished_at: int) -> bool:
-        sent = self.sent.get(job_id)
-        return job_id not in self.handled and (sent is None or sent[0] != finished_at)
 
 
 class GroupDelivery:
     """`join` and `leave` for members, `changed` after each commit, `handled` when one answers."""
 
-    def __init__(self, reader: Reader, clock: StoreClock, spawn: Spawn) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        assignments: Assignments,
+        spawn: Spawn,
+        *,
+        say_owed: Callable[[str], None],
+        say_given_back: Callable[[str], None],
+    ) -> None:
+        """`say_owed` tells other brokers that a group is owed more than its members here have
+        room for, `say_given_back` that they may take what this one had."""
         self._reader = reader
-        self._clock = clock
+        self._assignments = assignments
         self._spawn = spawn
-        self._groups: dict[str, _Group] = {}
+        self._say_owed = say_owed
+        self._say_given_back = say_given_back
+        self._groups: dict[str, GroupMembers] = {}
+        self._returning: dict[str, set[str]] = {}
+        """What was left unanswered and could not be given back yet, by group."""
 
     # -- members
 
@@ -113,35 +68,40 @@ class GroupDelivery:
             if name not in session.groups:
                 self._remove(session, name)
         for name in session.groups:
-            group = self._groups.setdefault(name, _Group())
+            group = self._groups.setdefault(name, GroupMembers())
             if not group.members:
                 group.behind = True
             group.members.setdefault(session, 0)
             if group.behind:
                 self.catch_up(name)
 
-    def leave(self, session: Session) -> set[str]:
-        """The connection is over. Groups of which it was the last member here, and to which
-        something is owed that it did not answer."""
+    def leave(self, session: Session) -> None:
+        """The connection is over."""
         former, session.groups = session.groups, ()
-        return {name for name in former if self._remove(session, name)}
+        for name in former:
+            self._remove(session, name)
 
-    def _remove(self, session: Session, name: str) -> bool:
-        """What the member did not answer goes to another one; whether there is none."""
+    def _remove(self, session: Session, name: str) -> None:
+        """What the member did not answer goes to another one."""
         group = self._groups[name]
         del group.members[session]
-        unanswered = [job for job, (_, member) in group.sent.items() if member is session]
+        unanswered = {job for job, (_, member) in group.sent.items() if member is session}
         for job in unanswered:
             del group.sent[job]
-        if group.members:
-            if unanswered:
-                self.catch_up(name)
-            return False
-        del self._groups[name]
-        return bool(unanswered or group.behind)
+        if unanswered:
+            group.behind = True
+            self._returning.setdefault(name, set()).update(unanswered)
+        if not group.members:
+            del self._groups[name]
+        if unanswered:
+            self._spawn(self._give_back(name))
+        elif not group.members and (group.behind or group.fresh):
+            self._say_owed(name)
 
-    def has_members(self, name: str) -> bool:
-        return name in self._groups
+    def has_room(self, name: str) -> bool:
+        """Whether a member here can take what ends now, unless much does at once."""
+        group = self._groups.get(name)
+        return group is not None and not group.behind and group.has_room()
 
     # -- outcomes
 
@@ -153,24 +113,24 @@ class GroupDelivery:
             if group is not None and name not in known:
                 self._offer(name, group, change.job)
 
-    def _offer(self, name: str, group: _Group, job: Job) -> None:
+    def _offer(self, name: str, group: GroupMembers, job: Job) -> None:
         if not group.is_new(job.id, job.finished_at):
             return
-        member = None if job.outcome_apart else group.next_member()
-        if member is None:
-            self.catch_up(name)
+        if group.behind or job.outcome_apart or not group.has_room():
+            group.behind = True
         else:
-            group.send(job, member, name)
+            group.fresh[job.id] = job
+        self._serve_soon(name, group)
 
-    def handled(self, name: str, jobs: Sequence[str]) -> None:
-        """These were dealt with by a member: there is room for others."""
+    def handled(self, name: str, jobs: Iterable[str]) -> None:
+        """These were dealt with by a member, or are gone: there is room for others."""
         group = self._groups.get(name)
         if group is None:
             return
         for job_id in jobs:
             group.answered(job_id)
-        if group.reading:
-            group.handled.update(jobs)
+            if group.serving:
+                group.handled.add(job_id)
         if group.behind and min(group.members.values()) <= MEMBER_WINDOW // 2:
             self.catch_up(name)
 
@@ -180,96 +140,202 @@ class GroupDelivery:
             if self._groups[name].behind:
                 self.catch_up(name)
 
-    def catch_up(self, name: str) -> None:
-        """Reads what the group is owed and sends it, as far as there is room."""
+    # -- other brokers
+
+    def given_back(self, name: str, broker: str) -> None:
+        """Another broker gave back outcomes of a group that it had taken."""
         group = self._groups.get(name)
-        if group is None:
-            return
-        group.behind = True
-        if not group.reading:
-            group.reading = True
-            self._spawn(self._catch_up(name, group))
+        if group is not None:
+            for job_id in group.brought_by((broker,)):
+                del group.elsewhere[job_id]
+            self.catch_up(name)
+
+    def running(self, brokers: Collection[str]) -> None:
+        """Which brokers run: what others had taken is to be brought by these."""
+        for name, group in self._groups.items():
+            gone = {broker for _, broker in group.elsewhere.values()}.difference(brokers)
+            if gone:
+                self._spawn(self._take_over(name, group, gone))
 
     def look(self) -> None:
-        """Looks for what other brokers did not see to, or what could not be read before."""
+        """Looks for what other brokers did not see to, or what could not be done before."""
+        for name in list(self._returning):
+            self._spawn(self._give_back(name))
         for name, group in self._groups.items():
             self._spawn(self._look(name, group))
 
-    async def _look(self, name: str, group: _Group) -> None:
-        overdue_ms = self._clock.now_ms() - PATIENCE_MS
-        try:
-            owed = await self._reader.owed_to_group(name, len(group.sent) + 1)
-        except StoreUnavailable as error:
-            _log.warning("delivery.waits", group=name, error=str(error))
-        else:
-            self._forget_gone(name, group, owed)
-            overdue = any(at <= overdue_ms and group.is_new(job, at) for job, at in owed.items())
-            if group.behind or overdue:
-                self.catch_up(name)
+    # -- serving
 
-    def _forget_gone(self, name: str, group: _Group, owed: Mapping[str, int]) -> None:
-        """What was sent and is owed no more, because it was answered for or removed at another
-        broker, takes up no room. All that is owed and as old as what was sent has been read."""
-        newest = max(owed.values(), default=0)
-        whole = len(owed) <= len(group.sent)
-        gone = [
-            job_id
-            for job_id, (finished_at, _) in group.sent.items()
-            if job_id not in owed and (whole or finished_at < newest)
-        ]
-        if gone:
-            self.handled(name, gone)
+    def catch_up(self, name: str) -> None:
+        """Reads what the group is owed and sends it, as far as there is room."""
+        group = self._groups.get(name)
+        if group is not None:
+            group.behind = True
+            self._serve_soon(name, group)
 
-    async def _catch_up(self, name: str, group: _Group) -> None:
+    def _serve_soon(self, name: str, group: GroupMembers) -> None:
+        if not group.serving:
+            group.serving = True
+            self._spawn(self._serve(name, group))
+
+    async def _serve(self, name: str, group: GroupMembers) -> None:
         try:
-            while group.behind and group.members:
+            while group.members and (group.fresh or group.behind):
                 room = group.room()
                 if room <= 0:
+                    self._wait_for_room(name, group)
                     return
-                group.behind = False
+                group.said = False
                 group.handled.clear()
-                most = len(group.sent) + PAGE + 1
-                owed = await self._reader.owed_to_group(name, most)
-                new = [job_id for job_id, at in owed.items() if group.is_new(job_id, at)]
-                page = new[: min(room, PAGE)]
-                if len(new) > len(page) or len(owed) == most:
-                    group.behind = True
-                if not page:
-                    return
-                await self._send_page(name, group, page)
+                if group.fresh:
+                    fresh = [group.fresh.pop(job) for job in list(group.fresh)[: min(room, PAGE)]]
+                    known = {job.id: job for job in fresh}
+                    page = {job.id: job.finished_at for job in fresh}
+                else:
+                    known = {}
+                    page = await self._next_page(name, group, min(room, PAGE))
+                await self._bring(name, group, page, known)
         except StoreUnavailable as error:
             group.behind = True
             _log.warning("delivery.waits", group=name, error=str(error))
         finally:
-            group.reading = False
+            if group.fresh:
+                group.fresh.clear()
+                group.behind = True
+            group.serving = False
             group.handled.clear()
 
-    async def _send_page(self, name: str, group: _Group, page: Sequence[str]) -> None:
-        """Small outcomes at once, large ones as far as members read meanwhile."""
+    def _wait_for_room(self, name: str, group: GroupMembers) -> None:
+        """Said once: brokers without room would go on telling each other."""
+        group.behind = True
+        if not group.said:
+            group.said = True
+            self._say_owed(name)
+
+    async def _next_page(self, name: str, group: GroupMembers, room: int) -> dict[str, int]:
+        """Outcomes owed that nobody is known to be at, with when their jobs finished."""
+        group.behind = False
+        under_way = group.under_way()
+        most = len(under_way) + PAGE + 1
+        owed = await self._reader.owed_to_group(name, most)
+        for job_id in group.answered_elsewhere(under_way, owed, most):
+            group.answered(job_id)
+        new = [job_id for job_id, at in owed.items() if self._is_new(name, group, job_id, at)]
+        if len(new) > room or len(owed) == most:
+            group.behind = True
+        return {job_id: owed[job_id] for job_id in new[:room]}
+
+    def _is_new(self, name: str, group: GroupMembers, job_id: str, finished_at: int) -> bool:
+        return group.is_new(job_id, finished_at) and job_id not in self._returning.get(name, ())
+
+    async def _bring(
+        self, name: str, group: GroupMembers, page: Mapping[str, int], known: Mapping[str, Job]
+    ) -> None:
+        """Takes these outcomes, and sends those that no other broker has."""
+        wanted = [job for job, at in page.items() if self._is_new(name, group, job, at)]
+        if not wanted:
+            return
+        owners = await self._assignments.take(name, wanted)
+        ours = [job for job, owner in owners.items() if owner == self._assignments.broker]
+        for job, owner in owners.items():
+            if owner != self._assignments.broker:
+                group.elsewhere[job] = (page[job], owner)
+        unsent = set(ours)
+        try:
+            await self._send(name, group, ours, known, unsent)
+        finally:
+            if unsent:
+                group.behind = True
+                self._returning.setdefault(name, set()).update(unsent)
+                self._spawn(self._give_back(name))
+
+    async def _send(
+        self,
+        name: str,
+        group: GroupMembers,
+        ours: Sequence[str],
+        known: Mapping[str, Job],
+        unsent: set[str],
+    ) -> None:
+        """Small outcomes at once, large ones as far as members read meanwhile. Leaves in `unsent`
+        what there was no room for."""
         large: list[str] = []
-        for job in await self._reader.records(page):
+        unknown = [job for job in ours if job not in known]
+        for job_id, job in chain(
+            known.items(), zip(unknown, await self._reader.records(unknown), strict=True)
+        ):
             if isinstance(job, Job) and job.outcome_apart:
-                large.append(job.id)
-            else:
-                self._send_new(name, group, job)
+                large.append(job_id)
+            elif job_id in unsent:
+                self._send_new(name, group, job_id, job, unsent)
         for start in range(0, len(large), LARGE_PAGE):
             if group.next_member() is None:
-                group.behind = True
                 return
-            for job in await self._reader.jobs(large[start : start + LARGE_PAGE]):
-                self._send_new(name, group, job)
+            page = large[start : start + LARGE_PAGE]
+            for job_id, job in zip(page, await self._reader.jobs(page), strict=True):
+                self._send_new(name, group, job_id, job, unsent)
 
     @staticmethod
-    def _send_new(name: str, group: _Group, job: Found) -> None:
-        if not isinstance(job, Job) or not job.state.finished or name not in job.groups:
-            return
-        if not group.is_new(job.id, job.finished_at):
+    def _send_new(
+        name: str, group: GroupMembers, job_id: str, job: Found, unsent: set[str]
+    ) -> None:
+        """What can't be read stays taken: no other broker could bring it either."""
+        if (
+            not isinstance(job, Job)
+            or not job.state.finished
+            or name not in job.groups
+            or not group.is_new(job_id, job.finished_at)
+        ):
+            unsent.discard(job_id)
             return
         member = group.next_member()
         if member is None:
-            group.behind = True
             return
+        unsent.discard(job_id)
         try:
             group.send(job, member, name)
         except CorruptRecord as error:
-            _log.error("store.corrupt_record", job=job.id, group=name, error=str(error))
+            _log.error("store.corrupt_record", job=job_id, group=name, error=str(error))
+
+    # -- giving back and taking over
+
+    async def _give_back(self, name: str) -> None:
+        """What is being given back is not taken anew before it was."""
+        jobs = tuple(self._returning.get(name, ()))
+        if not jobs:
+            return
+        try:
+            await self._assignments.give_back(name, jobs)
+        except StoreUnavailable as error:
+            _log.warning("delivery.waits", group=name, error=str(error))
+            return
+        returning = self._returning.get(name, set())
+        returning.difference_update(jobs)
+        if not returning:
+            self._returning.pop(name, None)
+        self._say_given_back(name)
+        self.catch_up(name)
+
+    async def _take_over(self, name: str, group: GroupMembers, gone: Collection[str]) -> None:
+        jobs = group.brought_by(gone)
+        try:
+            for start in range(0, len(jobs), PAGE):
+                await self._assignments.take_over(name, jobs[start : start + PAGE], gone)
+        except StoreUnavailable as error:
+            _log.warning("delivery.waits", group=name, error=str(error))
+            return
+        for job in jobs:
+            group.elsewhere.pop(job, None)
+        self.catch_up(name)
+
+    async def _look(self, name: str, group: GroupMembers) -> None:
+        under_way = group.under_way()
+        most = len(under_way) + 1
+        try:
+            owed = await self._reader.owed_to_group(name, most)
+        except StoreUnavailable as error:
+            _log.warning("delivery.waits", group=name, error=str(error))
+            return
+        self.handled(name, group.answered_elsewhere(under_way, owed, most))
+        if group.behind or any(self._is_new(name, group, *one) for one in owed.items()):
+            self.catch_up(name)

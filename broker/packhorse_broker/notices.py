@@ -6,7 +6,7 @@ a little later.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice, repeat
 from typing import Any, Final, cast, get_args
 
@@ -53,11 +53,13 @@ class Notice(Struct, frozen=True):
     types: tuple[str, ...] = ()
     """Types of which something was set."""
     owed_groups: tuple[str, ...] = ()
-    """Groups with new outcomes that have no member at the broker that tells it."""
+    """Groups with outcomes for which no member at the broker that tells it has room."""
     reasons: tuple[str, ...] = ()
     """Why each of `revoked` is over."""
     dropped: tuple[tuple[str, str, int], ...] = ()
     """Clients that were to handle a job which was removed: client, job, its last version."""
+    given_back: tuple[str, ...] = ()
+    """Groups of which this broker gave back outcomes that it had taken."""
 
     def revocations(self) -> Iterator[tuple[str, str, bytes, RevokeReason]]:
         """Claims that are over, each with the reason: client, job, token, reason."""
@@ -79,10 +81,10 @@ class Notices:
         heard: Callable[[Notice], None],
         missed: Callable[[], None],
         earliest: Callable[[Sequence[Change]], int],
-        delivers: Callable[[str], bool],
+        has_room: Callable[[str], bool],
     ) -> None:
-        """`earliest`: when the first of some changed jobs is due, 0: none is; `delivers`: whether
-        this broker brings a group the outcomes that it owes it."""
+        """`earliest`: when the first of some changed jobs is due, 0: none is; `has_room`: whether
+        a group's members at this broker have room for what ends here."""
         self.broker = broker
         self._channel = channel
         self.peers = 0
@@ -92,7 +94,7 @@ class Notices:
         self._heard = heard
         self._missed = missed
         self._earliest = earliest
-        self._delivers = delivers
+        self._has_room = has_room
 
     def of_changes(self, changes: Sequence[Change]) -> bytes | None:
         """The notice of a batch, or None if nobody would hear it."""
@@ -121,7 +123,7 @@ class Notices:
                     if job.runner is not None and job.token is not None
                 ),
                 due=self._earliest(changes),
-                owed_groups=tuple(group for group in groups if not self._delivers(group)),
+                owed_groups=tuple(group for group in groups if not self._has_room(group)),
                 reasons=tuple(ended.revoked or PLAIN_REASON for _, ended in revoked),
                 dropped=tuple(islice(_dropped(changes), MAX_NAMED)),
             )
@@ -137,9 +139,13 @@ class Notices:
     async def say_types_changed(self, types: Sequence[str]) -> None:
         await self._publish(Notice(broker=self.broker, types=tuple(types)))
 
-    async def say_owed(self, groups: Collection[str]) -> None:
-        """Groups of which this broker has no member any more."""
-        await self._publish(Notice(broker=self.broker, owed_groups=tuple(groups)))
+    async def say_owed(self, group: str) -> None:
+        """The group is owed more than its members here have room for."""
+        await self._publish(Notice(broker=self.broker, owed_groups=(group,)))
+
+    async def say_given_back(self, group: str) -> None:
+        """Others may bring what this broker had taken."""
+        await self._publish(Notice(broker=self.broker, given_back=(group,)))
 
     async def _publish(self, notice: Notice) -> None:
         """Outside of any transaction. Raises StoreUnavailable."""
@@ -197,6 +203,7 @@ def _decoded(fields: list[Any]) -> Notice:
         dropped=tuple(
             (client, job, int(version)) for client, job, version in told.get("dropped", ())
         ),
+        given_back=tuple(told.get("given_back", ())),
     )
 
 

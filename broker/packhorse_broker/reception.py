@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 import structlog
@@ -70,7 +70,6 @@ class Reception:
         store: str,
         connected: Callable[[str], None],
         draining: Callable[[], bool],
-        unattended: Callable[[Collection[str]], None],
         spawn: Callable[[Coroutine[Any, Any, None]], None],
     ) -> None:
         self._config = config
@@ -87,8 +86,6 @@ class Reception:
         self._store = store
         self._connected = connected
         self._draining = draining
-        self._unattended = unattended
-        """Told of groups whose last member here left something unanswered."""
         self._spawn = spawn
         self.dispatch: Dispatch | None = None
 
@@ -220,9 +217,7 @@ class Reception:
         self._feeder.leave(session)
         self._watching.leave(session)
         self._sessions.discard(session)
-        unattended = self._delivery.groups.leave(session)
-        if unattended:
-            self._unattended(unattended)
+        self._delivery.groups.leave(session)
         _log.info("client.disconnected", client=session.client, connection=session.connection)
 
 

@@ -127,9 +127,10 @@ class Sweeper:
     async def _announce(self) -> None:
         """Says that this broker runs, and learns whether others do."""
         brokers = await self._registry.announce_broker(self._notices.broker, self._clock.now_ms())
-        if self._notices.peers != brokers - 1:
-            _log.info("brokers.counted", others=brokers - 1)
-            self._notices.peers = brokers - 1
+        if self._notices.peers != len(brokers) - 1:
+            _log.info("brokers.counted", others=len(brokers) - 1)
+            self._notices.peers = len(brokers) - 1
+        self._delivery.groups.running(brokers)
         try:
             await self._notices.say_running()
         except StoreUnavailable as error:

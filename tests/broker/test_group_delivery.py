@@ -77,6 +77,7 @@ async def test_one_that_does_not_read_is_passed_over(broker: Broker, creator: Wi
     assert sent(quick) == ["a", "b"]
     outlet.reads = True
     await owed(creator, "c")
+    await at_rest(broker)
     assert sent(slow) == ["c"]
 
 
@@ -118,7 +119,7 @@ async def test_large_outcomes_wait_when_the_member_stops_reading(
 async def test_all_members_together_have_a_window(
     broker: Broker, creator: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("packhorse_broker.group_delivery.GROUP_WINDOW", 3)
+    monkeypatch.setattr("packhorse_broker.group_members.GROUP_WINDOW", 3)
     members = [member(broker._groups, name) for name in ("one", "two")]
     await owed(creator, *"abcde")
     await at_rest(broker)
@@ -144,21 +145,29 @@ async def test_what_is_answered_while_it_is_read_is_not_sent_again(
 async def test_one_whose_connection_has_ended_is_no_member(broker: Broker) -> None:
     gone = member(broker._groups, "gone")
     await at_rest(broker)
-    assert broker._groups.has_members("g")
+    assert broker._groups.has_room("g")
     gone.closed = True
-    assert broker._groups.leave(gone) == set()
+    broker._groups.leave(gone)
     broker._groups.join(gone, ("g",))
-    assert not broker._groups.has_members("g")
+    assert not broker._groups.has_room("g")
     broker._groups.handled("g", ("a",))
     broker._groups.catch_up("g")
 
 
-async def test_the_last_to_leave_says_what_is_owed_still(broker: Broker, creator: Wire) -> None:
-    one, two = member(broker._groups, "one"), member(broker._groups, "two")
+async def test_what_a_member_leaves_is_not_the_brokers_any_more(
+    brokers: Brokers, broker: Broker, creator: Wire
+) -> None:
+    one, two = member(broker._groups, "one"), member(broker._groups, "two", stuck())
     await at_rest(broker)
     await owed(creator, "a")
-    assert broker._groups.leave(two) == set()
-    assert broker._groups.leave(one) == {"g"}
+    await at_rest(broker)
+    raw = await Raw.open(brokers.store_url)
+    assert await raw("HGETALL", brokers.keys.taken("g")) == [b"a", broker.id.encode()]
+    broker._groups.leave(one)
+    await at_rest(broker)
+    assert await raw("HGETALL", brokers.keys.taken("g")) == []
+    assert sent(two) == []
+    await raw.close()
 
 
 async def test_an_outcome_that_cant_be_read_is_passed_over(
@@ -184,6 +193,7 @@ async def test_a_job_that_is_gone_is_passed_over(
     await at_rest(broker)
     assert sent(handler) == ["here"]
     await raw("ZREM", brokers.keys.group("g"), "gone")
+    await raw("HDEL", brokers.keys.taken("g"), "gone")
     await raw.close()
 
 

@@ -3,23 +3,25 @@
 import pytest
 
 from packhorse_broker.broker import Broker
-from packhorse_broker.group_delivery import MEMBER_WINDOW
+from packhorse_broker.group_members import MEMBER_WINDOW
 from packhorse_protocol import Code
 from packhorse_protocol.messages import (
     ClaimJobs,
     Create,
     Done,
     Ended,
+    Fail,
     Handle,
     Handled,
     Join,
     NewJob,
     Outcomes,
     Remove,
+    Retry,
 )
 from tests.broker.test_outcomes import gone
 from tests.support.brokers import Brokers, at_rest
-from tests.support.requests import complete, count, create, get
+from tests.support.requests import complete, count, create, failure, get
 from tests.support.wire import Wire
 
 pytestmark = pytest.mark.usefixtures("never_missed")
@@ -269,18 +271,83 @@ async def test_what_the_last_member_leaves_goes_elsewhere(
     assert await told(far) == ["a"]
 
 
-async def test_what_no_notice_told_is_found_by_looking(
-    brokers: Brokers, two: list[Broker], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_what_no_notice_told_is_found_by_looking(brokers: Brokers, two: list[Broker]) -> None:
     creator, handler = await brokers.connect(two[0]), await member(brokers, two[1])
     two[1]._notices._heard = lambda _: None
     await owed(creator, "a")
     two[1]._groups.look()
-    await nothing_more(handler, two[1])
-    # It may be that another broker is at it: one that is owed for long enough is sent.
-    monkeypatch.setattr("packhorse_broker.group_delivery.PATIENCE_MS", 0)
-    two[1]._groups.look()
     assert await told(handler) == ["a"]
+
+
+async def test_members_everywhere_get_each_outcome_once(
+    brokers: Brokers, two: list[Broker]
+) -> None:
+    """However often both brokers look for what the group is owed."""
+    creator = await brokers.connect(two[0])
+    members = [await member(brokers, broker) for broker in (*two, *two)]
+    jobs = [f"j{number:03}" for number in range(4 * MEMBER_WINDOW)]
+    for start in range(0, len(jobs), 40):
+        await owed(creator, *jobs[start : start + 40])
+        for broker in two:
+            broker._groups.look()
+    seen = [job for wire in members for job in await told(wire, MEMBER_WINDOW)]
+    assert sorted(seen) == jobs
+    for wire, broker in zip(members, (*two, *two), strict=True):
+        broker._groups.look()
+        await nothing_more(wire, broker)
+
+
+async def test_what_a_full_member_has_no_room_for_goes_elsewhere(
+    brokers: Brokers, two: list[Broker]
+) -> None:
+    near, far = [await member(brokers, broker) for broker in two]
+    jobs = [f"j{number:03}" for number in range(MEMBER_WINDOW + 7)]
+    await owed(near, *jobs)
+    assert await told(near, MEMBER_WINDOW) == jobs[:MEMBER_WINDOW]
+    assert await told(far, 7) == jobs[MEMBER_WINDOW:]
+    await owed(near, "late")
+    assert await told(far) == ["late"]
+    await nothing_more(near, two[0])
+
+
+async def test_who_joins_elsewhere_gets_what_waits(brokers: Brokers, two: list[Broker]) -> None:
+    near = await member(brokers, two[0])
+    jobs = [f"j{number:03}" for number in range(MEMBER_WINDOW + 2)]
+    await owed(near, *jobs)
+    assert await told(near, MEMBER_WINDOW) == jobs[:MEMBER_WINDOW]
+    await at_rest(two[0])
+    far = await member(brokers, two[1])
+    assert await told(far, 2) == jobs[MEMBER_WINDOW:]
+    await nothing_more(far, two[1])
+
+
+async def test_what_a_lost_broker_had_taken_is_brought_by_another(
+    brokers: Brokers, two: list[Broker]
+) -> None:
+    near, far = [await member(brokers, broker) for broker in two]
+    await owed(near, "a", "b")
+    assert await told(near, 2) == ["a", "b"]
+    two[1]._groups.catch_up("g")
+    await nothing_more(far, two[1])
+    await near.ask(Handled, jobs=("a",), group="g")
+    two[1]._groups.running({two[0].id, two[1].id})
+    await nothing_more(far, two[1])
+    two[1]._groups.running({two[1].id})
+    assert await told(far) == ["b"]
+
+
+async def test_a_job_that_ends_again_is_owed_again_wherever(
+    brokers: Brokers, two: list[Broker]
+) -> None:
+    near, far = [await member(brokers, broker) for broker in two]
+    await near.ask(Create, jobs=(NewJob(type="t", id="a"),), group="g")
+    for _ in range(2):
+        [claim] = await far.ask(ClaimJobs, jobs=("a",))
+        await far.ask(Fail, jobs=(failure(claim),))
+        # The end is committed at the second broker, whose member it is brought to.
+        assert await told(far) == ["a"]
+        await near.ask(Retry, jobs=("a",))
+    await nothing_more(near, two[0])
 
 
 @pytest.mark.parametrize("how", ["removed", "answered for elsewhere"])

@@ -32,7 +32,7 @@ class Ears:
             heard=self.heard.append,
             missed=lambda: None,
             earliest=lambda changes: 1_000 * len(changes),
-            delivers=lambda group: group == "manned",
+            has_room=lambda group: group == "manned",
         )
         self.notices.peers = 1
 

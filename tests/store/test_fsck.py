@@ -138,6 +138,24 @@ async def test_stale_entries(
     (await Contents.read(raw, keys)).check(keys)
 
 
+async def test_outcomes_that_are_taken_and_not_owed(
+    caller: Caller, checker: Checker, raw: Raw, keys: PartitionKeys
+) -> None:
+    """Of these jobs only one has ended with the group as its handler; one has no name at all."""
+    claimed = claim()
+    await caller.submit(create("owed", group="mailers"), ("owed", claimed))
+    await caller.submit(("owed", Complete("ann", first_token(claimed), b"r")))
+    await caller.submit(create("waiting", group="mailers"))
+    for job in (b"owed", b"waiting", b"done", b"gone", b"\xff"):
+        await raw("HSET", keys.taken("mailers"), job, "b-1")
+    stale = [("waiting", False), ("done", False), ("gone", False), (repr(b"\xff"), False)]
+    expected = {("stale", job, "k:mailers", mended) for job, mended in stale}
+    assert await found(checker) == expected
+    await found(checker, mend=True)
+    assert await found(checker) == set()
+    assert await raw("HKEYS", keys.taken("mailers")) == [b"owed"]
+
+
 async def test_second_entry_of_a_job_in_its_queue(
     caller: Caller, checker: Checker, raw: Raw, keys: PartitionKeys
 ) -> None:

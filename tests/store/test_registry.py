@@ -202,16 +202,17 @@ async def test_leaving_clients_longest_first(registry: Registry) -> None:
 # -- brokers and the clock
 
 
-async def test_brokers_that_run_are_counted(registry: Registry) -> None:
-    assert await registry.announce_broker("one", NOW) == 1
-    assert await registry.announce_broker("two", NOW + 1) == 2
-    assert await registry.announce_broker("one", NOW + 2) == 2
-    assert await registry.announce_broker("one", NOW + BROKER_TTL_MS) == 2
-    assert await registry.announce_broker("one", NOW + 1 + BROKER_TTL_MS) == 1
+async def test_brokers_that_run_are_known(registry: Registry) -> None:
+    both = {"one", "two"}
+    assert await registry.announce_broker("one", NOW) == {"one"}
+    assert await registry.announce_broker("two", NOW + 1) == both
+    assert await registry.announce_broker("one", NOW + 2) == both
+    assert await registry.announce_broker("one", NOW + BROKER_TTL_MS) == both
+    assert await registry.announce_broker("one", NOW + 1 + BROKER_TTL_MS) == {"one"}
     await registry.announce_broker("two", NOW + BROKER_TTL_MS)
     await registry.withdraw_broker("one")
     await registry.withdraw_broker("none")
-    assert await registry.announce_broker("two", NOW + BROKER_TTL_MS) == 1
+    assert await registry.announce_broker("two", NOW + BROKER_TTL_MS) == {"two"}
 
 
 async def test_time_is_the_stores(registry: Registry, raw: Raw) -> None:

@@ -62,6 +62,7 @@ class Contents:
         keys: set[bytes],
         holders: dict[bytes, bytes],
         held_bytes: dict[str, int],
+        taken: set[tuple[bytes, bytes]],
     ) -> None:
         self.jobs = jobs
         self.indexes = indexes
@@ -71,6 +72,8 @@ class Contents:
         """Which job each unique key names."""
         self.held_bytes = held_bytes
         """By type, as it was counted."""
+        self.taken = taken
+        """Outcomes that brokers have taken: the keys of groups, and jobs."""
 
     @classmethod
     async def read(cls, raw: Raw, keys: PartitionKeys) -> "Contents":
@@ -97,8 +100,11 @@ class Contents:
         pairs = await raw("HGETALL", keys.bytes)
         counted = zip(pairs[::2], pairs[1::2], strict=True)
         held_bytes = {name.decode(): int(size) for name, size in counted if int(size)}
+        of_groups = {key for key in found if key.startswith(keys.taken(""))}
+        taken = {(key, job) for key in of_groups for job in await raw("HKEYS", key)}
         windows = {key for key in found if key.startswith(keys.unique("", "")[:-1])} - set(holders)
-        return cls(jobs, indexes, found - others - windows, holders, held_bytes)
+        found -= others | windows | of_groups
+        return cls(jobs, indexes, found, holders, held_bytes, taken)
 
     def check(self, keys: PartitionKeys) -> None:
         """Asserts that there is what the records ask for, and nothing else."""
@@ -135,6 +141,13 @@ class Contents:
         assert not differing, f"index: (found, asked for by records) {differing}"
         assert self.holders == holders
         assert self.held_bytes == held_bytes
+        owed = {
+            (keys.taken(group), job.id.encode())
+            for job in self.jobs.values()
+            if job.state.finished
+            for group in job.groups
+        }
+        assert self.taken <= owed
         keys_differing = self.keys ^ (parts | set(expected) | set(holders))
         assert not keys_differing, f"there and not asked for, or the other way: {keys_differing}"
 

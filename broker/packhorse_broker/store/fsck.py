@@ -2,9 +2,10 @@
 
 Indexes follow from records (indexes.py), so a finding is an entry that no record asks for or one
 that is missing, a part of a job whose record is gone, a unique key whose holder does not hold it,
-or a record that can't be read. What is found while brokers work may have been a change under way:
-each finding is looked at again, the record watched, before it is reported. The bytes that types
-hold are compared only if they stood still meanwhile.
+an outcome that a broker has taken though no group is owed it, or a record that can't be read.
+What is found while brokers work may have been a change under way: each finding is looked at
+again, the record watched, before it is reported. The bytes that types hold are compared only if
+they stood still meanwhile.
 """
 
 from collections.abc import AsyncIterator, Iterable
@@ -80,6 +81,18 @@ class Checker:
         self._nameless = {}
         self._summed_bytes = {}
         await self._lane.ask(pack(("WATCH", self._keys.bytes)))
+        suspects = await self._suspects(report)
+        report.findings += await self._check_sums(mend=mend)
+        for job_id, places in sorted(suspects.items()):
+            report.findings += await self._examine(job_id, places, mend=mend)
+        for finding, repair in self._nameless.items():
+            if mend and repair is not None:
+                await self._lane.ask(pack(repair))
+            report.findings.append(replace(finding, mended=mend and repair is not None))
+        return report
+
+    async def _suspects(self, report: Report) -> dict[str, set[Place]]:
+        """Jobs with which something may be wrong, and the places that no record may ask for."""
         suspects: dict[str, set[Place]] = {}
         async for ids in self._job_ids():
             report.jobs += len(ids)
@@ -89,20 +102,16 @@ class Checker:
             report.index_entries += len(members)
             for job_id, member in await self._unfounded(key, members):
                 suspects.setdefault(job_id, set()).add((key, member))
+        async for key, jobs in self._taken_outcomes():
+            for job_id, member in await self._unfounded(key, jobs):
+                suspects.setdefault(job_id, set()).add((key, member))
         async for ids in self._part_ids():
             for job_id in await self._without_record(ids):
                 suspects.setdefault(job_id, set())
         async for found in self._unfounded_holds():
             for job_id, key in found:
                 suspects.setdefault(job_id, set()).add((key, HOLD))
-        report.findings += await self._check_sums(mend=mend)
-        for job_id, places in sorted(suspects.items()):
-            report.findings += await self._examine(job_id, places, mend=mend)
-        for finding, repair in self._nameless.items():
-            if mend and repair is not None:
-                await self._lane.ask(pack(repair))
-            report.findings.append(replace(finding, mended=mend and repair is not None))
-        return report
+        return suspects
 
     # -- looking everywhere
 
@@ -142,6 +151,18 @@ class Checker:
                         break
                     yield key, members
                     start += PAGE
+
+    async def _taken_outcomes(self) -> AsyncIterator[tuple[bytes, list[bytes]]]:
+        async for keys in self._scan(self._keys.taken("")):
+            for key in keys:
+                cursor: bytes | int = 0
+                while True:
+                    [[cursor, pairs]] = await self._lane.ask(
+                        pack(("HSCAN", key, cursor, "COUNT", PAGE))
+                    )
+                    yield key, pairs[::2]
+                    if int(cursor) == 0:
+                        break
 
     async def _index_keys(self) -> AsyncIterator[list[bytes]]:
         keys = self._keys
@@ -198,7 +219,7 @@ class Checker:
         return suspects
 
     async def _unfounded(self, key: bytes, members: list[bytes]) -> list[tuple[str, bytes]]:
-        """Members of an index whose job's record does not ask for them."""
+        """Members of an index, or taken outcomes, whose job's record does not ask for them."""
         named = [
             (job_id, member)
             for member in members
@@ -285,13 +306,17 @@ class Checker:
                 findings.append(_finding(kind, job_id, key))
                 repairs.append(("ZADD", key, score, member))
         await self._check_holds(job_id, job, places, findings, repairs)
-        unasked = sorted(places - {entry[:2] for entry in expected})
-        unasked = [(key, member) for key, member in unasked if member != HOLD]
-        scores = await self._scores((key, member, 0) for key, member in unasked)
-        for (key, member), found in zip(unasked, scores, strict=True):
+        unasked = sorted(
+            (key, member)
+            for key, member in places
+            if member != HOLD and not _asks_for(keys, job, key, member)
+        )
+        for key, member in unasked:
+            look, repair = ("ZSCORE", "ZREM") if not self._is_taken(key) else ("HGET", "HDEL")
+            [found] = await self._lane.ask(pack((look, key, member)))
             if found is not None:
                 findings.append(_finding("stale", job_id, key))
-                repairs.append(("ZREM", key, member))
+                repairs.append((repair, key, member))
         await self._check_parts(job_id, job, findings, repairs)
         return findings, repairs, data
 
@@ -367,7 +392,12 @@ class Checker:
     def _job_of(self, key: bytes, member: bytes) -> str | None:
         in_queue = key.startswith(self._keys.queue(""))
         name = member[ORDER_BYTES:] if in_queue else member
-        return self._name(name, "stale", key, ("ZREM", key, member))
+        repair = "HDEL" if self._is_taken(key) else "ZREM"
+        return self._name(name, "stale", key, (repair, key, member))
+
+    def _is_taken(self, key: bytes) -> bool:
+        """Whether it holds the outcomes of a group that brokers have taken."""
+        return key.startswith(self._keys.taken(""))
 
     def _name(self, name: bytes, kind: str, key: bytes, repair: Argument | None) -> str | None:
         """A job's id from its bytes; what is no id of any job is a finding in itself."""
@@ -383,7 +413,10 @@ def _asks_for(
 ) -> bool:
     if not isinstance(record, Job):
         return False
-    return any(entry[0] == key and entry[1] == member for entry in entries(keys, record))
+    if any(entry[0] == key and entry[1] == member for entry in entries(keys, record)):
+        return True
+    owed_by = record.groups if record.state.finished else ()
+    return member == record.id.encode() and key in map(keys.taken, owed_by)
 
 
 def _decoded(data: bytes) -> Job | CorruptRecord:

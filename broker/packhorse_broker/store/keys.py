@@ -16,6 +16,7 @@ so that each transaction stays within one slot of a cluster.
     ph:{0}:r:<client>   zset    jobs that the client holds as their runner, by started_at
     ph:{0}:h:<client>   zset    jobs that the client handles: by finished_at, 0 before
     ph:{0}:g:<group>    zset    jobs that the group handles: by finished_at, 0 before
+    ph:{0}:k:<group>    hash    jobs whose outcome a broker brings to the group, and that broker
     ph:{0}:x:<label>    zset    jobs that have the label, by created_at
     ph:{0}:u:<type>:<k> string  the job that holds a unique key (a zero byte between the two)
     ph:{0}:p            zset    PENDING jobs of all types, by when they are queued
@@ -87,6 +88,7 @@ class PartitionKeys:
         self._claims = self.base + b"r:"
         self._handlers = self.base + b"h:"
         self._group = self.base + b"g:"
+        self._taken = self.base + b"k:"
         self._label = self.base + b"x:"
         self._unique = self.base + b"u:"
         self._settings = self.base + b"y:"
@@ -139,6 +141,9 @@ class PartitionKeys:
 
     def group(self, group: str) -> bytes:
         return self._group + group.encode()
+
+    def taken(self, group: str) -> bytes:
+        return self._taken + group.encode()
 
     def label(self, label: str) -> bytes:
         return self._label + label.encode()

@@ -217,15 +217,14 @@ class Registry:
         found: int = count
         return found
 
-    async def announce_broker(self, broker: str, now_ms: int) -> int:
-        """Says that this broker runs; how many brokers do."""
-        _, _, count = await self._ask(
+    async def announce_broker(self, broker: str, now_ms: int) -> frozenset[str]:
+        """Says that this broker runs; which ones do, this one among them."""
+        _, _, names = await self._ask(
             pack(("ZADD", self._keys.brokers, now_ms + BROKER_TTL_MS, broker)),
             pack(("ZREMRANGEBYSCORE", self._keys.brokers, "-inf", now_ms)),
-            pack(("ZCARD", self._keys.brokers)),
+            pack(("ZRANGE", self._keys.brokers, 0, -1)),
         )
-        brokers: int = count
-        return brokers
+        return frozenset(name.decode(errors="replace") for name in names)
 
     async def withdraw_broker(self, broker: str) -> None:
         await self._ask(pack(("ZREM", self._keys.brokers, broker)))

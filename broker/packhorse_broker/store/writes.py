@@ -42,6 +42,7 @@ class Writes:
         self._grown_bytes: dict[str, int] = {}
         self._lists: list[Argument] = []
         self._windows: list[Argument] = []
+        self._returned: dict[bytes, list[Arg]] = {}
         self._actions: list[ActionRecord] = []
         self.new_types: set[str] = set()
 
@@ -70,6 +71,8 @@ class Writes:
         self._count_bytes(before, None if change.removed else job)
         if job.terms is not None or (before is not None and before.terms is not None):
             self._write_unique(change)
+        if before is not None and before.course is not None and before.state.finished:
+            self._return_outcomes(before, None if change.removed or change.renewed else job)
 
     def _enter(self, found: Iterable[Entry]) -> None:
         for key, member, score in found:
@@ -166,6 +169,13 @@ class Writes:
             key = keys.unique(job.type, unique.key)
             self._windows.append(("SET", key, job.id, "PX", unique.window_ms))
 
+    def _return_outcomes(self, before: Job, job: Job | None) -> None:
+        """No broker brings an outcome any more to a group that is not owed it."""
+        owed = job is not None and job.finished_at == before.finished_at
+        for group in before.groups:
+            if not owed or (job is not None and group not in job.groups):
+                self._returned.setdefault(self._keys.taken(group), []).append(before.id)
+
     def commands(self) -> list[Argument]:
         keys = self._keys
         found: list[Argument] = []
@@ -181,6 +191,7 @@ class Writes:
         )
         found.extend(self._lists)
         found.extend(self._windows)
+        found.extend(("HDEL", key, *jobs) for key, jobs in self._returned.items())
         if self.new_types:
             found.append(("SADD", keys.types, *sorted(self.new_types)))
         if self._actions:
