@@ -199,7 +199,7 @@ def test_a_wrong_argument_is_one_line(
 def test_an_address_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
     found = run(capsys, "info", "--url", "http://x")
     assert found.status == 2
-    assert found.err.startswith("error: url: 'http://x' is no address")
+    assert found.err.startswith("error: --url: 'http://x' is no address")
 
 
 def test_no_broker_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:

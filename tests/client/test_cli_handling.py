@@ -48,10 +48,31 @@ async def test_wait_shows_those_that_have_ended(terminal: Terminal) -> None:
     for timeout, status in (("1s", 124), (None, 3)):
         await terminal("create", "fail", "--id", "bad", "--delay", "50ms")
         more = ("late", "--timeout", timeout) if timeout else ("bad", "nobody")
-        said = await terminal("wait", "bad", *more)
+        said = await terminal("wait", "bad", "--handle", *more)
         assert (said.status, said.out) == (status, "bad  FAILED  error: Fail: not today\n")
         assert (await terminal("show", "bad")).status == 3  # it was handled
     assert (await terminal("show", "late")).status == 0
+
+
+@pytest.mark.parametrize("handling", [False, True])
+async def test_wait_takes_the_outcome_from_nobody(terminal: Terminal, *, handling: bool) -> None:
+    """It leaves a job as if it had not been there; with --handle as one handler of it."""
+    options = ("--handle",) if handling else ()
+    await terminal("create", "fail", "--id", "kept")
+    await terminal("create", "fail", "--id", "owed", "--group", "shop")
+    await terminal("create", "fail", "--id", "lasting", "--persistent")
+    await terminal("create", "thumb", "url=a", "--id", "fleeting", "--delay", "200ms")
+    for job_id in ("kept", "owed", "lasting", "fleeting"):
+        said = await terminal("wait", job_id, *options)
+        assert said.out.startswith(f"{job_id}  ")
+    left = {job["id"] for job in (await terminal("list", "--json")).objects()}
+    assert left == ({"owed", "lasting"} if handling else {"kept", "owed", "lasting"})
+    [owed] = (await terminal("show", "owed", "--json")).objects()
+    assert (owed["handlers"], owed["groups"]) == ([], ["shop"])
+    if not handling:
+        [kept] = (await terminal("show", "kept", "--json")).objects()
+        assert kept["handlers"] == []
+        assert kept["expires_at"] > kept["finished_at"]
 
 
 async def test_a_group_can_not_handle_what_is_not_there(terminal: Terminal) -> None:

@@ -174,7 +174,7 @@ def test_a_state_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
 async def test_a_state_in_which_it_can_not_be(terminal: Terminal) -> None:
     said = await terminal("retry", "--all", "--state", "queued", "--yes")
     assert said.status == 2
-    assert said.err == "error: states: QUEUED jobs can't be retried, only FAILED\n"
+    assert said.err == "error: --state: QUEUED jobs can't be retried, only FAILED\n"
 
 
 @pytest.mark.parametrize(
@@ -184,12 +184,15 @@ async def test_a_state_in_which_it_can_not_be(terminal: Terminal) -> None:
             ["--at", "soon"],
             "--at: 'soon' is no time: write 2026-12-01T08:00, or with a zone 08:00Z",
         ),
-        (["--delay", "soon"], "delay: 'soon' is no duration: write 250ms, 30s or 1h30m"),
-        (["--backoff", "x"], "backoff: 'x' is none: write fixed:30s, linear:10s..5m, "),
+        (["--delay", "soon"], "--delay: 'soon' is no duration: write 250ms, 30s or 1h30m"),
+        (["--backoff", "x"], "--backoff: 'x' is none: write fixed:30s, linear:10s..5m, "),
         (["--on-duplicate", "join"], "--unique-scope, --unique-window and --on-duplicate need"),
-        (["--unique", "k", "--unique-scope", "window"], "unique: the scope `window` and a window"),
+        (
+            ["--unique", "k", "--unique-scope", "window"],
+            "--unique: the scope `window` and a",
+        ),
         (["--priority", "2000"], "Invalid value for '--priority': 2000 is not in the range"),
-        (["--keep", "-1s"], "keep: '-1s' is no duration"),
+        (["--keep", "-1s"], "--keep: '-1s' is no duration"),
     ],
 )
 def test_terms_that_can_not_be(

@@ -1,4 +1,4 @@
-"""`list`, `why`, `attempts`, `actions` and the commands about types against a real broker."""
+"""`why`, `attempts`, `actions` and the commands about types against a real broker."""
 
 import asyncio
 import json
@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from packhorse import NewJob
 from packhorse.cli.jobtypes import _type_row
 from packhorse.cli.moments import moment
 from packhorse.cli.schema import check_arguments
@@ -17,52 +16,6 @@ from tests.client.scripted import ScriptedBroker, connected
 from tests.client.terminal import Terminal, run
 
 # -- looking --------------------------------------------------------------------------------------
-
-
-async def test_list(terminal: Terminal) -> None:
-    await terminal("create", "later", "--id", "a", "--label", "x", "--label", "y")
-    await terminal("create", "later", "--id", "b", "--delay", "1h")
-    await terminal("create", "fail", "--id", "c", "--persistent", "--wait")
-    said = await terminal("list")
-    header, *rows = said.out.splitlines()
-    assert header.split() == ["JOB", "TYPE", "STATE", "ATTEMPT", "WHEN", "LABELS"]
-    found = {row[0]: row[1:] for row in (re.split("  +", row) for row in rows)}
-    assert set(found) == {"a", "b", "c"}
-    assert found["a"][:3] == ["later", "QUEUED", "0/1"]
-    assert found["a"][-1] in ("x y", "y x")
-    assert re.fullmatch(r"in (59m\d+s|1h)", found["b"][3])
-    assert found["c"][:3] == ["fail", "FAILED (FAILED)", "1/1"]
-    assert re.fullmatch(r"\d+m?s ago", found["c"][3])
-
-
-async def test_list_what_matches(terminal: Terminal) -> None:
-    for job_id in "abc":
-        await terminal("create", "later", "--id", job_id, "--label", job_id, "--unique", job_id)
-
-    async def ids(*options: str) -> list[str]:
-        said = await terminal("list", "--json", *options)
-        assert said.status == 0
-        return [shown["id"] for shown in said.objects()]
-
-    assert sorted(await ids("--type", "later", "--state", "queued")) == ["a", "b", "c"]
-    assert await ids("--label", "b") == ["b"]
-    assert await ids("--type", "later", "--unique", "c") == ["c"]
-    assert await ids("--state", "failed") == []
-    assert sorted(await ids("--since", "1h")) == ["a", "b", "c"]
-    assert await ids("--until", "1h") == []
-    assert await ids("--type", "later", "--newest-first") == ["c", "b", "a"]
-    said = await terminal("list", "--type", "later", "--limit", "2")
-    assert len(said.out.splitlines()) == 3
-    assert said.err == "there are more than 2: --limit N or --all\n"
-    assert len(await ids("--all")) == 3
-
-
-async def test_a_long_list(terminal: Terminal) -> None:
-    async with terminal.broker.connect() as client:
-        await client.create_many(NewJob("later", n) for n in range(1_001))
-    said = await terminal("list", "--all")
-    assert said.out.count("QUEUED") == 1_001
-    assert said.out.count("STATE") == 1
 
 
 async def test_why(terminal: Terminal) -> None:
@@ -117,7 +70,8 @@ async def test_types_and_their_settings(terminal: Terminal) -> None:
         said = await terminal(*command)
         assert (said.status, said.out, said.err) == (0, "", "")
     said = await terminal("types", "later")
-    header, row = said.out.splitlines()
+    header, row, pause = said.out.splitlines()
+    assert pause.startswith("later paused until 20")
     assert header.split() == [
         *("TYPE", "PENDING", "QUEUED", "STARTED", "COMPLETE", "FAILED"),
         *("WAIT", "RUNNERS", "SETTINGS", "SET", "BY"),
@@ -177,6 +131,27 @@ async def test_who_paused_a_type_and_why(terminal: Terminal) -> None:
     await terminal("pause", "later", "--why", "disk is full")
     row = (await terminal("types", "later")).out.splitlines()[1]
     assert re.fullmatch(r"later .*  paused +\S+@\S+: disk is full", row)
+
+
+async def test_who_paused_a_type_that_was_changed_since(terminal: Terminal) -> None:
+    await terminal("pause", "later", "--why", "too early")
+    await terminal("resume", "later")
+    await terminal("pause", "later", "--for", "1h", "--why", "disk is full")
+    await terminal("pause", "other", "--why", "not this one")
+    await terminal("limit", "later", "--jobs", "5", "--why", "paused or not")
+    said = await terminal("types", "later", "other")
+    *_, later, other, pause = said.out.splitlines()
+    assert later.endswith(": paused or not")
+    assert other.endswith(": not this one")
+    assert re.fullmatch(r"later paused until 20\S+Z: disk is full \(by \S+@\S+, 20\S+Z\)", pause)
+    pauses = {
+        shown["type"]: shown["pause"]["why"].rpartition(": ")[2]
+        for shown in (await terminal("types", "later", "other", "--json")).objects()
+    }
+    assert pauses == {"later": "disk is full", "other": "not this one"}
+    assert "disk is full" not in (await terminal("types")).out
+    await terminal("resume", "later")
+    assert "disk is full" not in (await terminal("types", "later")).out
 
 
 @pytest.mark.parametrize(

@@ -82,18 +82,18 @@ async def test_a_payload_above_the_broker_s_limit(broker: LocalBroker) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"job_id": ""}, r"jobs\[0\].id"),
-        ({"job_id": "a\n"}, r"jobs\[0\].id"),
-        ({"key": "k" * 129}, r"jobs\[0\].key"),
-        ({"attempts": 0}, r"jobs\[0\].attempts"),
-        ({"headers": {"a": "b" * 2_000}}, r"jobs\[0\].headers"),
+        ({"job_id": ""}, "job_id"),
+        ({"job_id": "a\n"}, "job_id"),
+        ({"key": "k" * 129}, "key"),
+        ({"attempts": 0}, "attempts"),
+        ({"headers": {"a": "b" * 2_000}}, "headers"),
     ],
 )
 async def test_a_value_that_can_not_be_is_named(
     broker: LocalBroker, options: dict[str, object], said: str
 ) -> None:
     async with broker.connect() as client:
-        with pytest.raises(errors.InvalidValue, match=said):
+        with pytest.raises(errors.InvalidValue, match=f"^{said}"):
             await client.create("t", **options)  # type: ignore[arg-type]
 
 

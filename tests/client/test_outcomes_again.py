@@ -212,6 +212,31 @@ async def test_an_outcome_that_is_held_back_is_fetched(
         peer.ok(await peer.expect(Handled), Done())
 
 
+async def test_an_outcome_that_was_taken_may_hold_back_others(
+    scripted: ScriptedBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as it is not handled. Jobs that are waited for are looked at in turn."""
+    monkeypatch.setattr(outcomes, "CROWD_OUTCOMES", 1)
+    monkeypatch.setattr(outcomes, "FETCH_JOBS", 1)
+    async with connected(scripted) as (client, peer):
+        jobs = [await create(client, peer, job_id) for job_id in "abc"]
+        waiting = [asyncio.create_task(job.outcome(handled=False)) for job in jobs]
+        await begun(waiting[-1])
+        push(peer, "a")
+        assert (await waiting[0]).result() == 5
+        for job_id in "bcb":
+            look = await peer.expect(Handle)
+            assert look.jobs == (job_id,)
+            peer.ok(look, Ended(state="STARTED"))
+        look = await peer.expect(Handle)
+        peer.ok(look, Ended(state="COMPLETE"))
+        get = await peer.expect(Get)
+        assert get.jobs == ("c",)
+        peer.ok(get, JobView(id="c", type="t", state="COMPLETE", version=3, result=b"\x07"))
+        assert (await waiting[2]).result() == 7
+        waiting[1].cancel()
+
+
 async def test_fetching_takes_the_next_ones_along(
     scripted: ScriptedBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

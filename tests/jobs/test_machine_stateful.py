@@ -43,7 +43,8 @@ from packhorse_broker.jobs.model import (
 from packhorse_broker.store.indexes import entries, mover
 from packhorse_broker.store.keys import PartitionKeys
 from tests.jobs.asking import CLIENTS, TYPES, Draft, asked, clients, creates, drafts, jobs, types
-from tests.jobs.model import Model, plain, plain_action, plain_attempt
+from tests.jobs.model import Model
+from tests.jobs.plainly import plain, plain_action, plain_attempt
 
 RULES: Final = Rules(
     retention=Retention(complete_ms=0, failed_ms=1_000),
@@ -257,6 +258,7 @@ class Jobs(RuleBasedStateMachine):
             assert course.cancel is None or job.state is State.STARTED or job.state.finished
             assert job.reason is not Reason.CANCELLED or course.cancel is not None
             assert job.attempt_records or not self.attempts[job.id]
+            assert job.ended_attempts == len(self.attempts[job.id])
 
     @invariant()
     def logs_have_no_gap_and_few_marks(self) -> None:

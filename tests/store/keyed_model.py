@@ -6,7 +6,8 @@ Each key is used with one scope only, and windows never end here.
 from packhorse_broker.jobs.commands import Command, Create, Handle, OnDuplicate, Replace, Retry
 from packhorse_broker.jobs.model import Rules
 from packhorse_broker.jobs.terms import Scope
-from tests.jobs.model import Model, Plain
+from tests.jobs.ledger import Plain
+from tests.jobs.model import Model
 
 
 class KeyedModel:
@@ -41,9 +42,7 @@ class KeyedModel:
             return "duplicate"
         if command.on_duplicate is OnDuplicate.REPLACE:
             told = self.inner.apply(holder, Replace(command), now_ms)
-            if told != "changed":
-                return "duplicate"
-            return told
+            return "duplicate" if told == "wrong_state" else told
         told = self.inner.apply(holder, Handle(command.created_by), now_ms)
         if command.group is None:
             return told

@@ -19,7 +19,7 @@ from packhorse_broker.store.fsck import Checker
 from packhorse_broker.store.keys import PartitionKeys, job_of_member
 from packhorse_broker.store.work import Result
 from tests.jobs.asking import CLIENTS, TYPES, Draft, asked, clients, jobs, types
-from tests.jobs.model import plain
+from tests.jobs.plainly import plain
 from tests.store.keyed_model import KeyedModel
 from tests.support.clock import ManualClock
 from tests.support.inspection import Contents, Raw

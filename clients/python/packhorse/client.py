@@ -50,7 +50,7 @@ def connect(
     `stay`: leave without `bye`, so that the client can come back; by default so where a
     `client_id` was given. `dial`: returns a connected socket, instead of an address.
 
-    Raises `InvalidValue` for what can't be.
+    Raises `InvalidValue` for what can't be; of an id, a secret or a role `async with` raises it.
     """
     if dial is not None:
         endpoints = dialing.dialled(dial)
@@ -84,9 +84,10 @@ class Client(Creating, Waiting, Looking, Changing, JobTypes):
         self._opened = False
 
     async def __aenter__(self) -> Self:
-        """Connects. Raises `BrokerUnavailable`, or `Refused` by a broker that wants no such client.
+        """Connects.
 
-        `Refused` has a subclass for each reason, as `ClientExists` or `SecretWrong`.
+        Raises `BrokerUnavailable`, or `Refused` by a broker that wants no such client: it has a
+        subclass for each reason, as `ClientExists` or `SecretWrong`.
         """
         if self._opened:
             raise ClientClosed("a client is opened once: make another one with connect()")

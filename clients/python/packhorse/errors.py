@@ -165,7 +165,7 @@ class TypeDraining(Refused):
 
 
 class Malformed(Refused):
-    """A request that breaks the protocol; `details["path"]` names the field."""
+    """A request that breaks the protocol; `details["path"]` says where in the message."""
 
     CODE = Code.MALFORMED
 

@@ -67,8 +67,9 @@ class Job:
         """Waits for the job to end, and returns how it did, COMPLETE or FAILED.
 
         With `handled` the broker is told that the outcome has been dealt with as soon as it is
-        returned. Without, call `await outcome.handled()` when you are done; until then it comes
-        again after a reconnect.
+        returned: **a job that nobody else handles is gone then**, also a FAILED one that was being
+        kept, unless it is persistent. Without, call `await outcome.handled()` when you are done;
+        until then it comes again after a reconnect.
 
         This client has to be a handler of the job: create it with `handle=True`. For a job that
         was created elsewhere it becomes one first, which comes too late for a job that is gone.

@@ -20,6 +20,7 @@ from packhorse.errors import (
     BrokerUnavailable,
     ClientClosed,
     ConnectionLost,
+    InvalidValue,
     PackhorseError,
     Refused,
     VersionUnsupported,
@@ -179,7 +180,7 @@ class Link:
                 _log.warning("connection to %s lost: %s", name, cause)
                 self._down()
                 self._judge(self._now_s() - began_s)
-        except (Refused, BrokerUnavailable) as error:
+        except (Refused, BrokerUnavailable, InvalidValue) as error:
             self._over(error)
 
     def _begin(self, wire: Wire, welcome: Welcome) -> None:
@@ -209,7 +210,7 @@ class Link:
             raise refused
         self._tries = 0 if lived_s >= STEADY_S and refused is None else self._tries + 1
 
-    def _over(self, error: Refused | BrokerUnavailable) -> None:
+    def _over(self, error: Refused | BrokerUnavailable | InvalidValue) -> None:
         """The session has ended by itself: everybody who waits is told, now and later."""
         if self._opened is not None and not self._opened.done():
             self._opened.set_exception(error)

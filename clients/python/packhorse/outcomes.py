@@ -14,7 +14,7 @@ from packhorse.acknowledging import Acknowledgements
 from packhorse.errors import NotFound, PackhorseError
 from packhorse.outcome import Acknowledge, Outcome, from_message, from_view
 from packhorse.requests import Requests
-from packhorse_protocol.messages import Ended
+from packhorse_protocol.messages import Done, Ended
 from packhorse_protocol.messages import Outcome as OutcomeMessage
 
 MAX_KEPT_OUTCOMES: Final = 10_000
@@ -26,11 +26,13 @@ LOOK_EVERY_S: Final = 15.0
 removed, but best effort: this finds what was lost with a connection or between two brokers."""
 
 CROWD_OUTCOMES: Final = 200
-"""Kept outcomes from which on the broker may hold back others: it sends a bounded number before
-it wants some handled. Who waits for one of those would wait for ever, so they are fetched."""
+"""Outcomes that came and are not handled, from which on the broker may hold back others: it sends
+a bounded number before it wants some handled. Who waits for one of those would wait for ever, so
+they are fetched."""
 
 FETCH_JOBS: Final = 200
-"""Jobs looked at in one go in a crowd: those that are waited for, then the next in their order."""
+"""Jobs looked at in one go in a crowd: those that are waited for in turn, then others that are
+open, in their order."""
 
 FIRST_FETCH_S: Final = 0.02
 """Seconds between two looks in a crowd; doubled, up to `LOOK_EVERY_S`, while they find nothing."""
@@ -81,7 +83,13 @@ class OutcomeBook:
         """By job and the time of its creation: an id may be used again."""
         self._looking: asyncio.Task[None] | None = None
         self._awaited: dict[Ticket, None] = {}
+        self._unhandled: dict[str, int] = {}
+        """Jobs whose outcome came and is not handled, and when they were created."""
         self._crowded = asyncio.Event()
+        self._eased = asyncio.Event()
+        """The contrary of crowded."""
+        self._turn = 0
+        """Of the jobs that are waited for, where the next look in a crowd begins."""
         self._end: Callable[[], Exception] | None = None
 
     def ticket(self, job: str, *, handling: bool = False) -> Ticket:
@@ -113,7 +121,8 @@ class OutcomeBook:
         if former is not None and self.known(former.job) is former:
             self._tickets.pop(former.job, None)
             self._given.pop(former.job, None)
-            self._take(former.job)
+            self._kept.pop(former.job, None)
+            self._dealt_with(former.job, former.created_at)
 
     async def handle(self, ticket: Ticket) -> None:
         """Becomes a handler of the job, so that its outcome comes. Raises `NotFound`."""
@@ -135,7 +144,7 @@ class OutcomeBook:
                 assert ticket.error is not None
                 raise copy(ticket.error)
             ticket.taken = True
-            self._take(ticket.job)
+            self._kept.pop(ticket.job, None)
             return ticket.outcome
         finally:
             ticket.waiting -= 1
@@ -152,8 +161,7 @@ class OutcomeBook:
                 raise self._end()
             self._kept_changed.clear()
             await self._kept_changed.wait()
-        outcome = self._take(next(iter(self._kept)))
-        assert outcome is not None
+        _, outcome = self._kept.popitem(last=False)
         return outcome
 
     def pushed(self, messages: Sequence[OutcomeMessage]) -> None:
@@ -171,12 +179,15 @@ class OutcomeBook:
     def removed(self, jobs: Sequence[str]) -> None:
         """These jobs are gone: whoever waits for one of them, now or later, waits in vain."""
         for job in jobs:
+            self._dealt_with(job, self._unhandled.get(job, 0))
             ticket = self._open.get(job)
             if ticket is not None and ticket.handling:
                 ticket.fail(NotFound("it was removed", subject=job))
 
     def registration_lost(self) -> None:
         """The broker forgot this client: it becomes a handler again of what it still waits for."""
+        for job, created_at in list(self._unhandled.items()):
+            self._dealt_with(job, created_at)
         for ticket in list(self._open.values()):
             if ticket.handling and ticket.error is None:
                 again = self._requests.handle.submit(ticket.job)
@@ -205,6 +216,10 @@ class OutcomeBook:
                 return
             self._keep(outcome)
         self._given[outcome.job] = outcome
+        self._unhandled[outcome.job] = outcome.created_at
+        if len(self._unhandled) >= CROWD_OUTCOMES:
+            self._crowded.set()
+            self._eased.clear()
         if ticket is not None:
             ticket.outcome = outcome
             ticket.error = None
@@ -214,19 +229,21 @@ class OutcomeBook:
     def _keep(self, outcome: Outcome) -> None:
         self._kept[outcome.job] = outcome
         self._kept_changed.set()
-        if len(self._kept) >= CROWD_OUTCOMES:
-            self._crowded.set()
-
-    def _take(self, job: str) -> Outcome | None:
-        outcome = self._kept.pop(job, None)
-        if len(self._kept) < CROWD_OUTCOMES:
-            self._crowded.clear()
-        return outcome
 
     def _acknowledge_later(self, job: str, created_at: int) -> Acknowledge:
-        return self._acknowledging.later(
-            (job, created_at), partial(self._requests.handled.submit, job)
-        )
+        return self._acknowledging.later((job, created_at), partial(self._handled, job, created_at))
+
+    def _handled(self, job: str, created_at: int) -> "asyncio.Future[Done]":
+        self._dealt_with(job, created_at)
+        return self._requests.handled.submit(job)
+
+    def _dealt_with(self, job: str, created_at: int) -> None:
+        """It takes up no room any more among those that the broker wants handled."""
+        if self._unhandled.get(job) == created_at:
+            del self._unhandled[job]
+            if len(self._unhandled) < CROWD_OUTCOMES:
+                self._crowded.clear()
+                self._eased.set()
 
     # -- looking -----------------------------------------------------------------------------
 
@@ -237,30 +254,27 @@ class OutcomeBook:
     async def _look(self) -> None:
         fetch_s = FIRST_FETCH_S
         while self._awaited:
-            known = list(self._awaited)
-            if self._crowded.is_set():
-                await asyncio.sleep(fetch_s)
+            if not self._crowded.is_set():
+                known = list(self._awaited)
+                if not await _within(self._crowded, self._look_every_s):
+                    overdue = [ticket for ticket in known if ticket in self._awaited]
+                    await asyncio.gather(*map(self._has_ended, overdue))
+            elif not await _within(self._eased, fetch_s):
                 found = await self._fetch()
                 fetch_s = FIRST_FETCH_S if found else min(2 * fetch_s, self._look_every_s)
-            elif not await self._crowds_within(self._look_every_s):
-                overdue = [ticket for ticket in known if ticket in self._awaited]
-                await asyncio.gather(*map(self._has_ended, overdue))
-
-    async def _crowds_within(self, wait_s: float) -> bool:
-        try:
-            async with asyncio.timeout(wait_s):
-                await self._crowded.wait()
-        except TimeoutError:
-            return False
-        return True
 
     async def _fetch(self) -> bool:
         """Gets outcomes that the broker holds back; whether there were any."""
-        wanted = dict.fromkeys((*self._awaited, *islice(self._open.values(), FETCH_JOBS)))
+        awaited = list(self._awaited)
+        turn = self._turn % max(len(awaited), 1)
+        others = islice(self._open.values(), FETCH_JOBS)
+        wanted = dict.fromkeys((*awaited[turn:], *awaited[:turn], *others))
         tickets = [ticket for ticket in islice(wanted, FETCH_JOBS) if not ticket.arrived.is_set()]
         ended = await asyncio.gather(*map(self._has_ended, tickets))
         found = [ticket for ticket, has_ended in zip(tickets, ended, strict=True) if has_ended]
         await asyncio.gather(*map(self._get, found))
+        # Those that have not ended are still there, before the ones that come next.
+        self._turn = turn + len(tickets) - len(found)
         return bool(found)
 
     async def _has_ended(self, ticket: Ticket) -> bool:
@@ -282,6 +296,16 @@ class OutcomeBook:
         outcome = from_view(view, self._acknowledge_later(view.id, view.created_at))
         if outcome is not None and ticket.outcome is None:
             self._arrived(outcome)
+
+
+async def _within(event: asyncio.Event, wait_s: float) -> bool:
+    """Whether it is set within so many seconds."""
+    try:
+        async with asyncio.timeout(wait_s):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
 
 
 def _judge(ticket: Ticket, done: "asyncio.Future[Ended]") -> None:

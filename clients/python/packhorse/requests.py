@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 from packhorse import backoff, kinds, kinds_by_hand, kinds_to_read
 from packhorse.errors import REFUSALS, ClientClosed, ConnectionLost, InvalidValue, Refused, TooLarge
 from packhorse.lanes import Entry, Kind, Lane
+from packhorse.naming import as_written
 from packhorse.transport import Wire
 from packhorse_protocol.errors import Code, MalformedMessage
 from packhorse_protocol.messages import Limits, Ok, Problem
@@ -308,8 +309,9 @@ class Requests:
 
 def refusal(problem: Problem | RefusedMessage, subject: str | None = None) -> Refused:
     """The exception for a refused request or item."""
+    malformed = problem.code == Code.MALFORMED
     return REFUSALS.get(problem.code, Refused)(
-        problem.message,
+        as_written(problem.message) if malformed else problem.message,
         code=problem.code,
         retryable=problem.retryable,
         retry_after_ms=problem.retry_after_ms,

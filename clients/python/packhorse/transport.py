@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Final, TypeAlias, cast
 
 from packhorse.errors import ConnectionLost, InvalidValue, TooLarge
+from packhorse.naming import as_written
 from packhorse_protocol.connection import ClientConnection
 from packhorse_protocol.errors import (
     FrameTooLarge,
@@ -51,14 +52,14 @@ class Wire(asyncio.Protocol):
         """Adds a message to what the next `flush` writes.
 
         Raises `TooLarge` if the broker takes no frame of this size, `InvalidValue` naming the
-        field if the wire does not allow a value; nothing is added then.
+        argument if the wire does not allow a value; nothing is added then.
         """
         try:
             self._out.append(self._core.send(message))
         except FrameTooLarge as error:
             raise TooLarge(str(error), details={"limit": str(error.limit_bytes)}) from error
         except LocalProtocolError as error:
-            raise InvalidValue(str(error)) from error
+            raise InvalidValue(as_written(str(error))) from error
 
     def flush(self) -> None:
         """Writes what was added, in one go."""

@@ -8,6 +8,9 @@ from typing import Any, Final
 
 import click
 
+from packhorse.cli.option_names import as_option
+from packhorse.errors import InvalidValue
+
 COMMANDS_GROUP: Final = "packhorse.commands"
 """Entry points of this group are commands; the broker's package brings some."""
 
@@ -53,6 +56,14 @@ class CommandGroup(click.Group):
             meant = f"did you mean {near[0]!r}?" if near else "see `packhorse --help`"
             raise click.UsageError(f"there is no command {name!r}: {meant}", ctx)
         return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except InvalidValue as error:
+            name = ctx.invoked_subcommand
+            command = None if name is None else self.get_command(ctx, name)
+            raise click.UsageError(as_option(error, command)) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         rows = []

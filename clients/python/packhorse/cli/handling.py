@@ -19,13 +19,18 @@ from packhorse.outcome import Outcome, failure
 @click.argument("job_ids", metavar="JOB...", nargs=-1, required=True)
 @click.option("--any", "any_one", is_flag=True, help="Only until the first of them has ended.")
 @click.option("--timeout", metavar="TIME", help="At most so long, as in 30s or 5m.")
+@click.option("--handle", "handling", is_flag=True, help="What is shown is handled.")
 @json_option
 @url_option
-def wait(job_ids: Sequence[str], any_one: bool, timeout: str | None, as_json: bool) -> int:
+def wait(
+    job_ids: Sequence[str], any_one: bool, timeout: str | None, handling: bool, as_json: bool
+) -> int:
     """Wait for jobs to end, and show how they did.
 
-    Each is shown when it has ended, and handled. Exit status 1: one of them failed, 3: one is
-    not there, 124: not all, or none, have ended in time; they go on.
+    It only looks: a job that is kept stays, and its handlers get the outcome. With --handle
+    what is shown is handled as well, so that a job goes which nobody else handles, unless it is
+    persistent. Exit status 1: one of them failed, 3: one is not there, 124: not all, or none,
+    have ended in time; they go on.
 
     \b
     packhorse wait 9qtz4mka1d7rw2he --timeout 5m
@@ -35,7 +40,9 @@ def wait(job_ids: Sequence[str], any_one: bool, timeout: str | None, as_json: bo
 
     async def work(client: Client) -> int:
         jobs = [client.job(job_id) for job_id in dict.fromkeys(job_ids)]
-        waiting = [asyncio.create_task(_ended(job, as_json=as_json)) for job in jobs]
+        waiting = [
+            asyncio.create_task(_ended(job, handling=handling, as_json=as_json)) for job in jobs
+        ]
         try:
             done, late = await asyncio.wait(
                 waiting,
@@ -110,14 +117,17 @@ def outcomes(group: str, limit: int | None, timeout: str | None, as_json: bool) 
     with_client(work)
 
 
-async def _ended(job: Job, *, as_json: bool) -> int:
+async def _ended(job: Job, *, handling: bool, as_json: bool) -> int:
     """Shows how a job ended, once it has; the exit status that follows from it."""
+    # A handler is there until the job has ended, so it can't go unseen. Who leaves without having
+    # handled the outcome leaves the job as if it had never been its handler.
     try:
         outcome = await job.outcome(handled=False)
     except Refused as error:
         return _refused(error)
     _write(outcome, as_json=as_json)
-    await outcome.handled()
+    if handling:
+        await outcome.handled()
     return 0 if outcome.ok else FAILED
 
 

@@ -14,7 +14,7 @@ from packhorse.client import Client
 from packhorse.durations import milliseconds
 from packhorse.filters import STATES
 from packhorse.terms import Keep
-from packhorse_protocol.messages import Minute, Retention, State, TypeView
+from packhorse_protocol.messages import Action, Minute, Retention, State, TypeView
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -46,7 +46,8 @@ BROKERS_OWN: Final = "default"
 def types(job_types: Sequence[str], as_json: bool) -> None:
     """Show types: jobs by state, waiting time, settings.
 
-    SET BY is who changed the settings last, and why; `actions` has all changes.
+    SET BY is who changed the settings last, and why; of a type that is named and paused, who
+    paused it is told as well. `actions` has all changes.
 
     \b
     packhorse types
@@ -54,14 +55,20 @@ def types(job_types: Sequence[str], as_json: bool) -> None:
     """
 
     async def work(client: Client) -> None:
-        rows: list[tuple[str, ...]] = [("TYPE", *STATES, "WAIT", "RUNNERS", "SETTINGS", "SET BY")]
-        async for found in client.types(*job_types):
-            if as_json:
-                output.write_json(found)
-            else:
-                rows.append(_type_row(found))
-        if not as_json:
-            output.write_table(rows, left=(0, len(rows[0]) - 2, len(rows[0]) - 1))
+        shown = [found async for found in client.types(*job_types)]
+        paused = {found.type for found in shown if found.paused} if job_types else set()
+        pauses = await _pauses(client, paused)
+        if as_json:
+            for found in shown:
+                pause = {"pause": pauses[found.type]} if found.type in pauses else {}
+                output.write_json({**output.as_json(found), **pause})
+            return
+        header = ("TYPE", *STATES, "WAIT", "RUNNERS", "SETTINGS", "SET BY")
+        rows = [header, *map(_type_row, shown)]
+        output.write_table(rows, left=(0, len(header) - 2, len(header) - 1))
+        for found in shown:
+            if found.type in pauses and pauses[found.type].at != found.changed_at:
+                click.echo(_pause_text(pauses[found.type]))
 
     with_client(work)
 
@@ -261,6 +268,23 @@ def _keep(time: str | None, jobs: int | None, option: str) -> Keep | None:
         return Keep(jobs=jobs)
     milliseconds(time, option)
     return Keep(time, jobs=jobs)
+
+
+async def _pauses(client: Client, job_types: set[str]) -> dict[str, Action]:
+    """The newest pause of each of these types, as far back as actions are kept."""
+    found: dict[str, Action] = {}
+    if job_types:
+        async for action in client.actions():
+            # The reason of a change begins with what was changed, the pause first of all.
+            if action.type in job_types - set(found) and action.why.startswith("paused"):
+                found[action.type] = action
+                if len(found) == len(job_types):
+                    break
+    return found
+
+
+def _pause_text(pause: Action) -> str:
+    return f"{pause.type} {pause.why} (by {pause.by}, {output.time_text(pause.at)})"
 
 
 def _minute_rows(found: Sequence[Minute]) -> list[tuple[str, ...]]:

@@ -1,5 +1,6 @@
 """`packhorse list`: jobs that match, as a table or as objects."""
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import click
@@ -10,10 +11,20 @@ from packhorse.cli.options import json_option, url_option, with_client
 from packhorse.client import Client
 from packhorse_protocol.messages import JobSummary
 
-HEADER: Final = ("JOB", "TYPE", "STATE", "ATTEMPT", "WHEN", "LABELS")
+ALWAYS_SHOWN: Final = ("JOB", "TYPE", "STATE", "ATTEMPT", "WHEN")
 
-CHUNK_ROWS: Final = 500
-"""Rows whose columns are aligned with each other: a longer list is printed as it comes."""
+CHUNK_JOBS: Final = 500
+"""Jobs whose columns are aligned with each other: a longer list is printed as it comes."""
+
+SOMETIMES_SHOWN: Final[Mapping[str, Callable[[JobSummary], object]]] = {
+    "PRIO": lambda job: job.priority,
+    "UNIQUE": lambda job: job.unique_key,
+    "LABELS": lambda job: job.labels,
+}
+"""Columns that are there where some job has something to stand in them: lines stay short."""
+
+BELOW: Final = ("UNIQUE", "LABELS")
+"""Of these, what stands in lines of its own on a terminal that is too narrow for all columns."""
 
 
 @click.command("list")
@@ -50,7 +61,7 @@ def list_jobs(
             limit=most,
             **await picked.which(client),
         )
-        rows: list[tuple[str, ...]] = [HEADER]
+        table = _Table(now_ms)
         shown = 0
         async for job in found:
             if shown + 1 == most:
@@ -59,27 +70,71 @@ def list_jobs(
             shown += 1
             if as_json:
                 output.write_json(job)
-                continue
-            rows.append(_row(job, now_ms))
-            if len(rows) > CHUNK_ROWS:
-                output.write_table(rows)
-                rows = []
-        if rows and not as_json:
-            output.write_table(rows)
+            else:
+                table.add(job)
+        if not as_json:
+            table.end()
 
     with_client(work)
 
 
-def _row(job: JobSummary, now_ms: int) -> tuple[str, ...]:
-    state = f"{job.state} ({job.reason})" if job.reason else job.state
-    return (
-        job.id,
-        job.type,
-        state,
-        f"{job.current_attempt}/{job.attempts}",
-        output.relative(_when(job), now_ms),
-        " ".join(job.labels),
-    )
+class _Table:
+    """Prints jobs in chunks. A header stands above the first one, and where columns change."""
+
+    def __init__(self, now_ms: int) -> None:
+        self._now_ms = now_ms
+        self._jobs: list[JobSummary] = []
+        self._header: list[str] = []
+
+    def add(self, job: JobSummary) -> None:
+        self._jobs.append(job)
+        if len(self._jobs) >= CHUNK_JOBS:
+            self._write()
+
+    def end(self) -> None:
+        if self._jobs or not self._header:
+            self._write()
+
+    def _write(self) -> None:
+        jobs, self._jobs = self._jobs, []
+        rows = [_cells(job, self._now_ms) for job in jobs]
+        shown = [name for name, held in SOMETIMES_SHOWN.items() if any(map(held, jobs))]
+        header = [*ALWAYS_SHOWN, *shown]
+        lines = _lines(header, rows)
+        if not output.fits(lines):
+            header = [name for name in header if name not in BELOW]
+            lines = [
+                f"{line}{_below(row)}"
+                for line, row in zip(_lines(header, rows), [{}, *rows], strict=True)
+            ]
+        if header == self._header:
+            del lines[0]
+        self._header = header
+        for line in lines:
+            click.echo(line)
+
+
+def _lines(header: Sequence[str], rows: Sequence[Mapping[str, str]]) -> list[str]:
+    return output.aligned([header, *([row[name] for name in header] for row in rows)])
+
+
+def _below(row: Mapping[str, str]) -> str:
+    """What has no column, in a line of its own for each."""
+    return "".join(f"\n    {name.lower()}  {row[name]}" for name in BELOW if row.get(name))
+
+
+def _cells(job: JobSummary, now_ms: int) -> dict[str, str]:
+    """What stands in each column."""
+    return {
+        "JOB": job.id,
+        "TYPE": job.type,
+        "STATE": f"{job.state} ({job.reason})" if job.reason else job.state,
+        "ATTEMPT": f"{job.current_attempt}/{job.attempts}",
+        "WHEN": output.relative(_when(job), now_ms),
+        "PRIO": str(job.priority or ""),
+        "UNIQUE": job.unique_key or "",
+        "LABELS": " ".join(job.labels),
+    }
 
 
 def _when(job: JobSummary) -> int:

@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import shutil
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields, is_dataclass
@@ -37,13 +38,28 @@ def write_rows(rows: Sequence[Sequence[str]]) -> None:
 
 def write_table(rows: Sequence[Sequence[str]], left: Collection[int] | None = None) -> None:
     """Columns, two spaces apart; those in `left` (else all) begin at the left."""
+    for line in aligned(rows, left):
+        click.echo(line)
+
+
+def aligned(rows: Sequence[Sequence[str]], left: Collection[int] | None = None) -> list[str]:
+    """The lines that `write_table` writes."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = []
     for row in rows:
         cells = [
             cell.ljust(width) if left is None or column in left else cell.rjust(width)
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
-        click.echo("  ".join(cells).rstrip())
+        lines.append("  ".join(cells).rstrip())
+    return lines
+
+
+def fits(lines: Sequence[str]) -> bool:
+    """Whether no line breaks on the terminal; anything else has room for lines of any length."""
+    if not sys.stdout.isatty():
+        return True
+    return max(map(len, lines), default=0) <= shutil.get_terminal_size().columns
 
 
 def write_pairs(pairs: Mapping[str, object]) -> None:

@@ -27,8 +27,10 @@ class Waiting:
     ) -> list[Outcome]:
         """Waits until all of these jobs have ended, or any; the outcomes there are, in order.
 
-        `jobs`: handles or ids. The outcomes that are returned count as handled, unless `handled`
-        is false; those that come later can be waited for again.
+        `jobs`: handles or ids. This client becomes a handler of those that it does not handle
+        yet. The outcomes that are returned count as handled, unless `handled` is false: **a job
+        that nobody else handles is gone then**, also a FAILED one that was being kept, unless it
+        is persistent. Those that come later can be waited for again.
 
         Raises `OutcomeTimeout` if not all, or none, have ended in time (the jobs go on, and what
         has come is returned by the next `wait`), and what `Job.outcome` raises.
