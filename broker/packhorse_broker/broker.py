@@ -16,7 +16,7 @@ from typing import Any, Final
 import structlog
 
 from packhorse_broker.changing import Changing
-from packhorse_broker.clock import StoreClock, monotonic_ms
+from packhorse_broker.clock import StoreClock
 from packhorse_broker.config import Config
 from packhorse_broker.delivery import Delivery
 from packhorse_broker.dispatch import Dispatch
@@ -43,13 +43,14 @@ from packhorse_broker.store.link import StoreAddress
 from packhorse_broker.store.minutes import Minutes
 from packhorse_broker.store.reader import Reader
 from packhorse_broker.store.registry import Registry
-from packhorse_broker.store.schema import StoreIdentity, open_schema
+from packhorse_broker.store.schema import StoreIdentity
 from packhorse_broker.store.subscription import Publisher
 from packhorse_broker.store.takes import TakesBoard
 from packhorse_broker.store.transaction import Lane
 from packhorse_broker.store.type_changes import TypeChanges
 from packhorse_broker.store.type_reader import TypeReader
 from packhorse_broker.store.types import TypeBook
+from packhorse_broker.store_watch import StoreWatch
 from packhorse_broker.sweeper import Sweeper
 from packhorse_broker.timers import Timers, earliest
 from packhorse_broker.trimming import Trimming
@@ -77,7 +78,6 @@ class Broker:
         self.draining = False
         self.sessions = Sessions()
         self._started_ms = 0
-        self._identity: StoreIdentity | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._clock = StoreClock()
         self._types = TypeBook()
@@ -137,6 +137,15 @@ class Broker:
             earliest=earliest,
             has_room=self._groups.has_room,
         )
+        self._store_watch = StoreWatch(
+            config,
+            self._address,
+            self._client_keys,
+            self._registry,
+            self._clock,
+            replaced=self._store_replaced,
+            wiped=self._store_wiped,
+        )
         self._committer = Committer(
             self._lane(writer),
             self._keys,
@@ -150,6 +159,7 @@ class Broker:
             self._clock,
             types=self._types,
             wait_ms=config.store_timeout_ms,
+            waits=lambda: self._store_watch.waits,
             publish=self._notices.of_changes,
             committed=self._committed,
         )
@@ -182,7 +192,12 @@ class Broker:
             self._clock,
             sweep_ms=config.sweep_ms,
             flush_ms=config.last_response_flush_ms,
-            also=(self._takes.announce, self._type_news.follow, self._trimming.trim),
+            also=(
+                self._store_watch.look,
+                self._takes.announce,
+                self._type_news.follow,
+                self._trimming.trim,
+            ),
         )
         self._server: Server | None = None
 
@@ -206,7 +221,7 @@ class Broker:
 
         Raises SchemaRefused, ListenError.
         """
-        self._identity = await self._wait_for_store()
+        await self._wait_for_store()
         self._started_ms = self._clock.now_ms()
         self._committer.start()
         self._minutes.start()
@@ -222,7 +237,7 @@ class Broker:
             self._holding,
             broker=self.id,
             library=LIBRARY,
-            store=self._identity.id,
+            store=self._store_watch,
             connected=self._say_moved,
             draining=lambda: self.draining,
             spawn=self._spawn,
@@ -232,7 +247,12 @@ class Broker:
             self.config,
             self._operations,
             Changing(
-                self.config, self._operations, self._feeder, self._delivery, self._clock
+                self.config,
+                self._operations,
+                self._feeder,
+                self._delivery,
+                self._clock,
+                self._store_watch,
             ).requests(),
             {
                 **Looking(self.config, self._reader, self._watching, self).requests(),
@@ -248,7 +268,7 @@ class Broker:
             asyncio.create_task(self._timers.run(), name="packhorse-timers"),
         ]
         await self._server.start()
-        _log.info("broker.ready", broker=self.id, listen=self.addresses, store=self._identity.id)
+        _log.info("broker.ready", broker=self.id, listen=self.addresses, store=self.store.id)
 
     def _finding(self) -> Finding:
         return Finding(
@@ -267,28 +287,25 @@ class Broker:
             say_changed=self._say_types_changed,
         )
 
-    async def _wait_for_store(self) -> StoreIdentity:
+    @property
+    def store(self) -> StoreIdentity:
+        identity = self._store_watch.identity
+        assert identity is not None, "the broker has not been started"
+        return identity
+
+    async def _wait_for_store(self) -> None:
         pause_s, longest_s = STORE_RETRY_S
         while True:
             try:
-                return await self._open_store()
+                await self._store_watch.agree()
+                await self._type_news.follow()
+                await self._registry.announce_broker(self.id, self._clock.now_ms())
             except StoreUnavailable as error:
                 _log.warning("store.waiting", error=str(error), retry_in_s=pause_s)
+            else:
+                return
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, longest_s)
-
-    async def _open_store(self) -> StoreIdentity:
-        asked_ms = monotonic_ms()
-        store_ms = await self._registry.time_ms()
-        self._clock.set(store_ms, asked_ms, monotonic_ms())
-        lane = Lane(self._address, self._client_keys.writer(secrets.token_hex(6)))
-        try:
-            identity = await open_schema(lane, self._client_keys, self._clock.now_ms())
-        finally:
-            await lane.close()
-        await self._type_news.follow()
-        await self._registry.announce_broker(self.id, self._clock.now_ms())
-        return identity
 
     async def drain(self) -> None:
         """Takes in no work, tells every client, and waits a bounded time until they are gone."""
@@ -337,16 +354,20 @@ class Broker:
     # -- what the parts ask back
 
     async def info(self) -> BrokerInfo:
-        assert self._identity is not None
+        watch = self._store_watch
         return BrokerInfo(
             broker=self.id,
             library=LIBRARY,
-            store=self._identity.id,
-            schema=self._identity.schema,
+            store=self.store.id,
+            schema=self.store.schema,
             started_ms=self._started_ms,
             now_ms=self._clock.now_ms(),
             connections=self.server.connections,
             clients=await self._registry.count(),
+            kept=watch.kept,
+            durability=self.config.durability,
+            replicas=watch.waits.replicas,
+            store_full=watch.full,
         )
 
     def _committed(self, changes: Sequence[Change]) -> None:
@@ -356,6 +377,15 @@ class Broker:
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         self.server.spawn(work)
+
+    def _store_replaced(self) -> None:
+        self._fanout.missed()
+        self._spawn(self._tell(self._type_news.begin_anew()))
+
+    async def _store_wiped(self) -> None:
+        self._committer.begin_anew()
+        await self._type_news.begin_anew()
+        self._fanout.missed()
 
     def _say_types_changed(self, types: Sequence[str]) -> None:
         if self._notices.peers:

@@ -22,6 +22,7 @@ from packhorse_broker.jobs.model import Refusal as JobRefusal
 from packhorse_broker.operations import Operations
 from packhorse_broker.sessions import Session
 from packhorse_broker.store.work import Failed, Result
+from packhorse_broker.store_watch import StoreWatch
 from packhorse_protocol import NO_ROOM, Code
 from packhorse_protocol.messages import (
     Cancel,
@@ -71,8 +72,10 @@ class Changing:
         feeder: Feeder,
         delivery: Delivery,
         clock: StoreClock,
+        store: StoreWatch,
     ) -> None:
         self._config = config
+        self._store = store
         self._operations = operations
         self._feeder = feeder
         self._delivery = delivery
@@ -104,6 +107,7 @@ class Changing:
     def create(self, session: Session, request: Create, reply: Reply) -> None:
         entries: list[Entry] = [
             self._too_large("payload", len(job.payload), self._config.max_payload_bytes)
+            or self._not_offered(job)
             or _wrong_unique(job, session)
             or self._operations.creation(
                 job, session.client, handle=request.handle, group=request.group
@@ -111,6 +115,18 @@ class Changing:
             for job in request.jobs
         ]
         self._apply(request, entries, views.created, reply)
+
+    def _not_offered(self, job: NewJob) -> Problem | None:
+        """What the store, as it is now, is not good for."""
+        if self._store.full:
+            return views.problem(
+                Code.STORE_FULL, "the store's memory is nearly full: let jobs end first"
+            )
+        if job.durability == "disk" and not self._store.waits.disk:
+            return views.problem(
+                Code.NOT_DURABLE, "this store does not say when a change is on its disk"
+            )
+        return None
 
     # -- by hand
 
@@ -280,20 +296,20 @@ class Changing:
         """Asks the commands of their jobs and answers each entry with its view or its problem."""
         items = [entry for entry in entries if not isinstance(entry, Problem)]
 
-        def done(results: list[Result]) -> None:
+        def done(results: list[Result], durable: bool) -> None:
             left = iter(results)
             answers = tuple(
                 entry if isinstance(entry, Problem) else _answer(next(left), entry[1], view)
                 for entry in entries
             )
-            reply(Ok(id=request.id, results=answers))
+            reply(Ok(id=request.id, results=answers, durability=None if durable else "not_met"))
             if settled is not None:
                 settled(list(zip(items, results, strict=True)))
 
         if items:
             self._operations.apply(items, done)
         else:
-            done([])
+            done([], True)
 
     # -- limits
 

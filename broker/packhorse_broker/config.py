@@ -52,9 +52,48 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         plain(
             "store",
             "The Redis or Valkey that keeps the jobs. Unset: an embedded one in data_dir.",
-            "redis://host:port/db, rediss://host:port/db or unix:///path",
+            "redis://host:port/db, rediss://host:port/db, unix:///path or "
+            "sentinel://host:port,host:port/name",
         ),
     ] = None
+    durability: Annotated[
+        Literal["store", "disk", "replicated"],
+        plain(
+            "choice",
+            "What has to be before a change is answered. store: the store has done it, and keeps "
+            "it as it is set up; disk: it is on the store's disk; replicated: replicas have it.",
+        ),
+    ] = "store"
+    replicas: Annotated[
+        int,
+        count(1, 100, "Replicas of the store that have to have a change that is replicated."),
+    ] = 1
+    durability_wait_ms: Annotated[
+        int,
+        duration(
+            1,
+            60_000,
+            "How long is waited for a disk or for replicas, before a change is answered as done "
+            "but not_met. The changes behind it wait as well.",
+        ),
+    ] = 1_000
+    store_checks: Annotated[
+        Literal["refuse", "warn"],
+        plain(
+            "choice",
+            "What is done with a store that would lose jobs without a word, such as one that "
+            "evicts keys. refuse: the broker does not start.",
+        ),
+    ] = "refuse"
+    store_full_percent: Annotated[
+        int,
+        count(
+            1,
+            100,
+            "So full may the store's memory be, of its maxmemory, before no more jobs are "
+            "created. What is left is for those that are there to end.",
+        ),
+    ] = 85
     data_dir: Annotated[
         Path,
         plain(
@@ -286,6 +325,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             raise self._disagreement(
                 "max_outbox_bytes",
                 f"must hold one frame: at least max_frame_bytes ({self.max_frame_bytes})",
+            )
+        if self.durability != "store" and self.durability_wait_ms >= self.store_timeout_ms:
+            raise self._disagreement(
+                "durability_wait_ms",
+                f"must be below store_timeout_ms ({format_ms(self.store_timeout_ms)})",
             )
         if self.min_client_timeout_ms > self.max_client_timeout_ms:
             raise self._disagreement(

@@ -16,7 +16,8 @@ import structlog
 
 from packhorse_broker.clock import monotonic_ms
 from packhorse_broker.config import Config
-from packhorse_broker.sessions import Push, Session
+from packhorse_broker.pushes import Push
+from packhorse_broker.sessions import Session
 from packhorse_broker.weights import items_of
 from packhorse_protocol import (
     RETRYABLE,
@@ -33,6 +34,7 @@ from packhorse_protocol import (
 from packhorse_protocol.messages import (
     BrokerBeat,
     BrokerMessage,
+    Claim,
     ClientBeat,
     ClientMessage,
     Hello,
@@ -73,6 +75,7 @@ class Gate(Protocol):
         self, session: Session, request: Request, reply: Callable[[Ok | Refused], None]
     ) -> None: ...
     def writable(self, session: Session) -> None: ...
+    def unsendable(self, session: Session, claim: Claim, why: str) -> None: ...
     def ended(self, session: Session) -> None: ...
 
 
@@ -368,11 +371,17 @@ class Connection(asyncio.Protocol):
         transport.abort()
 
     def _push_frames(self, push: Push) -> list[bytes]:
-        """A push may hold more than a frame does."""
+        """A push may hold more than a frame does, and what no frame can hold."""
         try:
             return [self._protocol.send(push)]
-        except FrameTooLarge as error:
-            return [self._protocol.send(part) for part in split(push, error.limit_bytes)]
+        except LocalProtocolError:
+            parts, left_out = split(push, self._protocol.send_limit_bytes)
+        for item, error in left_out:
+            kind = type(item).__name__
+            _log.error("push.left_out", connection=self.id, item=kind, job=item.job, why=str(error))
+            if isinstance(item, Claim) and self.session is not None:
+                self._server.gate.unsendable(self.session, item, str(error))
+        return [self._protocol.send(part) for part in parts]
 
     def _close_after_flush(self) -> None:
         self._closing = True

@@ -14,6 +14,7 @@ import msgspec
 
 from packhorse_broker.jobs.commands import OnDuplicate
 from packhorse_broker.jobs.terms import PLAIN_TERMS, Backoff, Growth, Jitter, Scope, Terms, Unique
+from packhorse_broker.store.durability import Durability
 from packhorse_broker.store.records import CorruptRecord
 from packhorse_protocol.messages import Backoff as WireBackoff
 from packhorse_protocol.messages import Error, NewJob, Timeouts
@@ -36,6 +37,7 @@ _NO_TIMEOUTS: Final = Timeouts()
 _GROWTHS: Final = {growth.name.lower(): growth for growth in Growth}
 _JITTERS: Final = {jitter.name.lower(): jitter for jitter in Jitter}
 _SCOPES: Final = {scope.name.lower(): scope for scope in Scope}
+_DURABILITIES: Final = {level.name.lower(): level for level in Durability}
 _ON_DUPLICATE: Final = {choice.name.lower(): choice for choice in OnDuplicate}
 
 
@@ -73,6 +75,7 @@ def terms_of(job: NewJob) -> Terms | None:
         labels=tuple(dict.fromkeys(job.labels)),
         unique=_unique(job.unique) if job.unique is not None else None,
         keep_ms=job.keep_ms,
+        durability=_DURABILITIES[job.durability] if job.durability is not None else 0,
     )
     return None if terms == PLAIN_TERMS else terms
 
@@ -93,6 +96,7 @@ def _is_plain(job: NewJob) -> bool:
         or job.unique is not None
         or job.lost_limit is not None
         or job.keep_ms is not None
+        or job.durability is not None
     )
 
 

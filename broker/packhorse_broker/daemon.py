@@ -31,7 +31,7 @@ async def serve(config: Config, ready: Callable[[Broker], None]) -> None:
     if config.store is not None:
         await _serve(config, config.store, ready, signals, store_ended=None)
         return
-    embedded = EmbeddedStore(config.data_dir)
+    embedded = EmbeddedStore(config.data_dir, fsync_always=config.durability == "disk")
     await embedded.start()
     try:
         ended = asyncio.create_task(_ended(embedded))

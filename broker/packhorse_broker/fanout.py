@@ -122,7 +122,9 @@ class Fanout:
         request = cancel_request(job)
         session = self._sessions.get(job.runner) if job.runner is not None else None
         if session is not None and request is not None:
-            session.push_cancellation(cancellation(job, request, self._clock.now_ms()))
+            session.push_cancellation(
+                cancellation(job, request, self._clock.now_ms()), request.until
+            )
 
     def _hear_groups(self, notice: Notice) -> None:
         for group in notice.owed_groups:

@@ -20,6 +20,7 @@ from packhorse_broker.contents import pack_error
 from packhorse_broker.dealing import Deal
 from packhorse_broker.jobs.commands import Claim, Fail, TakeBack
 from packhorse_broker.jobs.model import Applied
+from packhorse_broker.places import Places
 from packhorse_broker.sessions import Session, Sessions
 from packhorse_broker.store.work import Draw, Result, Submission, Work
 from packhorse_broker.views import claim_view
@@ -42,6 +43,8 @@ after which the type waits for the next sign of work."""
 
 NONCE_BYTES: Final = 8
 
+_BODY_MISSING: Final = Error(type="BodyMissing", message="the store has lost the payload")
+
 
 class Feeder:
     """`offer` when a runner may have room, `queued` when a type may have jobs."""
@@ -58,6 +61,7 @@ class Feeder:
         self._may_wait: dict[str, int] = {}
         """Types whose queue may hold jobs, and how many draws in a row brought none. A type that
         was drawn from goes to the end."""
+        self._free = Places()
         self._drawing: set[str] = set()
         self._signalled: dict[str, int] = {}
         """How many jobs of a type were queued since it was last drawn from."""
@@ -79,6 +83,8 @@ class Feeder:
         session.takes = types
         session.credit = credit
         session.turns.weigh(types, weights or {})
+        if types:
+            self._free.add(session)
         if len(types) > 1:
             self._several.add(session)
         for job_type, most in types.items():
@@ -95,6 +101,7 @@ class Feeder:
                 for known in (self._takers, self._may_wait, self._signalled, self._appetite):
                     known.pop(job_type, None)
         session.takes = {}
+        self._free.drop(session)
         self._several.discard(session)
 
     def offer(self, session: Session) -> None:
@@ -116,8 +123,9 @@ class Feeder:
 
     def taken(self) -> dict[str, tuple[int, int]]:
         """By type: how many runners here take it, and the places that they have free for it."""
+        free = self._free.free()
         return {
-            job_type: (len(takers), sum(session.room_for(job_type) for session in takers))
+            job_type: (len(takers), free.get(job_type, 0))
             for job_type, takers in self._takers.items()
             if takers
         }
@@ -222,7 +230,8 @@ class Feeder:
             self.take_back(applied)
         elif session.hold(job.id, job.type, job.token):
             if job.body is None:
-                self._give_up(session, applied)
+                _log.error("store.body_missing", job=job.id)
+                self.give_up(session, job.id, job.token, _BODY_MISSING)
             else:
                 session.push_claim(claim_view(job, now_ms))
 
@@ -234,15 +243,10 @@ class Feeder:
         assert job.token is not None
         self._submit(Submission([(job.id, TakeBack(job.runner, job.token))], _ignored))
 
-    def _give_up(self, session: Session, applied: Applied) -> None:
-        """A claimed job whose body is not in the store can't run: it fails and says so."""
-        job = applied.job
-        assert job.token is not None
-        _log.error("store.body_missing", job=job.id)
-        error = pack_error(Error(type="BodyMissing", message="the store has lost the payload"))
-
-        command = Fail(session.client, job.token, error, retry=False)
-        self._submit(Submission([(job.id, command)], _ignored))
+    def give_up(self, session: Session, job_id: str, token: bytes, why: Error) -> None:
+        """A claimed job that no runner can be given can't run: it fails and says why."""
+        command = Fail(session.client, token, pack_error(why), retry=False)
+        self._submit(Submission([(job_id, command)], _ignored))
 
 
 def _count_turns(job_type: str, places: Sequence[Session], claimed: Sequence[Applied]) -> None:
@@ -252,5 +256,5 @@ def _count_turns(job_type: str, places: Sequence[Session], claimed: Sequence[App
             runners[applied.job.runner].turns.served(job_type)
 
 
-def _ignored(_: list[Result]) -> None:
+def _ignored(_: list[Result], __: bool) -> None:
     """A claim that can't be given back ends with its client's timeout."""

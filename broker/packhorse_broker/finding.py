@@ -12,7 +12,7 @@ from packhorse_broker.causes import Facts, causes_of
 from packhorse_broker.clock import StoreClock
 from packhorse_broker.config import Config
 from packhorse_broker.job_views import attempts_of, job_summary
-from packhorse_broker.jobs.model import PLAIN_COURSE, Job, State
+from packhorse_broker.jobs.model import AttemptRecord, Job, State
 from packhorse_broker.sessions import Session
 from packhorse_broker.store.finder import Finder, Place, Query, WrongPlace
 from packhorse_broker.store.reader import Reader
@@ -41,8 +41,17 @@ WHY_PAGE: Final = 200
 ATTEMPTS_PAGE: Final = 5
 """Jobs whose attempts are read at once, each perhaps most of a megabyte."""
 
+ATTEMPTS_TOLD: Final = 5_000
+"""Attempts in one reply: packing it takes the loop, for some 10 ms with so many."""
+
 PAGE_BYTES: Final = 4 * 1024
 """More than a page of jobs or attempts takes in a frame beside them; the cursor is in it."""
+
+ATTEMPT_BYTES: Final = 256
+"""More than an attempt takes in a frame beside its texts."""
+
+ENTRY_BYTES: Final = 128
+"""More than `NO_ROOM`, or a list without attempts, takes in a frame."""
 
 
 class _Cursor(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -113,36 +122,26 @@ class Finding:
     # -- attempts
 
     async def attempts(self, session: Session, request: ListAttempts) -> list[object]:
-        room = self._config.max_frame_bytes
+        """Of as many jobs as one reply has room for, the first of them in any case."""
+        jobs = request.jobs
+        frame_bytes = self._config.max_frame_bytes - PAGE_BYTES - ENTRY_BYTES * len(jobs)
+        room_bytes, room_attempts = frame_bytes, ATTEMPTS_TOLD
         answers: list[object] = []
-        while room > 0 and len(answers) < len(request.jobs):
-            page = request.jobs[len(answers) : len(answers) + ATTEMPTS_PAGE]
+        while len(answers) < len(jobs):
+            page = jobs[len(answers) : len(answers) + ATTEMPTS_PAGE]
             found = await self._reader.records(page)
             ended = await self._finder.attempts(page, ATTEMPTS_KEPT)
             for job, records in zip(found, ended, strict=True):
                 if not isinstance(job, Job):
                     answers.append(views.not_read(job))
                     continue
-                told = self._that_fit(attempts_of(job, records))
-                dropped = _ended(job) - len(records) if len(records) >= ATTEMPTS_KEPT else 0
-                answer = AttemptList(attempts=told, dropped=max(dropped, 0))
-                room -= part_size(answer).bytes
-                answers.append(answer)
-        return answers + [NO_ROOM] * (len(request.jobs) - len(answers))
-
-    def _that_fit(self, attempts: Sequence[Attempt]) -> tuple[Attempt, ...]:
-        """All of them: the oldest without their tracebacks, where a frame can't hold these."""
-        room = self._config.max_frame_bytes - PAGE_BYTES
-        told: list[Attempt] = []
-        for attempt in reversed(attempts):
-            size_bytes = part_size(attempt).bytes
-            if size_bytes > room and attempt.error is not None:
-                error = Error(type=attempt.error.type, message=attempt.error.message)
-                attempt = replace(attempt, error=error)
-                size_bytes = part_size(attempt).bytes
-            room -= size_bytes
-            told.append(attempt)
-        return tuple(reversed(told))
+                told, size_bytes = _that_fit(attempts_of(job, records), frame_bytes)
+                room_bytes -= size_bytes
+                room_attempts -= len(told)
+                if answers and (room_bytes < 0 or room_attempts < 0):
+                    return answers + [NO_ROOM] * (len(jobs) - len(answers))
+                answers.append(AttemptList(attempts=told, dropped=_dropped(job, records)))
+        return answers
 
     # -- why
 
@@ -218,7 +217,32 @@ def _digest(query: Query) -> int:
     return zlib.crc32(msgpack.encode(query))
 
 
-def _ended(job: Job) -> int:
-    """How many attempts have left a record, but for those that a cancel request ended."""
-    timed_out = (job.course or PLAIN_COURSE).timed_out
-    return job.failed + job.lost + job.released + timed_out
+def _that_fit(attempts: Sequence[Attempt], room_bytes: int) -> tuple[tuple[Attempt, ...], int]:
+    """All of them and the bytes that they take: the oldest without their tracebacks, where a frame
+    can't hold these."""
+    told: list[Attempt] = []
+    sum_bytes = 0
+    for attempt in reversed(attempts):
+        size_bytes = _attempt_bytes(attempt)
+        if sum_bytes + size_bytes > room_bytes and attempt.error is not None:
+            error = Error(type=attempt.error.type, message=attempt.error.message)
+            attempt = replace(attempt, error=error)
+            size_bytes = _attempt_bytes(attempt)
+        sum_bytes += size_bytes
+        told.append(attempt)
+    return tuple(reversed(told)), sum_bytes
+
+
+def _attempt_bytes(attempt: Attempt) -> int:
+    """At least what it takes in a frame, by its texts alone: that is quick."""
+    size_bytes = ATTEMPT_BYTES + len(attempt.runner.encode())
+    if attempt.error is not None:
+        error = attempt.error
+        size_bytes += sum(len(text.encode()) for text in (error.type, error.message))
+        size_bytes += len(error.traceback.encode())
+    return size_bytes
+
+
+def _dropped(job: Job, kept: Sequence[AttemptRecord]) -> int:
+    """How many of its attempts have ended of which there is no record any more."""
+    return max(0, job.ended_attempts - len(kept)) if len(kept) >= ATTEMPTS_KEPT else 0

@@ -4,7 +4,7 @@ Each is a coroutine that returns its results.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 
@@ -50,6 +50,13 @@ SCHEMAS_PAGE: Final = 20
 
 Item = TypeVar("Item", TypeChange, TypeSchema)
 Shown = TypeVar("Shown")
+
+
+class _Place(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Where a list of actions goes on: before this time, with so many of that very millisecond."""
+
+    before: int | None
+    left: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
 class Governing:
@@ -162,12 +169,17 @@ class Governing:
         ]
 
     async def actions(self, session: Session, request: ListActions) -> list[object]:
-        found = await self._reader.actions(request.before, request.limit)
+        place = _place(request)
+        found = await self._reader.actions(place.before, request.limit, left=place.left)
         fit = self._that_fit(
             map(_action_view, found),
             lambda action: (action.by, action.why, action.job, action.type),
         )
-        return [ActionList(actions=fit)]
+        if len(fit) == len(found) < request.limit:
+            return [ActionList(actions=fit)]
+        last = fit[-1].at
+        left = sum(action.at == last for action in found[len(fit) :])
+        return [ActionList(actions=fit, cursor=msgspec.msgpack.encode(_Place(last, left)))]
 
     def _that_fit(
         self, found: Iterable[Shown], texts: Callable[[Shown], Iterable[str | None]]
@@ -216,6 +228,17 @@ def _wrong_schema(item: TypeSchema) -> str | None:
     return None if isinstance(schema, dict | bool) else "a JSON Schema is an object, true or false"
 
 
+def _place(request: ListActions) -> _Place:
+    """Raises RequestRefused."""
+    if request.cursor is None:
+        return _Place(request.before)
+    try:
+        return msgspec.msgpack.decode(request.cursor, type=_Place)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        message = "cursor: the cursor is none of this list: begin without one"
+        raise views.RequestRefused(Code.MALFORMED, message, path="cursor") from None
+
+
 # -- how it looks on the wire
 
 
@@ -241,7 +264,7 @@ def _type_view(overview: TypeOverview, runners: int, now_ms: int) -> TypeView:
     return TypeView(
         type=overview.type,
         counts={views.state_name(state): number for state, number in overview.counts.items()},
-        latency_ms=max(0, now_ms - overview.head_us // 1_000) if overview.head_us else 0,
+        latency_ms=max(0, now_ms - overview.head_ms) if overview.head_ms else 0,
         jobs_bytes=overview.jobs_bytes,
         runners=runners,
         paused=paused,

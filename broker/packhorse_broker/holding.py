@@ -75,7 +75,9 @@ class Holding:
     def _push_cancellation(self, session: Session, job: Job) -> None:
         request = cancel_request(job)
         if request is not None:
-            session.push_cancellation(cancellation(job, request, self._clock.now_ms()))
+            session.push_cancellation(
+                cancellation(job, request, self._clock.now_ms()), request.until
+            )
 
     async def tell_cancelled(self, session: Session, jobs: Sequence[str]) -> None:
         """Pushes which of these claims are to be ended, and what grace time is left."""

@@ -11,6 +11,7 @@ from packhorse_broker.jobs.model import CancelRequest as JobCancelRequest
 from packhorse_broker.jobs.terms import PLAIN_TERMS, Terms
 from packhorse_broker.jobs.terms import Backoff as JobBackoff
 from packhorse_broker.jobs.terms import Unique as JobUnique
+from packhorse_broker.store.durability import Durability
 from packhorse_broker.views import ending_of, progress_of, reason_name, state_name, timeout_name
 from packhorse_protocol.messages import (
     Attempt,
@@ -27,6 +28,7 @@ GrowthName: TypeAlias = Literal["fixed", "linear", "exponential", "list"]
 JitterName: TypeAlias = Literal["none", "full", "equal", "share"]
 ScopeName: TypeAlias = Literal["until_started", "until_finished", "window"]
 EndName: TypeAlias = Literal["completed", "failed", "lost", "released", "timed_out", "cancelled"]
+DurabilityName: TypeAlias = Literal["disk", "replicated"]
 
 
 def job_view(job: Job) -> JobView:
@@ -79,7 +81,14 @@ def job_view(job: Job) -> JobView:
         deadline=0 if job.state.finished else due_at(job),
         expires_at=job.expires_at,
         log_first=job.log_first,
+        durability=_durability(terms),
     )
+
+
+def _durability(terms: Terms) -> DurabilityName | None:
+    if not terms.durability:
+        return None
+    return cast(DurabilityName, Durability(terms.durability).name.lower())
 
 
 def _next_attempt(job: Job) -> int:

@@ -38,7 +38,7 @@ IDLE_ROUNDS: Final = 3
 NEVER_MS: Final = 0
 """Before any time: a client that is registered is not removed."""
 
-Done = Callable[[list[Result]], None]
+Done = Callable[[list[Result], bool], None]
 
 
 class Operations:
@@ -74,7 +74,7 @@ class Operations:
         """The same, waited for."""
         settled: asyncio.Future[list[Result]] = asyncio.get_running_loop().create_future()
 
-        def done(results: list[Result]) -> None:
+        def done(results: list[Result], _: bool) -> None:
             if not settled.done():
                 settled.set_result(results)
 

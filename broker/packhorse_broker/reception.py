@@ -21,12 +21,15 @@ from packhorse_broker.store.reader import Reader
 from packhorse_broker.store.records import ClientRecord
 from packhorse_broker.store.registry import Refused as NotRegistered
 from packhorse_broker.store.registry import Registry
+from packhorse_broker.store_watch import StoreWatch
 from packhorse_broker.views import UNAVAILABLE_RETRY_MS
 from packhorse_broker.watching import Watching
-from packhorse_protocol import PROTOCOL_VERSION, RETRYABLE, Code
+from packhorse_protocol import PROTOCOL_VERSION, RETRYABLE, Code, limits
 from packhorse_protocol.messages import (
     ROLES,
+    Claim,
     Drain,
+    Error,
     Hello,
     Limits,
     Ok,
@@ -67,7 +70,7 @@ class Reception:
         *,
         broker: str,
         library: str,
-        store: str,
+        store: StoreWatch,
         connected: Callable[[str], None],
         draining: Callable[[], bool],
         spawn: Callable[[Coroutine[Any, Any, None]], None],
@@ -175,9 +178,12 @@ class Reception:
             ),
             features=FEATURES,
             broker=self._broker,
-            store=self._store,
+            store=self._store.identity.id if self._store.identity is not None else "",
             now_ms=self._clock.now_ms(),
             library=self._library,
+            kept=self._store.kept,
+            durability=config.durability,
+            replicas=self._store.waits.replicas,
         )
 
     # -- a session's life
@@ -211,6 +217,12 @@ class Reception:
         if session.behind:
             self._delivery.catch_up(session)
         self._delivery.groups.writable(session)
+
+    def unsendable(self, session: Session, claim: Claim, why: str) -> None:
+        """A claim that no frame can hold never comes to its runner."""
+        message = f"the job can't be sent to a runner: {why}"[: limits.MAX_TEXT_CHARS]
+        error = Error(type="Unsendable", message=message)
+        self._feeder.give_up(session, claim.job, claim.token, error)
 
     def ended(self, session: Session) -> None:
         """The connection is over. The client itself stays until its time is up."""

@@ -7,12 +7,23 @@ reads.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
-from typing import Final, Protocol, TypeAlias, TypeVar
+from typing import Final, Protocol
 
 from packhorse_broker.clock import monotonic_ms
+from packhorse_broker.pushes import (
+    Push,
+    cancellation_bytes,
+    claim_bytes,
+    event_bytes,
+    log_bytes,
+    merged,
+    one_push,
+    outcome_bytes,
+    revocation_bytes,
+    with_newest_log,
+)
 from packhorse_broker.turns import Turns
 from packhorse_protocol import Code
 from packhorse_protocol.messages import (
@@ -23,7 +34,6 @@ from packhorse_protocol.messages import (
     Claims,
     Event,
     Events,
-    LogEntry,
     Outcome,
     Outcomes,
     Revocation,
@@ -31,25 +41,12 @@ from packhorse_protocol.messages import (
     Role,
 )
 
-Push: TypeAlias = Claims | Cancelling | Revoke | Outcomes | Events
-
-MAX_HELD_BACK_LOG: Final = 100
-"""Log entries of one job held back for a slow watcher; older ones are read by offset instead."""
-
 MAX_HELD_BACK_BYTES: Final = 1024 * 1024
 """Log entries of all jobs held back for a slow watcher: past it the newest of each job stays."""
 
 MAX_HELD_BACK_JOBS: Final = 20_000
 """Jobs with events held back for a slow reader, from which on it is not told of others that it was
 to handle and that were removed: it may watch half as many, and nothing else bounds these."""
-
-PUSH_BYTES: Final = 256 * 1024
-"""About so much goes into one push; an item that is larger goes alone."""
-
-ITEM_BYTES: Final = 256
-"""What an item of a push takes beside its payload, result or text, roughly."""
-
-Item = TypeVar("Item")
 
 
 class Outlet(Protocol):
@@ -78,6 +75,7 @@ class Session:
     """One client, connected. Only `sessions.py` and the connection touch the pending pushes."""
 
     __slots__ = (
+        "_asked",
         "_cancellations",
         "_claims",
         "_events",
@@ -99,6 +97,7 @@ class Session:
         "heartbeat_ms",
         "last_response_ms",
         "looking",
+        "moves",
         "outlet",
         "owed",
         "ready",
@@ -145,6 +144,8 @@ class Session:
         """Tokens of claims that ended during a lookup."""
         self._reserved = 0
         self._reserved_of: dict[str, int] = {}
+        self.moves = 0
+        """Grows whenever a place is taken, set aside or made free."""
         self.looking = asyncio.Lock()
         """Held while a request that looks is answered: such answers are large, so one at a time."""
         self.owed: dict[str, int] = {}
@@ -154,6 +155,8 @@ class Session:
         """Whether the store holds outcomes for this client that were not sent."""
         self._claims: deque[Claim] = deque()
         self._cancellations: dict[str, Cancellation] = {}
+        self._asked: dict[str, tuple[bytes, int]] = {}
+        """Claims that it was asked to end, and until when."""
         self._revocations: deque[Revocation] = deque()
         self._outcomes: deque[Outcome] = deque()
         self._events: dict[str, Event] = {}
@@ -164,11 +167,30 @@ class Session:
     def room_for(self, job_type: str) -> int:
         """How many more claims of a type this runner takes now."""
         most = self.takes.get(job_type, 0)
-        if not most or not self.ready or self.closed or not self.outlet.has_room():
+        if not most or not self.listens:
             return 0
-        in_all = self.credit - len(self._held) - self._reserved
         of_type = most - self._held_of.get(job_type, 0) - self._reserved_of.get(job_type, 0)
-        return max(0, min(in_all, of_type))
+        return max(0, min(self.free, of_type))
+
+    def rooms(self) -> dict[str, int]:
+        """The same of all types; those of which it takes none now may be left out."""
+        free = self.free
+        if free <= 0 or not self.listens:
+            return {}
+        rooms = {
+            # Without a call for each: there may be hundreds of types, and thousands of runners.
+            job_type: most if most < free else free
+            for job_type, most in self.takes.items()
+        }
+        for job_type in (*self._held_of, *self._reserved_of):
+            if job_type in rooms:
+                rooms[job_type] = self.room_for(job_type)
+        return rooms
+
+    @property
+    def listens(self) -> bool:
+        """Whether it can be sent claims now."""
+        return self.ready and not self.closed and self.outlet.has_room()
 
     @property
     def free(self) -> int:
@@ -182,10 +204,12 @@ class Session:
 
     def reserve(self, job_type: str) -> None:
         """Sets one claim's room aside while it is being drawn."""
+        self.moves += 1
         self._reserved += 1
         self._reserved_of[job_type] = self._reserved_of.get(job_type, 0) + 1
 
     def unreserve(self, job_type: str) -> None:
+        self.moves += 1
         self._reserved -= 1
         self._reserved_of[job_type] -= 1
 
@@ -206,6 +230,7 @@ class Session:
         held = self._held.get(job)
         if held == (job_type, token) or token in self._over:
             return False
+        self.moves += 1
         if held is not None:
             self._held_of[held[0]] -= 1
         self._held_of[job_type] = self._held_of.get(job_type, 0) + 1
@@ -219,6 +244,8 @@ class Session:
         held = self._held.get(job)
         if held is None or held[1] != token:
             return False
+        self.moves += 1
+        self._asked.pop(job, None)
         del self._held[job]
         self._held_of[held[0]] -= 1
         return True
@@ -238,8 +265,13 @@ class Session:
         self._claims.append(claim)
         self.outlet.flush_soon()
 
-    def push_cancellation(self, cancellation: Cancellation) -> None:
-        """The newest of a job takes the place of one that still waits."""
+    def push_cancellation(self, cancellation: Cancellation, until: int) -> None:
+        """Unless it was told the same on this connection: `until` is the end of the grace time.
+        The newest of a job takes the place of one that still waits."""
+        asked = (cancellation.token, until)
+        if self._asked.get(cancellation.job) == asked:
+            return
+        self._asked[cancellation.job] = asked
         self._cancellations[cancellation.job] = cancellation
         self.outlet.flush_soon()
 
@@ -255,10 +287,10 @@ class Session:
         """Adds to what is held back for the same job: the newest state and progress, all logs
         up to a bound."""
         held_back = self._events.get(event.job)
-        self._events[event.job] = event if held_back is None else _merged(held_back, event)
-        self._held_back_bytes += _log_bytes(event)
+        self._events[event.job] = event if held_back is None else merged(held_back, event)
+        self._held_back_bytes += log_bytes(event)
         if self._held_back_bytes > MAX_HELD_BACK_BYTES:
-            self._events = {job: _with_newest_log(kept) for job, kept in self._events.items()}
+            self._events = {job: with_newest_log(kept) for job, kept in self._events.items()}
             self._held_back_bytes = 0
         self.outlet.flush_soon()
 
@@ -285,18 +317,18 @@ class Session:
         A claim comes before all that may be said of it.
         """
         if self._claims:
-            return Claims(claims=_taken(self._claims, _claim_bytes))
+            return Claims(claims=one_push(self._claims, claim_bytes))
         if self._cancellations:
             cancellations = self._held_cancellations()
             if cancellations:
                 return Cancelling(claims=cancellations)
         if self._revocations:
-            return Revoke(claims=_taken(self._revocations, _revocation_bytes))
+            return Revoke(claims=one_push(self._revocations, revocation_bytes))
         if self._outcomes:
-            return Outcomes(outcomes=_taken(self._outcomes, _outcome_bytes))
+            return Outcomes(outcomes=one_push(self._outcomes, outcome_bytes))
         if self._events:
             waiting = deque(self._events.values())
-            events = _taken(waiting, _event_bytes)
+            events = one_push(waiting, event_bytes)
             self._events = {event.job: event for event in waiting}
             if not waiting:
                 self._held_back_bytes = 0
@@ -310,7 +342,7 @@ class Session:
             for job, cancellation in self._cancellations.items()
             if self.holds_claim(job, cancellation.token)
         )
-        taken = _taken(waiting, _cancellation_bytes) if waiting else ()
+        taken = one_push(waiting, cancellation_bytes) if waiting else ()
         self._cancellations = {cancellation.job: cancellation for cancellation in waiting}
         return taken
 
@@ -341,52 +373,3 @@ class Sessions:
 
     def __len__(self) -> int:
         return len(self._by_client)
-
-
-def _merged(held_back: Event, event: Event) -> Event:
-    log: tuple[LogEntry, ...] = (*held_back.log, *event.log)[-MAX_HELD_BACK_LOG:]
-    return Event(
-        job=event.job,
-        version=max(held_back.version, event.version),
-        state=event.state or held_back.state,
-        progress=event.progress or held_back.progress,
-        log=log,
-        removed=held_back.removed or event.removed,
-    )
-
-
-def _with_newest_log(event: Event) -> Event:
-    return replace(event, log=event.log[-1:])
-
-
-def _taken(waiting: deque[Item], size_of: Callable[[Item], int]) -> tuple[Item, ...]:
-    """Takes the first out, and those after it as far as they fit into a push."""
-    items = [waiting.popleft()]
-    size_bytes = size_of(items[0])
-    while waiting and (size_bytes := size_bytes + size_of(waiting[0])) <= PUSH_BYTES:
-        items.append(waiting.popleft())
-    return tuple(items)
-
-
-def _claim_bytes(claim: Claim) -> int:
-    return ITEM_BYTES + len(claim.payload)
-
-
-def _cancellation_bytes(cancellation: Cancellation) -> int:
-    return ITEM_BYTES + len(cancellation.why)
-
-
-def _revocation_bytes(_: Revocation) -> int:
-    return ITEM_BYTES
-
-
-def _outcome_bytes(outcome: Outcome) -> int:
-    return ITEM_BYTES + len(outcome.result or b"")
-
-
-def _event_bytes(event: Event) -> int:
-    return ITEM_BYTES + _log_bytes(event)
-
-
-def _log_bytes(event: Event) -> int:
-    return sum(ITEM_BYTES + len(entry.message) for entry in event.log)

@@ -1,29 +1,102 @@
-"""The store's URL as people give it: checked here, and never shown with its password."""
+"""The store's URL as people give it: checked and read here, and never shown with its password.
+
+    redis://user:password@host:6379/0            one server; rediss:// with TLS
+    unix:///run/valkey.sock                      one server, by its socket
+    sentinel://user:password@host:26379,host:26379/name/0
+                                                 the primary that Sentinels know by this name;
+                                                 sentinels:// with TLS
+
+The user and password are the store's; those of the Sentinels are the parameters
+`sentinel_username` and `sentinel_password`. Other parameters are redis-py's.
+"""
 
 import re
+from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 _PASSWORD: Final = re.compile(r"(?<=//)([^/@:]*):.*@", re.DOTALL)
 """Greedy up to the last @: a password may contain any character, even where it should not."""
-_PASSWORD_IN_QUERY: Final = re.compile(r"([?&]password=)[^&#]*", re.IGNORECASE)
+_PASSWORD_IN_QUERY: Final = re.compile(r"([?&](?:sentinel_)?password=)[^&#]*", re.IGNORECASE)
 MASK: Final = "***"
+
+SENTINEL_PORT: Final = 26379
+"""Where a Sentinel listens if the URL does not say."""
+
+_SCHEME_OF_PRIMARY: Final = {"sentinel": "redis", "sentinels": "rediss"}
+
+
+@dataclass(frozen=True, slots=True)
+class SentinelUrl:
+    """Sentinels, what they know the primary by, and how to connect to it."""
+
+    sentinels: tuple[tuple[str, int], ...]
+    service: str
+    database: int
+    tls: bool
+    sentinel_user: str | None
+    sentinel_password: str | None = field(repr=False)
+    _credentials: str = field(repr=False)
+    _query: str = field(repr=False)
+
+    def of_primary(self, host: str, port: int) -> str:
+        """The URL by which redis-py connects to the primary, once it is known."""
+        scheme = "rediss" if self.tls else "redis"
+        name = f"[{host}]" if ":" in host else host
+        return f"{scheme}://{self._credentials}{name}:{port}/{self.database}{self._query}"
 
 
 def check_store_url(url: str) -> None:
-    """Raises ValueError unless it is redis://, rediss:// or unix://, complete enough to try."""
+    """Raises ValueError unless it is of one of the kinds above, complete enough to try."""
+    if read_sentinels(url) is not None:
+        return
     parts = urlsplit(url)
     if parts.scheme == "unix":
         if parts.hostname or parts.path in ("", "/"):
             raise ValueError("unix:// needs the absolute path of a socket")
         return
     if parts.scheme not in ("redis", "rediss") or not parts.hostname:
-        raise ValueError("redis:// or rediss:// and a host")
+        raise ValueError("redis://, rediss:// or sentinel:// and a host")
     if parts.port == 0:
         raise ValueError("port 0 can't be connected to")
-    database = parts.path.strip("/") or dict(parse_qsl(parts.query)).get("db", "0")
-    if not (database.isascii() and database.isdecimal()):
+    _database(parts.path.strip("/") or dict(parse_qsl(parts.query)).get("db", "0"))
+
+
+def read_sentinels(url: str) -> SentinelUrl | None:
+    """None for a URL that names no Sentinels. Raises ValueError if it does and can't be used."""
+    parts = urlsplit(url)
+    if parts.scheme not in _SCHEME_OF_PRIMARY:
+        return None
+    credentials, at, hosts = parts.netloc.rpartition("@")
+    service, _, database = parts.path.strip("/").partition("/")
+    if not service:
+        raise ValueError("sentinel:// needs the name of the primary after the hosts")
+    query = parse_qsl(parts.query, keep_blank_values=True)
+    about_sentinels = {key: value for key, value in query if key.startswith("sentinel_")}
+    others = urlencode([(key, value) for key, value in query if key not in about_sentinels])
+    return SentinelUrl(
+        sentinels=tuple(_host_and_port(host) for host in hosts.split(",")),
+        service=unquote(service),
+        database=_database(database or "0"),
+        tls=parts.scheme == "sentinels",
+        sentinel_user=about_sentinels.get("sentinel_username"),
+        sentinel_password=about_sentinels.get("sentinel_password"),
+        _credentials=credentials + at,
+        _query=f"?{others}" if others else "",
+    )
+
+
+def _host_and_port(text: str) -> tuple[str, int]:
+    parts = urlsplit(f"//{text}")
+    if not parts.hostname or parts.port == 0:
+        raise ValueError("a Sentinel is a host, or host:port")
+    return parts.hostname, parts.port or SENTINEL_PORT
+
+
+def _database(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()):
         raise ValueError("the database is a number")
+    return int(text)
 
 
 def mask_password(url: str) -> str:

@@ -41,6 +41,16 @@ class TypeNews:
                     self._book.put(job_type, settings)
                     self._wake(job_type, settings)
 
+    async def begin_anew(self) -> None:
+        """The store was wiped, or has lost its last changes. Raises StoreUnavailable."""
+        async with self._turn:
+            known = [job_type for job_type, _ in self._book]
+            self._book.clear()
+            self._number = 0
+        for job_type in known:
+            self._wake(job_type, self._book[job_type])
+        await self.follow()
+
     def _wake(self, job_type: str, settings: TypeSettings) -> None:
         resuming = self._resuming.pop(job_type, None)
         if resuming is not None:

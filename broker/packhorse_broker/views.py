@@ -7,7 +7,7 @@ from packhorse_broker.contents import unpack_body, unpack_outcome
 from packhorse_broker.jobs.commands import Command, Create, OnDuplicate
 from packhorse_broker.jobs.deadlines import due_at
 from packhorse_broker.jobs.model import Applied, Expired, Job, LogEntry, Refusal, State
-from packhorse_broker.store.errors import StoreUnavailable
+from packhorse_broker.store.errors import StoreFull, StoreUnavailable
 from packhorse_broker.store.records import CorruptRecord
 from packhorse_broker.store.work import Failed
 from packhorse_protocol import RETRYABLE, Code, limits
@@ -182,6 +182,8 @@ def problem_of(result: Refusal | Failed) -> Problem:
         if result.paused:
             details["paused"] = "true"
         return problem(Code(result.code.value), result.message, **details)
+    if isinstance(result.error, StoreFull):
+        return problem(Code.STORE_FULL, "the store's memory is full: let jobs end first")
     if isinstance(result.error, StoreUnavailable):
         return Problem(
             code=Code.UNAVAILABLE,

@@ -33,6 +33,8 @@ class _Watched:
 
     def __init__(self) -> None:
         self.sessions: dict[Session, None] = {}
+        self.created_at = 0
+        """Tells it from another job that has its id later; 0: it was not read yet."""
         self.version = 0
         self.log_end = 0
 
@@ -50,16 +52,27 @@ class Watching:
         if session.closed:
             return [None] * len(jobs)
         for job_id in jobs:
-            self._watched.setdefault(job_id, _Watched()).sessions[session] = None
-            self._jobs_of.setdefault(session, set()).add(job_id)
+            self._register(session, job_id)
         found = await self._reader.records(jobs)
         for job_id, job in zip(jobs, found, strict=True):
             if not isinstance(job, Job):
                 self.unwatch(session, [job_id])
             elif (watched := self._watched.get(job_id)) is not None:
+                if watched.created_at not in (0, job.created_at):
+                    # Those who watch the one that had this id before have not been told yet.
+                    self.unwatch(session, [job_id])
+                    self._forget(job_id)
+                    watched = self._register(session, job_id)
+                watched.created_at = job.created_at
                 watched.version = max(watched.version, job.version)
                 watched.log_end = max(watched.log_end, job.log_end)
         return found
+
+    def _register(self, session: Session, job_id: str) -> _Watched:
+        watched = self._watched.setdefault(job_id, _Watched())
+        watched.sessions[session] = None
+        self._jobs_of.setdefault(session, set()).add(job_id)
+        return watched
 
     def unwatch(self, session: Session, jobs: Sequence[str]) -> None:
         mine = self._jobs_of.get(session, set())
@@ -114,8 +127,8 @@ class Watching:
         watched = self._watched.get(job_id)
         if watched is None:
             return
-        if job is None:
-            self._forget(job_id, Event(job=job_id, version=watched.version + 1, removed=True))
+        if job is None or watched.created_at not in (0, job.created_at):
+            self._forget(job_id)
             return
         if job.version <= watched.version:
             return
@@ -146,8 +159,14 @@ class Watching:
             for session in watched.sessions:
                 session.push_event(event)
 
-    def _forget(self, job_id: str, last: Event) -> None:
-        for session in self._watched.pop(job_id).sessions:
+    def _forget(self, job_id: str, last: Event | None = None) -> None:
+        """The job was removed, `last` says how if that is known."""
+        watched = self._watched.pop(job_id, None)
+        if watched is None:
+            return
+        if last is None:
+            last = Event(job=job_id, version=watched.version + 1, removed=True)
+        for session in watched.sessions:
             session.push_event(last)
             mine = self._jobs_of.get(session, set())
             mine.discard(job_id)

@@ -2,18 +2,32 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, NamedTuple, TypeAlias, TypeVar
 
 from packhorse_protocol.codec import Size, part_size
-from packhorse_protocol.errors import Code, FrameTooLarge
+from packhorse_protocol.errors import Code, FrameTooLarge, LocalProtocolError
 from packhorse_protocol.limits import MAX_ELEMENTS
-from packhorse_protocol.messages import Cancelling, Claims, Events, Ok, Outcomes, Revoke
+from packhorse_protocol.messages import (
+    Cancellation,
+    Cancelling,
+    Claim,
+    Claims,
+    Event,
+    Events,
+    Ok,
+    Outcome,
+    Outcomes,
+    Revocation,
+    Revoke,
+)
 from packhorse_protocol.parts import Problem
 
 Push: TypeAlias = Claims | Outcomes | Revoke | Cancelling | Events
 """Batches that the broker makes by itself, so it may cut them as it likes."""
 
-Item = TypeVar("Item")
+PushItem: TypeAlias = Claim | Outcome | Revocation | Cancellation | Event
+
+Item = TypeVar("Item", Claim, Outcome, Revocation, Cancellation, Event)
 
 ENVELOPE: Final = Size(bytes=64, elements=3)
 """More than a message's map takes beside the items: tag, id, key of the array, lengths."""
@@ -24,22 +38,42 @@ NO_ROOM: Final = Problem(
 """Stands in a reply for a result that would have made its frame too large."""
 
 
-def split(push: Push, limit_bytes: int) -> list[Push]:
+class Unsent(NamedTuple):
+    """An item of a push that no frame can hold, and why not."""
+
+    item: PushItem
+    error: LocalProtocolError
+
+
+class Split(NamedTuple):
+    """A push cut to frames, without the items that none can hold."""
+
+    parts: list[Push]
+    left_out: list[Unsent]
+
+
+def split(push: Push, limit_bytes: int) -> Split:
     """The push as several, in order, each of which fits into a frame of `limit_bytes`.
 
-    Raises `FrameTooLarge` if one item alone does not fit.
+    For a sender whose push was refused as `LocalProtocolError`: an item that is too large by
+    itself, or holds what the wire does not allow, is left out and keeps no other one back.
     """
+    left_out: list[Unsent] = []
+    return Split(_parts(push, limit_bytes, left_out), left_out)
+
+
+def _parts(push: Push, limit_bytes: int, left_out: list[Unsent]) -> list[Push]:
     match push:
         case Claims(claims=claims):
-            return [Claims(claims=part) for part in _packed(claims, limit_bytes)]
+            return [Claims(claims=part) for part in _packed(claims, limit_bytes, left_out)]
         case Outcomes(outcomes=outcomes):
-            return [Outcomes(outcomes=part) for part in _packed(outcomes, limit_bytes)]
+            return [Outcomes(outcomes=part) for part in _packed(outcomes, limit_bytes, left_out)]
         case Revoke(claims=revoked):
-            return [Revoke(claims=part) for part in _packed(revoked, limit_bytes)]
+            return [Revoke(claims=part) for part in _packed(revoked, limit_bytes, left_out)]
         case Cancelling(claims=cancelled):
-            return [Cancelling(claims=part) for part in _packed(cancelled, limit_bytes)]
+            return [Cancelling(claims=part) for part in _packed(cancelled, limit_bytes, left_out)]
         case Events(events=events):
-            return [Events(events=part) for part in _packed(events, limit_bytes)]
+            return [Events(events=part) for part in _packed(events, limit_bytes, left_out)]
 
 
 def fit(reply: Ok, limit_bytes: int) -> Ok:
@@ -67,28 +101,39 @@ def fit(reply: Ok, limit_bytes: int) -> Ok:
     return replace(reply, results=tuple(results))
 
 
-def _packed(items: Iterable[Item], limit_bytes: int) -> Iterator[tuple[Item, ...]]:
+def _packed(
+    items: Iterable[Item], limit_bytes: int, left_out: list[Unsent]
+) -> Iterator[tuple[Item, ...]]:
     """Runs of items, each as long as fits."""
-    room_bytes = limit_bytes - ENVELOPE.bytes
-    room_elements = MAX_ELEMENTS - ENVELOPE.elements
+    room = Size(limit_bytes - ENVELOPE.bytes, MAX_ELEMENTS - ENVELOPE.elements)
     run: list[Item] = []
-    left_bytes, left_elements = room_bytes, room_elements
+    left = room
     for item in items:
-        size = _in_array(part_size(item))
-        if size.bytes > room_bytes or size.elements > room_elements:
-            raise FrameTooLarge(
-                size_bytes=size.bytes + ENVELOPE.bytes,
-                limit_bytes=limit_bytes,
-                elements=size.elements + ENVELOPE.elements,
-            )
-        if size.bytes > left_bytes or size.elements > left_elements:
+        try:
+            size = _of_item(item, room, limit_bytes)
+        except LocalProtocolError as error:
+            left_out.append(Unsent(item, error))
+            continue
+        if size.bytes > left.bytes or size.elements > left.elements:
             yield tuple(run)
             run = []
-            left_bytes, left_elements = room_bytes, room_elements
+            left = room
         run.append(item)
-        left_bytes -= size.bytes
-        left_elements -= size.elements
-    yield tuple(run)
+        left = Size(left.bytes - size.bytes, left.elements - size.elements)
+    if run:
+        yield tuple(run)
+
+
+def _of_item(item: PushItem, room: Size, limit_bytes: int) -> Size:
+    """What it takes in its array. Raises LocalProtocolError where it can't be sent at all."""
+    size = _in_array(part_size(item))
+    if size.bytes > room.bytes or size.elements > room.elements:
+        raise FrameTooLarge(
+            size_bytes=size.bytes + ENVELOPE.bytes,
+            limit_bytes=limit_bytes,
+            elements=size.elements + ENVELOPE.elements,
+        )
+    return size
 
 
 def _in_array(size: Size) -> Size:

@@ -1,6 +1,6 @@
 """What brokers send: this module alone knows the tags of these."""
 
-from typing import Annotated, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from packhorse_protocol.fields import (
     Bounds,
@@ -45,6 +45,9 @@ class Welcome:
     store: Text
     now_ms: TimeMs
     library: Text = ""
+    kept: Text = ""
+    durability: Text = ""
+    replicas: Count = 0
 
 
 @from_broker("beat")
@@ -58,6 +61,7 @@ class Ok:
 
     id: RequestId
     results: tuple[object, ...]
+    durability: Literal["not_met"] | None = None
 
 
 @from_broker("error")

@@ -311,11 +311,15 @@ class CountMinutes:
 
 @from_client("actions", results=ActionList)
 class ListActions:
-    """What was done by hand, newest first, before this time where it is given."""
+    """What was done by hand, newest first, before this time where it is given.
+
+    `cursor`, of the page before, goes on where that ended.
+    """
 
     id: RequestId
     before: TimeMs | None = None
     limit: PageLimit = 100
+    cursor: Cursor | None = None
 
 
 @from_client("logs", results=LogPage)

@@ -60,12 +60,15 @@ _unpackb: Final = partial(
     strict_map_key=True,
     max_str_len=limits.MAX_TRACEBACK_CHARS * _UTF8_BYTES,
     max_bin_len=limits.MAX_FRAME_BYTES,
-    max_array_len=limits.MAX_ARRAY_ITEMS,
     max_map_len=limits.MAX_MAP_ITEMS,
     # This refuses timestamps, which never come to the hook; the hook the empty extensions.
     max_ext_len=0,
     ext_hook=_no_extension,
 )
+_ALLOCATED_ITEMS: Final = 1_024
+"""msgpack makes room for an array when it reads its length: arrays of so many items, nested as
+deeply as it goes, take 8 MiB. Longer ones are read only if the body has all that they announce."""
+
 # `default` packs other mappings than dicts; the encoders let nothing else through.
 _packb: Final[Callable[[object], bytes]] = partial(msgpack.packb, default=dict)
 
@@ -197,16 +200,34 @@ class _TooManyElements(ValueError):
 
 
 def _unpack(body: bytes) -> dict[str, object]:
-    # An entry takes a byte at least: a frame no longer than the limit can't have too many.
-    count = _entry_counter() if len(body) > limits.MAX_ELEMENTS else None
     try:
-        fields = _unpackb(body, object_hook=count, list_hook=count)
+        fields = _values(body)
     except _UNPACK_ERRORS as error:
         reason = str(error)[:_REASON_CHARS] or type(error).__name__
         raise MalformedMessage(f"not one value of the msgpack subset: {reason}") from None
     if type(fields) is not dict:
         raise _malformed(wrong("a map", fields))
     return fields
+
+
+def _values(body: bytes) -> object:
+    try:
+        return _counted(body, _ALLOCATED_ITEMS)
+    except _TooManyElements:
+        raise
+    except ValueError:
+        if len(body) <= _ALLOCATED_ITEMS:
+            raise
+    walker = msgpack.Unpacker(max_buffer_size=len(body))
+    walker.feed(body)
+    walker.skip()
+    return _counted(body, limits.MAX_ARRAY_ITEMS)
+
+
+def _counted(body: bytes, most_items: int) -> object:
+    # An entry takes a byte at least: a frame no longer than the limit can't have too many.
+    count = _entry_counter() if len(body) > limits.MAX_ELEMENTS else None
+    return _unpackb(body, object_hook=count, list_hook=count, max_array_len=most_items)
 
 
 def _entry_counter() -> Callable[[Any], Any]:
@@ -283,7 +304,10 @@ def _ok_fields(message: Ok) -> dict[str, object]:
                 raise Refusal(f"{record.__name__} is no result of a request")
     except Refusal as refusal:
         raise refusal.under(len(results)).under("results") from None
-    return {_TAG: _OK, "id": message.id, "results": results}
+    fields: dict[str, object] = {_TAG: _OK, "id": message.id, "results": results}
+    if message.durability is not None:
+        fields["durability"] = message.durability
+    return fields
 
 
 def _decode_ok(fields: dict[str, object], results_of: Callable[[int], type | None]) -> Ok:
@@ -306,4 +330,7 @@ def _decode_ok(fields: dict[str, object], results_of: Callable[[int], type | Non
                 results.append(decode(entry))
     except Refusal as refusal:
         raise _malformed(refusal.under(len(results)).under("results"), fields) from None
-    return Ok(id=request_id, results=tuple(results))
+    durability = fields.get("durability")
+    if durability is not None and durability != "not_met":
+        raise _malformed(wrong("not_met", durability).under("durability"), fields)
+    return Ok(id=request_id, results=tuple(results), durability=durability)

@@ -47,6 +47,8 @@ class Code(StrEnum):
     DUPLICATE = "duplicate"
     QUOTA = "quota"
     TYPE_DRAINING = "type_draining"
+    STORE_FULL = "store_full"
+    NOT_DURABLE = "not_durable"
 
 
 CODE_SCOPES: Final[dict[str, tuple[Code, ...]]] = {
@@ -83,6 +85,8 @@ CODE_SCOPES: Final[dict[str, tuple[Code, ...]]] = {
         Code.DUPLICATE,
         Code.QUOTA,
         Code.TYPE_DRAINING,
+        Code.STORE_FULL,
+        Code.NOT_DURABLE,
     ),
 }
 """What a code speaks of; those of the connection end it (`draining` may refuse a request too)."""
@@ -98,6 +102,7 @@ RETRYABLE = frozenset(
         Code.UNAVAILABLE,
         Code.INTERNAL,
         Code.QUOTA,
+        Code.STORE_FULL,
     }
 )
 """Codes after which the same request may succeed later, unchanged."""

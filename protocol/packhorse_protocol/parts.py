@@ -46,6 +46,8 @@ Reason: TypeAlias = Literal["FAILED", "RUNNER_TIMEOUT", "JOB_TIMEOUT", "CANCELLE
 States: TypeAlias = Annotated[tuple[State, ...], Bounds(low=0, high=5)]
 """Some of the states; empty: all."""
 Timeout: TypeAlias = Literal["idle", "run", "total"]
+
+Durability: TypeAlias = Literal["disk", "replicated"]
 """Which of a job's timeouts ended it or its attempt."""
 Role: TypeAlias = Literal["create", "run", "handle", "read", "admin"]
 ROLES: Final[tuple[Role, ...]] = ("create", "run", "handle", "read", "admin")
@@ -123,6 +125,7 @@ class NewJob:
     labels: Annotated[tuple[Label, ...], Bounds(low=0, high=limits.MAX_LABELS)] = ()
     unique: Unique | None = None
     keep_ms: DelayMs | None = None
+    durability: Durability | None = None
 
 
 @record

@@ -25,6 +25,7 @@ from packhorse_protocol.fields import (
 from packhorse_protocol.parts import (
     Backoff,
     Cursor,
+    Durability,
     Error,
     Items,
     JsonSchema,
@@ -115,6 +116,7 @@ class JobView:
     expires_at: TimeMs = 0
     log_first: Count = 0
     retried: Count = 0
+    durability: Durability | None = None
 
 
 @record
@@ -198,6 +200,10 @@ class BrokerInfo:
     now_ms: TimeMs
     connections: Count
     clients: Count
+    kept: Text = ""
+    durability: Text = ""
+    replicas: Count = 0
+    store_full: bool = False
 
 
 @record
@@ -378,6 +384,7 @@ class Action:
 
 @record
 class ActionList:
-    """Newest first. Those of one millisecond come together: `before` the last one go the others."""
+    """Newest first; `cursor` asks for the next page, absent: there is none."""
 
     actions: Items[Action]
+    cursor: Cursor | None = None

@@ -1,8 +1,15 @@
 """What was done by hand: who did what to which job or type, when and why."""
 
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
 from packhorse_broker.broker import Broker
+from packhorse_protocol import Code
 from packhorse_protocol.messages import (
     Action,
+    ActionList,
     Cancel,
     Configure,
     ListActions,
@@ -16,7 +23,7 @@ from tests.support.requests import create
 from tests.support.wire import Wire
 
 
-async def actions(wire: Wire, **fields: int) -> tuple[Action, ...]:
+async def actions(wire: Wire, **fields: Any) -> tuple[Action, ...]:
     [found] = await wire.ask(ListActions, **fields)
     listed: tuple[Action, ...] = found.actions
     return listed
@@ -51,3 +58,51 @@ async def test_pages_leave_nothing_out(brokers: Brokers, broker: Broker) -> None
         page = await actions(wire, limit=5, before=page[-1].at)
         found += page
     assert sorted(one.type or "" for one in found) == sorted(change.type for change in types)
+
+
+async def test_a_cursor_goes_on_within_one_moment_that_no_frame_holds(brokers: Brokers) -> None:
+    """Each page is as long as a frame allows, and none leaves out what came in one millisecond."""
+    broker = await brokers.start(
+        max_frame_bytes=640 * 1024, max_payload_bytes=1024, max_result_bytes=1024
+    )
+    wire = await brokers.connect(broker, "ann")
+    types = tuple(TypeChange(type=f"t{number}", paused=True) for number in range(500))
+    await wire.ask(Configure, types=types, why="x" * 1_000)
+    await wire.ask(Configure, types=tuple(replace(change, paused=False) for change in types))
+    [page] = await wire.ask(ListActions, limit=700)
+    found = page.actions
+    pages = 1
+    while page.cursor is not None:
+        # `before` is not looked at.
+        [page] = await wire.ask(ListActions, limit=700, before=1, cursor=page.cursor)
+        assert found[-1].at == page.actions[0].at
+        found += page.actions
+        pages += 1
+    assert len({one.at for one in found}) == 2
+    assert pages > 1
+    assert sorted((one.at, one.type or "") for one in found) == sorted(
+        (at, change.type) for at in {one.at for one in found} for change in types
+    )
+
+
+async def test_the_last_page_has_no_cursor(brokers: Brokers, broker: Broker) -> None:
+    wire = await brokers.connect(broker, "ann")
+    for paused in (True, False, True):
+        await wire.ask(Configure, types=(TypeChange(type="t", paused=paused),))
+    [page] = await wire.ask(ListActions, limit=4)
+    assert (len(page.actions), page.cursor) == (3, None)
+    [page] = await wire.ask(ListActions, limit=1)
+    [rest] = await wire.ask(ListActions, limit=9, cursor=page.cursor)
+    assert (len(page.actions) + len(rest.actions), rest.cursor) == (3, None)
+    [page] = await wire.ask(ListActions, limit=3)
+    [none] = await wire.ask(ListActions, limit=3, cursor=page.cursor)
+    assert (len(page.actions), none) == (3, ActionList(actions=()))
+
+
+@pytest.mark.parametrize("cursor", [b"\xc1", b"\x01", b"\x92\x05\xff", b"\x93\x01\x02\x03"])
+async def test_what_is_no_cursor_is_refused(
+    brokers: Brokers, broker: Broker, cursor: bytes
+) -> None:
+    wire = await brokers.connect(broker)
+    refused = await wire.refusal(ListActions, cursor=cursor)
+    assert (refused.code, refused.details) == (Code.MALFORMED, {"path": "cursor"})

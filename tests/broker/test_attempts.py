@@ -1,11 +1,18 @@
 """How each attempt of a job went, as `attempts` tells it."""
 
+from collections.abc import AsyncIterator
 from typing import Any, Final
+
+import pytest
 
 from packhorse_broker.broker import Broker
 from packhorse_broker.contents import MAX_ERROR_BYTES
+from packhorse_broker.finding import ATTEMPTS_TOLD
+from packhorse_broker.jobs.commands import TakeBack
+from packhorse_broker.jobs.model import Applied, AttemptRecord, End
+from packhorse_broker.store.records import encode_attempt
 from packhorse_broker.store.writes import ATTEMPTS_KEPT
-from packhorse_protocol import Code
+from packhorse_protocol import NO_ROOM, Code
 from packhorse_protocol.messages import (
     Attempt,
     AttemptList,
@@ -18,15 +25,24 @@ from packhorse_protocol.messages import (
     Fail,
     Failure,
     ListAttempts,
+    Ok,
     Problem,
     Retry,
     RunNow,
 )
 from tests.support.brokers import Brokers
+from tests.support.inspection import Raw
 from tests.support.requests import complete, create, failure, get, release
 from tests.support.wire import Wire
 
 LONG: Final = "x" * 30_000
+
+
+@pytest.fixture
+async def raw(store_url: str) -> AsyncIterator[Raw]:
+    raw = await Raw.open(store_url)
+    yield raw
+    await raw.close()
 
 
 async def attempts_of(wire: Wire, job: str) -> AttemptList:
@@ -134,6 +150,74 @@ async def test_the_oldest_are_dropped_and_counted(brokers: Brokers, broker: Brok
     assert [attempt.attempt for attempt in found.attempts] == list(range(8, ATTEMPTS_KEPT + 8))
     assert found.dropped == 7
     await complete(wire, await claim(wire, "a"))
+
+
+async def test_a_claim_that_nobody_got_is_no_attempt(brokers: Brokers, broker: Broker) -> None:
+    """It went to a runner that had left its place when the claim was granted."""
+    wire, gone = await brokers.connect(broker), await brokers.connect(broker, "gone")
+    await create(wire, "a", attempts=100)
+    for _ in range(3):
+        held = await claim(gone, "a")
+        [told] = await broker._operations.applied([("a", TakeBack("gone", held.token))])
+        assert isinstance(told, Applied)
+    assert (await get(wire, "a")).released == 3
+    await fail(wire, "a", ATTEMPTS_KEPT, traceback="")
+    assert (await attempts_of(wire, "a")).dropped == 0
+    await fail(wire, "a", 1, traceback="")
+    assert (await attempts_of(wire, "a")).dropped == 1
+
+
+async def test_an_attempt_that_a_cancellation_cut_off_counts_as_dropped(
+    brokers: Brokers, broker: Broker
+) -> None:
+    wire = await brokers.connect(broker)
+    await create(wire, "a", handle=True)
+    await claim(wire, "a")
+    await wire.ask(Cancel, jobs=("a",), grace_ms=0)
+    await wire.outcomes(1)
+    await wire.ask(Retry, jobs=("a",), attempts=100)
+    await fail(wire, "a", ATTEMPTS_KEPT, traceback="")
+    found = await attempts_of(wire, "a")
+    assert (len(found.attempts), found.dropped) == (ATTEMPTS_KEPT, 1)
+
+
+async def test_no_reply_has_so_many_that_packing_them_keeps_the_loop(
+    brokers: Brokers, broker: Broker, raw: Raw
+) -> None:
+    wire = await brokers.connect(broker)
+    jobs = tuple(f"{n}" for n in range(2 * ATTEMPTS_TOLD // ATTEMPTS_KEPT))
+    await create(wire, *jobs)
+    record = encode_attempt(AttemptRecord(1, "r", 1, 2, End.LOST))
+    for job in jobs:
+        await raw("RPUSH", brokers.keys.attempts(job), *[record] * ATTEMPTS_KEPT)
+    answers = await wire.ask(ListAttempts, jobs=jobs)
+    told = [answer for answer in answers if isinstance(answer, AttemptList)]
+    assert sum(len(answer.attempts) for answer in told) == ATTEMPTS_TOLD
+    assert set(answers[len(told) :]) == {NO_ROOM}
+    rest = await wire.ask(ListAttempts, jobs=jobs[len(told) :])
+    assert [len(answer.attempts) for answer in rest] == [ATTEMPTS_KEPT] * len(rest)
+    for job in jobs:
+        await raw("DEL", brokers.keys.attempts(job))
+
+
+async def test_what_has_no_room_is_told_by_the_broker_itself(
+    brokers: Brokers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fitted as it is built: a reply that is packed and found too large has to be packed again."""
+    fitted: list[Ok] = []
+    monkeypatch.setattr("packhorse_broker.connection.fit", lambda reply, _: fitted.append(reply))
+    broker = await brokers.start(
+        max_frame_bytes=640 * 1024, max_payload_bytes=1024, max_result_bytes=1024
+    )
+    wire = await brokers.connect(broker)
+    jobs = tuple(f"{n}" for n in range(400))
+    await create(wire, *jobs, attempts=100)
+    await fail(wire, jobs[0], 20)
+    await fail(wire, jobs[1], 20)
+    told, *others = await wire.ask(ListAttempts, jobs=jobs)
+    assert len(told.attempts) == 20
+    assert set(others) == {NO_ROOM}
+    assert not fitted
 
 
 async def test_a_long_traceback_is_cut_in_its_middle(brokers: Brokers, broker: Broker) -> None:

@@ -75,6 +75,12 @@ def test_every_field_is_a_setting() -> None:
         ("store", "redis://h:99999/0"),
         ("store", "unix://"),
         ("store", "unix://relative/path"),
+        ("store", "sentinel://h:26379"),
+        ("store", "sentinel:///jobs"),
+        ("store", "sentinel://h:0/jobs"),
+        ("store", "sentinel://h,/jobs"),
+        ("store", "sentinel://h:x/jobs"),
+        ("store", "sentinels://h/jobs/zero"),
     ],
 )
 def test_a_bad_value_is_refused_by_name(name: str, value: Any) -> None:
@@ -94,6 +100,8 @@ def test_a_bad_value_is_refused_by_name(name: str, value: Any) -> None:
         ("store", "redis://localhost"),
         ("store", f"rediss://user:{'p' * 20}@host:6380/3?db=3"),
         ("store", "unix:///run/valkey.sock?db=2"),
+        ("store", "sentinel://one,two:26380/jobs"),
+        ("store", "sentinels://user:hush@[::1]:26379,h/jobs/3?sentinel_password=hush"),
         ("broker_name", "eu-1.example"),
         ("drain_ms", 0),
     ],
@@ -147,6 +155,8 @@ def test_no_text_of_a_configuration_has_the_password() -> None:
         f"redis://user:{SECRET}@host/zero",
         f"http://user:{SECRET}@host",
         f"redis://host/zero?password={SECRET}",
+        f"sentinel://user:{SECRET}@h:0/jobs",
+        f"sentinel://h:0/jobs?sentinel_password={SECRET}",
     ],
 )
 def test_no_error_has_the_password(url: str) -> None:

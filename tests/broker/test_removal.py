@@ -7,11 +7,14 @@ from packhorse_broker.delivery import WINDOW
 from packhorse_protocol import Code
 from packhorse_protocol.messages import (
     ClaimJobs,
+    Create,
     Done,
     Events,
     Get,
     Handle,
     Handled,
+    NewJob,
+    Ok,
     Outcomes,
     Remove,
     Revoke,
@@ -19,7 +22,7 @@ from packhorse_protocol.messages import (
 )
 from tests.broker.test_looking import in_state
 from tests.support.brokers import Brokers, at_rest
-from tests.support.requests import complete, count, create, names, take
+from tests.support.requests import complete, count, create, get, names, take
 
 
 @pytest.mark.parametrize("state", ["QUEUED", "STARTED", "COMPLETE", "FAILED"])
@@ -127,6 +130,38 @@ async def test_its_handlers_are_told_once(
     events = await waiting.events("b", lambda event: event.removed)
     assert len(events) == 1
     assert all(event.job != "a" for push in waiting.kept(Events) for event in push.events)
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+@pytest.mark.parametrize("watches", [False, True])
+async def test_its_handlers_are_told_though_another_job_has_its_id_at_once(
+    brokers: Brokers, never_missed: None, elsewhere: bool, watches: bool
+) -> None:
+    """Both in one transaction."""
+    first = await brokers.start()
+    second = await brokers.start() if elsewhere else first
+    for broker in (first, second, first):
+        await broker._sweeper.sweep()
+    waiting, admin = await brokers.connect(first), await brokers.connect(second)
+    await create(waiting, "a", handle=True)
+    if watches:
+        await waiting.ask(Watch, jobs=("a",))
+    commits = second._committer.commits
+    removal = Remove(id=901, jobs=("a",))
+    creation = Create(id=902, jobs=(NewJob(id="a", type="other"),))
+    admin.send_bytes(admin.connection.send(removal) + admin.connection.send(creation))
+    for request in (removal, creation):
+        assert isinstance(await admin.answer(request.id), Ok)
+    assert second._committer.commits == commits + 1
+    [event] = await waiting.events("a", lambda event: event.removed)
+    assert event.version > 1
+    assert (await get(admin, "a")).handlers == ()
+    # And of that one they are told nothing.
+    await complete(admin, *await admin.ask(ClaimJobs, jobs=("a",)))
+    await at_rest(first)
+    await waiting.ask(Get, jobs=("a",))
+    assert not waiting.kept(Events)
+    assert not waiting.kept(Outcomes)
 
 
 async def test_whoever_handled_it_last_is_told_nothing(brokers: Brokers, broker: Broker) -> None:

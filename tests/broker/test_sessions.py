@@ -2,15 +2,8 @@
 
 from typing import Any
 
-from packhorse_broker.sessions import (
-    ITEM_BYTES,
-    MAX_HELD_BACK_BYTES,
-    MAX_HELD_BACK_JOBS,
-    MAX_HELD_BACK_LOG,
-    PUSH_BYTES,
-    Push,
-    Session,
-)
+from packhorse_broker.pushes import ITEM_BYTES, MAX_HELD_BACK_LOG, PUSH_BYTES, Push
+from packhorse_broker.sessions import MAX_HELD_BACK_BYTES, MAX_HELD_BACK_JOBS, Session
 from packhorse_protocol.messages import (
     ROLES,
     Cancellation,
@@ -61,7 +54,7 @@ def test_what_matters_most_is_pushed_first() -> None:
     waiting.push_outcome(Outcome(job="o", type="t", state="COMPLETE", version=2))
     waiting.push_revocation(Revocation(job="r", token=TOKEN, reason="removed"))
     waiting.hold("c", "t", TOKEN)
-    waiting.push_cancellation(cancellation("c"))
+    waiting.push_cancellation(cancellation("c"), 9)
     waiting.push_claim(claim("c"))
     kinds = [type(push) for push in pushes(waiting)]
     assert kinds == [Claims, Cancelling, Revoke, Outcomes, Events]
@@ -71,13 +64,13 @@ def test_of_a_claim_only_the_newest_cancellation_is_pushed_and_only_while_it_is_
     waiting = session()
     for job in ("ended", "again", "held"):
         waiting.hold(job, "t", TOKEN)
-        waiting.push_cancellation(cancellation(job))
-    waiting.push_cancellation(cancellation("held", 3))
+        waiting.push_cancellation(cancellation(job), 9)
+    waiting.push_cancellation(cancellation("held", 3), 8)
     waiting.let_go("ended", TOKEN)
     waiting.let_go("again", TOKEN)
     waiting.hold("again", "t", b"another".ljust(16))
     assert pushes(waiting) == [Cancelling(claims=(cancellation("held", 3),))]
-    waiting.push_cancellation(cancellation("ended"))
+    waiting.push_cancellation(cancellation("ended"), 9)
     assert pushes(waiting) == []
 
 
@@ -85,7 +78,7 @@ def test_many_cancellations_with_long_reasons_go_in_several_pushes() -> None:
     waiting = session()
     for number in range(1_000):
         waiting.hold(f"j{number}", "t", TOKEN)
-        waiting.push_cancellation(cancellation(f"j{number}", why="w" * 1_000))
+        waiting.push_cancellation(cancellation(f"j{number}", why="w" * 1_000), 9)
     sizes = [len(push.claims) for push in pushes(waiting)]  # type: ignore[union-attr]
     assert sum(sizes) == 1_000
     assert len(sizes) > 1

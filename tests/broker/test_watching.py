@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from packhorse_broker.broker import Broker
 from packhorse_broker.looking import MAX_WATCHED
-from packhorse_broker.sessions import MAX_HELD_BACK_BYTES, MAX_HELD_BACK_LOG
+from packhorse_broker.pushes import MAX_HELD_BACK_LOG
+from packhorse_broker.sessions import MAX_HELD_BACK_BYTES
 from packhorse_protocol import Code
 from packhorse_protocol.messages import (
     Claim,

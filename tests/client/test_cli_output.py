@@ -16,7 +16,9 @@ def test_columns_are_aligned(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_pairs_leave_out_what_is_empty(capsys: pytest.CaptureFixture[str]) -> None:
-    output.write_pairs({"a": 1, "none": None, "empty": "", "longer": "two\n  lines", "zero": 0})
+    output.write_pairs(
+        {"a": 1, "none": None, "empty": "", "longer": ["two", "  lines"], "no": [], "zero": 0}
+    )
     assert capsys.readouterr().out == "a       1\nlonger  two\n          lines\nzero    0\n"
     output.write_pairs({})
     assert capsys.readouterr().out == ""
@@ -40,11 +42,14 @@ def test_bytes_are_shown_as_what_they_hold(data: bytes | None, shown: object) ->
     [
         ("ä", '"ä"'),
         (None, "null"),
-        ({1: b"\x00\x01", "b": (1, 2.5)}, '{"1": "AAE=", "b": [1, 2.5]}'),
+        (b"\x00\x01", '{"base64": "AAE="}'),
+        ({1: b"\x00\x01", "b": (1, 2.5)}, '{"1": {"base64": "AAE="}, "b": [1, 2.5]}'),
+        ("a\nb\x1b[2J\x7f\x9b\u202e", r'"a\nb\u001b[2J\u007f\u009b\u202e"'),
     ],
 )
 def test_any_value_fits_on_a_line(value: object, text: str) -> None:
-    assert output.value_text(value) == text
+    found = output.json_text(value)
+    assert found == text
 
 
 def test_times() -> None:

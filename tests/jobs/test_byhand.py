@@ -128,10 +128,12 @@ def test_grace_that_is_over_ends_the_claim() -> None:
             reason=Reason.CANCELLED,
             end=End.CANCELLED,
             finished_at=105_000,
+            course=Course(cancel=CANCELLING.cancel, cut_off=1),
         ),
         attempt=AttemptRecord(1, "runner", 20_000, 105_000, End.CANCELLED),
     )
     assert decision.job.attempt_records
+    assert decision.job.ended_attempts == 1
     late = decide(decision.job, Complete("runner", TOKEN, b""), NOW, RULES)
     assert told(late) == "stale_claim"
 

@@ -5,27 +5,22 @@ from msgspec.structs import replace
 
 from packhorse_broker.jobs.commands import (
     Claim,
-    Command,
     Create,
     Due,
     Fail,
-    Replace,
     RunnerGone,
 )
-from packhorse_broker.jobs.handlers import MAX_HANDLERS
 from packhorse_broker.jobs.machine import decide
 from packhorse_broker.jobs.model import (
     AttemptRecord,
     Course,
     End,
-    Job,
     Now,
     Reason,
-    RefusalCode,
     State,
 )
 from packhorse_broker.jobs.terms import Backoff, Growth, Jitter, Terms
-from tests.jobs.examples import HELD, NEW, NOW, RULES, TOKEN, after, applied, refused
+from tests.jobs.examples import HELD, NOW, RULES, TOKEN, after, applied
 
 SLOW = Terms(backoff=Backoff(Growth.LINEAR, delay_ms=1_000))
 LATER = Now(ms=150_000, order=1_000)
@@ -180,86 +175,3 @@ def test_job_that_loses_too_many_runners_is_set_aside(
 def test_plain_job_goes_by_the_limit_of_the_broker(lost: int, state: State) -> None:
     job = after(replace(HELD, lost=lost), RunnerGone("runner"), rules=replace(RULES, lost_limit=2))
     assert (job.state, job.course) == (state, None)
-
-
-# -- new content for a job that has not started
-
-
-CONTENT = Create(
-    "other",
-    "mail",
-    b"new",
-    "second maker",
-    key="other tenant",
-    attempts=9,
-    persistent=True,
-    handler="second",
-    fingerprint=b"other content",
-    group="shop",
-    terms=Terms(priority=2),
-)
-
-
-def test_replaced_job_has_the_new_content_and_its_old_identity_and_handlers() -> None:
-    assert after(replace(NEW, body=None, body_bytes=700), Replace(CONTENT)) == replace(
-        NEW,
-        version=8,
-        order=900,
-        attempts=9,
-        persistent=True,
-        handlers=("handler", "second"),
-        key="other tenant",
-        queued_at=100_000,
-        fingerprint=b"other content",
-        body=b"new",
-        body_bytes=0,
-        terms=Terms(priority=2),
-        course=Course(groups=("shop",)),
-    )
-
-
-def test_replacement_begins_the_delay_anew() -> None:
-    pending = after(None, _create(delay_ms=50_000))
-    pushed = after(pending, Replace(_create(delay_ms=70_000)), now=Now(120_000, 1_000))
-    assert (pushed.state, pushed.delayed_until, pushed.order) == (State.PENDING, 190_000, 900)
-    at_once = after(pushed, Replace(_create()), now=LATER)
-    assert (at_once.state, at_once.course, at_once.order) == (State.QUEUED, None, 1_000)
-    held_back = after(at_once, Replace(_create(delay_until=160_000)), now=LATER)
-    assert (held_back.state, held_back.delayed_until) == (State.PENDING, 160_000)
-    assert held_back.order == 1_000
-
-
-def test_replacement_begins_the_total_timeout_when_the_job_can_run() -> None:
-    terms = Terms(total_ms=500)
-    queued = after(NEW, Replace(_create(terms=terms)))
-    assert queued.course == Course(total_until=100_500)
-    delayed = after(queued, Replace(_create(delay_ms=50_000, terms=terms)))
-    assert delayed.course == Course(delayed_until=150_000)
-    assert after(delayed, Due(), now=LATER).course == Course(total_until=150_500)
-    assert after(queued, Replace(_create())).course is None
-
-
-@pytest.mark.parametrize(
-    "job",
-    [
-        replace(HELD, state=State.QUEUED, end=End.RELEASED, current_attempt=0),
-        replace(HELD, state=State.PENDING, end=End.FAILED, course=Course(delayed_until=9)),
-    ],
-)
-def test_job_that_was_started_before_is_not_replaced(job: Job) -> None:
-    refusal = refused(decide(job, Replace(CONTENT), NOW, RULES))
-    assert (refusal.code, refusal.state) == (RefusalCode.WRONG_STATE, job.state)
-
-
-def test_replacement_may_not_bring_too_many_handlers() -> None:
-    full = replace(NEW, handlers=tuple(f"client-{number}" for number in range(MAX_HANDLERS - 1)))
-    refusal = refused(decide(full, Replace(CONTENT), NOW, RULES))
-    assert refusal.code is RefusalCode.TOO_MANY
-    known = replace(CONTENT, handler="client-0")
-    assert len(after(full, Replace(known)).handlers) == MAX_HANDLERS - 1
-
-
-@pytest.mark.parametrize("command", [Due(), Replace(_create(delay_ms=5))])
-def test_groups_outlast_a_delay(command: Command) -> None:
-    job = after(None, replace(_create(delay_ms=50_000), group="shop"))
-    assert after(job, command, now=LATER).groups == ("shop",)

@@ -227,7 +227,7 @@ def test_course_goes_with_the_last_that_was_in_it() -> None:
 def test_time_of_grace_that_is_over_ends_the_run_timeout_too() -> None:
     request = CancelRequest("boss", 1, 55_000)
     job = replace(RUNNING, course=Course(run_until=70_000, cancel=request))
-    assert after(job, Due()).course == Course(cancel=request)
+    assert after(job, Due()).course == Course(cancel=request, cut_off=1)
 
 
 @pytest.mark.parametrize(

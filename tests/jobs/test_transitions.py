@@ -23,6 +23,7 @@ from packhorse_broker.jobs.machine import decide
 from packhorse_broker.jobs.model import (
     Applied,
     AttemptRecord,
+    Course,
     End,
     Job,
     Progress,
@@ -265,7 +266,7 @@ def test_taking_back_is_told_apart_from_a_release() -> None:
     """Only the runner itself may repeat its release."""
     taken = after(HELD, TakeBack("runner", TOKEN))
     released = after(HELD, Release("runner", TOKEN))
-    assert taken == replace(released, end=End.TAKEN_BACK)
+    assert taken == replace(released, end=End.TAKEN_BACK, course=Course(taken_back=1))
     refusal = decide(taken, Release("runner", TOKEN), NOW, RULES)
     assert isinstance(refusal, Refusal)
     assert refusal.code is RefusalCode.STALE_CLAIM
@@ -297,7 +298,9 @@ def test_release_keeps_place_and_attempt() -> None:
 
 def test_ends_of_which_there_is_nothing_to_tell_leave_no_record() -> None:
     for command in (TakeBack("runner", TOKEN), Complete("runner", TOKEN, b"result")):
-        assert applied(decide(HELD, command, NOW, RULES)).attempt is None
+        decision = applied(decide(HELD, command, NOW, RULES))
+        assert decision.attempt is None
+        assert decision.job.ended_attempts == 0
 
 
 def test_lost_runner_costs_an_attempt_but_not_the_place() -> None:

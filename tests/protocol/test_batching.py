@@ -18,10 +18,12 @@ from packhorse_protocol import (
     Events,
     FrameTooLarge,
     JobView,
+    LocalProtocolError,
     LogEntry,
     Ok,
     Outcome,
     Outcomes,
+    Progress,
     Push,
     Revocation,
     Revoke,
@@ -86,7 +88,8 @@ def items(push: Push) -> tuple[object, ...]:
     ids=lambda push: type(push).__name__,
 )
 def test_a_push_is_split(push: Push) -> None:
-    parts = split(push, LIMIT_BYTES)
+    parts, left_out = split(push, LIMIT_BYTES)
+    assert not left_out
     assert len(parts) > 1
     assert {type(part) for part in parts} == {type(push)}
     assert tuple(item for part in parts for item in items(part)) == items(push)
@@ -97,14 +100,30 @@ def test_a_push_is_split(push: Push) -> None:
 
 def test_a_push_that_fits_stays_one() -> None:
     push = Claims(claims=CLAIMS[:2])
-    assert split(push, LIMIT_BYTES) == [push]
+    assert split(push, LIMIT_BYTES) == ([push], [])
 
 
-def test_an_item_larger_than_a_frame_can_not_be_split() -> None:
+def test_an_item_larger_than_a_frame_is_left_out_and_the_others_go() -> None:
     large = Claim(job="a", token=TOKEN, fence=1, type="a", attempt=1, payload=b"x" * LIMIT_BYTES)
-    with pytest.raises(FrameTooLarge) as caught:
-        split(Claims(claims=(CLAIMS[0], large)), LIMIT_BYTES)
-    assert caught.value.limit_bytes == LIMIT_BYTES < caught.value.size_bytes
+    push = Claims(claims=(CLAIMS[0], large, CLAIMS[1]))
+    parts, [left_out] = split(push, LIMIT_BYTES)
+    assert parts == [Claims(claims=CLAIMS[:2])]
+    assert left_out.item is large
+    assert isinstance(left_out.error, FrameTooLarge)
+    assert left_out.error.limit_bytes == LIMIT_BYTES < left_out.error.size_bytes
+    assert split(Claims(claims=(large, large)), LIMIT_BYTES).parts == []
+
+
+def test_an_item_that_the_wire_does_not_allow_is_left_out_and_the_others_go() -> None:
+    first, second = EVENTS[:2]
+    bad = Event(job="b", version=1, progress=Progress(percent=1, text="\ud800"))
+    parts, [left_out] = split(Events(events=(first, bad, second)), LIMIT_BYTES)
+    assert parts == [Events(events=(first, second))]
+    assert left_out.item is bad
+    assert "UTF-8" in str(left_out.error)
+    broker: BrokerConnection = pair(ConnectionState.OPEN)[0]
+    with pytest.raises(LocalProtocolError):
+        broker.send(Events(events=(first, bad)))
 
 
 def view(size: int) -> JobView:
@@ -191,18 +210,20 @@ def test_a_push_of_many_elements_is_not_sent_but_split() -> None:
     push = Claims(claims=(claim_with({str(n): "" for n in range(32)}),) * 6_000)
     with pytest.raises(FrameTooLarge):
         broker.send(push)
-    parts = split(push, FRAME_BYTES)
+    parts, left_out = split(push, FRAME_BYTES)
+    assert not left_out
     assert [len(items(part)) for part in parts] == [5_128, 872]
     assert tuple(item for part in parts for item in items(part)) == push.claims
     for part in parts:
         assert codec.decode_broker_message(broker.send(part)[4:], lambda _: None) == part
 
 
-def test_an_item_of_more_elements_than_a_frame_can_not_be_split(
+def test_an_item_of_more_elements_than_a_frame_is_left_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(batching, "MAX_ELEMENTS", 30)
     push = Claims(claims=(CLAIMS[0], claim_with({str(n): "" for n in range(32)})))
-    with pytest.raises(FrameTooLarge) as caught:
-        split(push, FRAME_BYTES)
-    assert caught.value.elements > 30
+    parts, [left_out] = split(push, FRAME_BYTES)
+    assert parts == [Claims(claims=CLAIMS[:1])]
+    assert isinstance(left_out.error, FrameTooLarge)
+    assert left_out.error.elements > 30

@@ -2,11 +2,12 @@
 
 import inspect
 import textwrap
+import tracemalloc
 from collections.abc import Mapping
 from dataclasses import FrozenInstanceError, dataclass
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Final, cast
 
 import msgpack
 import pytest
@@ -233,3 +234,26 @@ def test_a_shape_that_the_compiler_has_no_code_for(annotation: object) -> None:
 def test_the_compilers_docstring_shows_what_it_writes() -> None:
     written = inspect.getsource(compiler.decoder_of(ClaimRef))
     assert textwrap.indent(written, "    ") in str(compiler.__doc__)
+
+
+LONG_ARRAY: Final = b"\xdc\x27\x10"
+"""The header of an array of 10000 items."""
+
+
+@pytest.mark.parametrize("body", [LONG_ARRAY * 900, LONG_ARRAY * 5_000, b"\xdc\x04\x00" * 5_000])
+def test_what_a_body_announces_takes_no_memory(body: bytes) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(MalformedMessage):
+            codec.decode_client_message(body)
+        _, most_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most_bytes < 10_000_000
+
+
+@pytest.mark.parametrize("items", [1_024, 1_025, 10_000])
+def test_long_arrays_are_read(items: int) -> None:
+    get = codec.decode_client_message(msgpack.packb({"t": "get", "id": 1, "jobs": ["a"] * items}))
+    assert isinstance(get, Get)
+    assert len(get.jobs) == items

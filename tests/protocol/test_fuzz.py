@@ -23,7 +23,7 @@ from packhorse_protocol import (
     codec,
 )
 from packhorse_protocol.framing import FrameReader, frame
-from tests.protocol.ends import pair, request, waiting_client
+from tests.protocol.ends import TOO_LONG, pair, request, waiting_client
 from tests.protocol.strategies import records, replies
 from tests.protocol.vectors import joined, load
 
@@ -86,6 +86,87 @@ def documented(items: list[Any]) -> None:
         else:
             assert type(item) in {*CLIENT_MESSAGES.values(), *BROKER_MESSAGES.values()}
     assert not any(isinstance(item, FramingError) for item in items[:-1])
+
+
+CONTAINERS: Final = (
+    b"\xdc",
+    b"\xdd",
+    b"\xde",
+    b"\xdf",
+    b"\xd9",
+    b"\xda",
+    b"\xdb",
+    b"\xc4",
+    b"\xc5",
+    b"\xc6",
+)
+"""Arrays, maps, texts and binaries whose length follows."""
+
+WIDTHS: Final = dict(zip(CONTAINERS, (2, 4, 2, 4, 1, 2, 4, 1, 2, 4), strict=True))
+"""Bytes of these lengths."""
+
+
+@st.composite
+def lying(draw: st.DrawFn) -> bytes:
+    """Containers within containers, whose lengths say anything, before too little or too much."""
+    parts: list[bytes] = [draw(st.sampled_from([b"", b"\x82\xa1t\xa6create\xa4jobs"]))]
+    for _ in range(draw(st.integers(1, 4))):
+        kind = draw(st.sampled_from(CONTAINERS))
+        length = draw(st.integers(0, 256 ** WIDTHS[kind] - 1))
+        header = kind + length.to_bytes(WIDTHS[kind], "big")
+        parts.append(header * draw(st.sampled_from([1, 1, 2, 20, 2_000])))
+    parts.append(draw(st.binary(max_size=20) | st.just(b"\xc0" * 20_000)))
+    return b"".join(parts)
+
+
+@given(lying())
+@settings(deadline=None)
+def test_containers_that_lie(body: bytes) -> None:
+    for state in ConnectionState:
+        for end in pair(state):
+            documented(end.receive(frame(body)))
+
+
+@pytest.mark.parametrize("opening", [b"\x91", b"\x81\xa1a", b"\x81\xa1t\x91"])
+@pytest.mark.parametrize("depth", [1, 16, 100, 511, 512, 513, 1_023, 1_024, 1_025, 50_000])
+def test_containers_however_deep(opening: bytes, depth: int) -> None:
+    for body in (opening * depth, opening * depth + b"\xc0"):
+        for end in pair(ConnectionState.OPEN):
+            [malformed] = end.receive(frame(body))
+            assert isinstance(malformed, MalformedMessage)
+            documented([malformed])
+
+
+SHORT: Final = [body for body in BODIES if 0 < len(body) < 200]
+
+
+@given(st.lists(st.sampled_from(SHORT) | mutated().filter(len), min_size=1, max_size=3), st.data())
+@settings(deadline=None)
+def test_a_stream_is_the_same_whole_in_halves_and_bytewise(
+    bodies: list[bytes], data: st.DataObject
+) -> None:
+    stream = b"".join(map(frame, bodies)) + data.draw(st.sampled_from([b"", TOO_LONG, b"\0" * 4]))
+    single = [stream[place : place + 1] for place in range(len(stream))]
+    middle = data.draw(st.integers(0, len(stream)))
+    halves = [stream[:middle], stream[middle:]]
+    for state in ConnectionState:
+        heard = [
+            [[repr(item) for chunk in cut for item in end.receive(chunk)] for end in pair(state)]
+            for cut in ([stream], halves, single)
+        ]
+        assert heard[0] == heard[1] == heard[2]
+
+
+@pytest.mark.parametrize("end", [0, 1])
+def test_a_stream_of_all_messages_is_the_same_cut_at_every_place(end: int) -> None:
+    """Two chunks, whatever the place: in a length, a tag, a text, between two frames."""
+    stream = b"".join(map(frame, SHORT[:12])) + TOO_LONG
+    expected = list(map(repr, pair(ConnectionState.OPEN)[end].receive(stream)))
+    for place in range(len(stream) + 1):
+        receiver = pair(ConnectionState.OPEN)[end]
+        items = [*receiver.receive(stream[:place]), *receiver.receive(stream[place:])]
+        assert list(map(repr, items)) == expected
+        assert receiver.state is ConnectionState.BROKEN
 
 
 @given(st.lists(st.binary(max_size=300), max_size=6), st.sampled_from(list(ConnectionState)))

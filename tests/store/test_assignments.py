@@ -120,9 +120,11 @@ async def test_what_is_being_taken_all_the_time_is_left_for_later(
     """Another outcome of the group is taken before each attempt to take one over."""
 
     class Overtaken(Lane):
-        async def commit(self, commands: Sequence[Argument]) -> list[Any] | None:
+        async def commit(
+            self, commands: Sequence[Argument], *, grows: bool = True
+        ) -> list[Any] | None:
             await raw("HSET", keys.taken(GROUP), "b", "b-4")
-            return await super().commit(commands)
+            return await super().commit(commands, grows=grows)
 
     await one.take(GROUP, ["a"])
     lane = Overtaken(opener.lane()._address, keys.writer("overtaken"))

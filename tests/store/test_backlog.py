@@ -17,7 +17,7 @@ from packhorse_broker.store.work import COMMAND_BYTES, Draw, Result, Submission,
 from tests.support.commands import create
 
 
-def ignored(_: list[Result]) -> None:
+def ignored(_: list[Result], durable: bool) -> None:
     return
 
 

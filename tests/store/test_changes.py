@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from packhorse_broker.jobs.model import Applied, AttemptRecord, End, Job, LogEntry, State
-from packhorse_broker.store.changes import Change, EndedClaim, RevokeReason
+from packhorse_broker.store.changes import Change, EndedClaim, RevokeReason, told_of
 
 QUEUED: Final = Job(
     id="one", type="mail", state=State.QUEUED, version=1, order=1, attempts=2, body=b"body"
@@ -168,3 +168,29 @@ def test_what_a_job_said_is_gathered_and_goes_with_it() -> None:
     change.follow(removed(failed.job, failed.job))
     change.follow(changed(None, QUEUED))
     assert (change.log, change.attempts, change.renewed) == ((), (), True)
+
+
+@pytest.mark.parametrize("existed", [False, True])
+def test_each_job_that_had_the_id_is_told_of_by_itself(existed: bool) -> None:
+    """One is removed under its runner, one is made and removed, one is made and claimed."""
+    attempt = AttemptRecord(1, "ann", 20, 30, End.LOST)
+    first = [] if existed else [changed(None, QUEUED), changed(QUEUED, HELD)]
+    change = change_of(
+        *first,
+        Applied(HELD, BACK, attempt=attempt),
+        removed(BACK, BACK),
+        changed(None, QUEUED),
+        removed(QUEUED, QUEUED),
+        changed(None, QUEUED),
+        changed(QUEUED, AGAIN),
+        changed(AGAIN, DONE),
+    )
+    one, two, three = change.parts()
+    assert (one.before, one.job, one.removed) == (HELD if existed else None, BACK, True)
+    assert (one.attempts, one.ended_claims) == ((attempt,), (ended(HELD, None),))
+    assert (two.before, two.job, two.removed, two.ended_claims) == (None, QUEUED, True, ())
+    assert (three.before, three.job, three.removed) == (None, DONE, False)
+    assert three.ended_claims == (ended(AGAIN, None),)
+    plain = change_of(changed(QUEUED, HELD))
+    assert plain.parts() == (plain,)
+    assert told_of([plain, change]) == [plain, one, two, three]

@@ -49,7 +49,7 @@ async def test_callback_that_raises_harms_nobody(
 ) -> None:
     caller = opener.committer()
 
-    def done(_: list[Result]) -> None:
+    def done(_: list[Result], __: bool) -> None:
         raise RuntimeError("the caller is broken")
 
     caller.committer.submit(Submission([create("a")], done))

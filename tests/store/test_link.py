@@ -8,6 +8,7 @@ from redis.exceptions import ConnectionError as LostConnection
 from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as StoreTimeout
 
+from packhorse_broker.store.embedded import EmbeddedStore
 from packhorse_broker.store.errors import StoreUnavailable
 from packhorse_broker.store.keys import PartitionKeys
 from packhorse_broker.store.link import Link, StoreAddress, _info_field, describe, pack
@@ -150,3 +151,12 @@ def test_field_of_the_info_text() -> None:
 )
 def test_description_is_a_line(error: Exception, text: str) -> None:
     assert describe(error) == text
+
+
+async def test_a_replica_is_refused(own_store: EmbeddedStore, own_raw: Raw) -> None:
+    """Whoever is connected when a primary is demoted is told READONLY; who comes later, this."""
+    await own_raw("REPLICAOF", "127.0.0.1", 1)
+    with pytest.raises(StoreUnavailable, match="replica"):
+        await Link.open(address(own_store.url))
+    await own_raw("REPLICAOF", "NO", "ONE")
+    await (await Link.open(address(own_store.url))).drop()

@@ -204,10 +204,10 @@ async def test_refused_write_is_unavailable_and_surely_not_applied(
 ) -> None:
     make_refuse, said = REFUSALS[name]
     lane = opener.lane(own_store.url)
-    await make_refuse(own_raw)
     await lane.watch([key])
+    await make_refuse(own_raw)
     with pytest.raises(StoreUnavailable, match=said):
-        await lane.commit([("INCR", counter), ("SET", key, "value")])
+        await lane.commit([("INCR", counter), ("SET", key, "value")], grows=True)
     await healthy(own_raw)
     assert await own_raw("MGET", key, counter) == [None, None]
     await lane.watch([key])
@@ -222,7 +222,7 @@ async def test_store_that_comes_to_refuse_between_queueing_and_exec(
     lane = opener.lane(own_proxy.url)
     await lane.watch([key])
     own_proxy.fail(Fault.PAUSE)
-    committing = asyncio.create_task(lane.commit(writes(counter)))
+    committing = asyncio.create_task(lane.commit(writes(counter), grows=True))
     await own_proxy.met()
     await make_refuse(own_raw)
     own_proxy.resume()

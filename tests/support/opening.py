@@ -9,6 +9,7 @@ from packhorse_broker.jobs.commands import Claim, Command
 from packhorse_broker.jobs.model import Applied, Retention, Rules
 from packhorse_broker.store.changes import Change
 from packhorse_broker.store.committer import Committer, Publish
+from packhorse_broker.store.durability import AFTER_EXEC, Waits
 from packhorse_broker.store.keys import PartitionKeys
 from packhorse_broker.store.link import StoreAddress
 from packhorse_broker.store.reader import Reader
@@ -42,7 +43,7 @@ class Caller:
         settled: asyncio.Future[list[Result]] = asyncio.get_running_loop().create_future()
         place = self._place()
 
-        def done(results: list[Result]) -> None:
+        def done(results: list[Result], _: bool) -> None:
             self.answers[place] += 1
             if not settled.done():
                 settled.set_result(results)
@@ -124,6 +125,7 @@ class Opener:
         wait_ms: int = TIMEOUT_MS,
         rules: Rules = RULES,
         publish: Publish = lambda _: None,
+        waits: Waits = AFTER_EXEC,
     ) -> Caller:
         """A committer that runs; all share one clock."""
         committer = Committer(
@@ -133,6 +135,7 @@ class Opener:
             self.clock,
             types=self.types,
             wait_ms=wait_ms,
+            waits=lambda: waits,
             publish=publish,
             committed=self.committed.extend,
         )

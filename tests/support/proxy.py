@@ -262,6 +262,8 @@ class _Passage:
         """Whether the connection goes on."""
         proxy = self._proxy
         await self._idle.wait()
+        if self._hung_up:
+            return False
         fault = await proxy.at_exec(self, transaction)
         if fault is None or fault is Fault.PAUSE:
             self._forward(raw)
@@ -274,8 +276,7 @@ class _Passage:
             self._caught = asyncio.get_running_loop().create_future()
             self._store.write(raw)
             answer = await self._caught
-            assert answer is not None
-            if fault is Fault.CUT_IN_ANSWER:
+            if fault is Fault.CUT_IN_ANSWER and answer is not None:
                 self._client.write(answer[: len(answer) // 2])
                 await self._client.drain()
             self.close()
@@ -298,6 +299,7 @@ class _Passage:
                     if self._unanswered <= 0:
                         self._idle.set()
         self._hung_up = True
+        self._idle.set()
         if self._caught is not None:
             self._caught.set_result(None)
         if not self._exec:

@@ -1,6 +1,8 @@
-"""A store that is nobody's: a Valkey which a test starts, kills and starts again on its data."""
+"""A store that is nobody's: a Valkey which a test starts, stops, kills and starts again on its
+data, and which may be brought to refuse what it is asked."""
 
 import asyncio
+import resource
 import tempfile
 from pathlib import Path
 from types import TracebackType
@@ -9,15 +11,17 @@ from typing import Final
 from packhorse_broker.store.process import find_server
 
 WAIT_S: Final = 60
+READY: Final = b"Ready to accept connections"
 
 
 class StoreServer:
     """`async with` it; it listens at `url` from `start` to `kill`. What it answered it keeps."""
 
-    def __init__(self) -> None:
+    def __init__(self, *settings: str) -> None:
         # Not pytest's folder: the path of a socket must be short.
         self._folder = tempfile.TemporaryDirectory(prefix="ph-store-")
         self._socket = Path(self._folder.name) / "store.sock"
+        self._settings = ("--appendfsync", "always", *settings)
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -36,20 +40,35 @@ class StoreServer:
         await self.kill()
         self._folder.cleanup()
 
-    async def start(self) -> None:
-        """Returns when it has read its data and listens."""
+    async def start(self, until: bytes = READY) -> None:
+        """Returns when it says so: that it has read its data and listens."""
         self._process = await asyncio.create_subprocess_exec(
             find_server(),
             *("--port", "0", "--unixsocket", str(self._socket), "--dir", self._folder.name),
-            *("--save", "", "--appendonly", "yes", "--appendfsync", "always"),
+            *("--save", "", "--appendonly", "yes", *self._settings),
             stdout=asyncio.subprocess.PIPE,
         )
+        await self.says(until)
+
+    async def says(self, text: bytes) -> None:
+        """Until a line of its log, that was not waited for yet, has this text."""
+        assert self._process is not None
         assert self._process.stdout is not None
         async with asyncio.timeout(WAIT_S):
             async for line in self._process.stdout:
-                if b"Ready to accept connections" in line:
+                if text in line:
                     return
-        raise AssertionError("the store did not start")
+        raise AssertionError(f"the store ended and had not said {text!r}")
+
+    def signal(self, number: int) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def limit_files(self, size_bytes: int = resource.RLIM_INFINITY) -> None:
+        """No file of it may grow beyond: its disk is full."""
+        assert self._process is not None
+        hard = resource.RLIM_INFINITY
+        resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (size_bytes, hard))
 
     async def kill(self) -> None:
         """With SIGKILL; returns when it is gone."""

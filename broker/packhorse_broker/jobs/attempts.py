@@ -56,10 +56,12 @@ def run_over(job: Job, command: Due, now: Now, rules: Rules) -> Decision:
     expired = passed(job, now.ms)
     if expired is None:
         return Applied(job, job)
+    known = job.course or PLAIN_COURSE
     if expired is Expired.NONE:
-        cut_off = replace(job, end=End.CANCELLED, course=of_ended_run(job.course))
+        course = altered(job.course, run_until=0, cut_off=known.cut_off + 1)
+        cut_off = replace(job, end=End.CANCELLED, course=course)
         return _last(job, cut_off, Reason.CANCELLED, now, rules)
-    timed_out = (job.course or PLAIN_COURSE).timed_out + 1
+    timed_out = known.timed_out + 1
     course = altered(job.course, run_until=0, expired=expired, timed_out=timed_out)
     ended = replace(job, end=End.TIMED_OUT, course=course)
     if expired is Expired.TOTAL:
@@ -83,7 +85,9 @@ def take_back(job: Job, command: TakeBack, now: Now, rules: Rules) -> Decision:
     """As a release, but of an attempt that no runner has learnt of: there is no record of it."""
     if not holds(job, command.client, command.token):
         return STALE
+    taken_back = (job.course or PLAIN_COURSE).taken_back + 1
     given_back = _given_back(job, End.TAKEN_BACK)
+    given_back = replace(given_back, course=altered(given_back.course, taken_back=taken_back))
     if job.cancel is not None:
         return finish_failed(job, given_back, Reason.CANCELLED, now, rules)
     return Applied(job, queued(given_back, now, job.order))

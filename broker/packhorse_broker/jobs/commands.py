@@ -42,7 +42,8 @@ class Create(Struct, frozen=True):
 
 class Replace(Struct, frozen=True):
     """A job that has not started yet gets the content of `by`, which found its unique key held:
-    body, terms, attempts, delay; it keeps its id and its handlers, and `by`'s are added."""
+    body, terms, attempts, delay; it keeps its id, its hold on the key and its handlers, and `by`'s
+    are added."""
 
     by: Create
 

@@ -2,10 +2,12 @@
 
 from msgspec.structs import replace
 
+from packhorse_broker.jobs.byhand import wrong_state
 from packhorse_broker.jobs.commands import Create, Replace
 from packhorse_broker.jobs.course import altered
 from packhorse_broker.jobs.handlers import MAX_HANDLERS, too_many, united, with_handlers
 from packhorse_broker.jobs.model import (
+    PLAIN_COURSE,
     Applied,
     Course,
     Decision,
@@ -13,9 +15,11 @@ from packhorse_broker.jobs.model import (
     Now,
     Refusal,
     RefusalCode,
+    Replacement,
     Rules,
     State,
 )
+from packhorse_broker.jobs.terms import PLAIN_TERMS, Terms
 
 PENDING, QUEUED = State.PENDING, State.QUEUED
 
@@ -57,10 +61,16 @@ def create_again(job: Job, command: Create, now: Now, rules: Rules) -> Decision:
 
 
 def replace_content(job: Job, command: Replace, now: Now, rules: Rules) -> Decision:
-    """Handlers are added, never taken away; the delay begins anew."""
+    """Handlers are added, never taken away; the delay begins anew. What tells the creator's own
+    repetition, and for how long the unique key is held, stay as the creator chose. The same
+    replacement again is answered like the first time, whatever has become of the job."""
+    by = command.by
+    if repeats(job, by):
+        return with_handlers(job, _handlers(by), _groups(by))
     if job.fence:
         return Refusal(RefusalCode.WRONG_STATE, "the job has been started before", job.state)
-    by = command.by
+    if job.state.finished:
+        return wrong_state(job)
     handlers = united(job.handlers, _handlers(by))
     groups = united(job.groups, _groups(by))
     if len(handlers) + len(groups) > MAX_HANDLERS:
@@ -77,13 +87,28 @@ def replace_content(job: Job, command: Replace, now: Now, rules: Rules) -> Decis
         handlers=handlers,
         key=by.key,
         queued_at=job.queued_at if delayed else now.ms,
-        fingerprint=by.fingerprint,
         body=by.body,
         body_bytes=0,
-        terms=by.terms,
-        course=course,
+        terms=_terms(job, by),
+        course=altered(course, replaced_by=_replacement(by)),
     )
     return Applied(job, changed)
+
+
+def repeats(job: Job, by: Create) -> bool:
+    """Whether it is this create that gave the job the content which it has."""
+    replacement = _replacement(by)
+    return replacement is not None and replacement == (job.course or PLAIN_COURSE).replaced_by
+
+
+def _replacement(by: Create) -> Replacement | None:
+    return Replacement(by.id, by.fingerprint) if by.fingerprint is not None else None
+
+
+def _terms(job: Job, by: Create) -> Terms | None:
+    unique = (job.terms or PLAIN_TERMS).unique
+    terms = replace(by.terms or PLAIN_TERMS, unique=unique)
+    return terms if terms != PLAIN_TERMS else None
 
 
 def _course(

@@ -101,6 +101,14 @@ class CancelRequest(Struct, frozen=True, array_like=True):
     why: str = ""
 
 
+class Replacement(Struct, frozen=True, array_like=True):
+    """The create that gave a job its content, where that was not the one that made the job."""
+
+    id: str
+    """The id that was chosen for a job of its own."""
+    fingerprint: bytes
+
+
 class Course(Struct, frozen=True, array_like=True):
     """What has become of a job beyond the plain. Times in ms since the epoch, 0: none."""
 
@@ -120,6 +128,12 @@ class Course(Struct, frozen=True, array_like=True):
     """Lost runners that no longer count towards the limit, since it was retried by hand."""
     retried: int = 0
     """How often it was retried by hand."""
+    replaced_by: Replacement | None = None
+    """None: the content is that of its creator, or of a create that chose no id."""
+    taken_back: int = 0
+    """Of the claims given back, those that no runner has learnt of."""
+    cut_off: int = 0
+    """Attempts that the end of a cancel request's grace time ended."""
 
 
 class LogTail(Struct, frozen=True, array_like=True):
@@ -229,6 +243,13 @@ class Job(Struct, frozen=True):
     @property
     def cancel(self) -> CancelRequest | None:
         return self.course.cancel if self.course is not None else None
+
+    @property
+    def ended_attempts(self) -> int:
+        """How many attempts have left a record: all that ended without completing the job."""
+        course = self.course or PLAIN_COURSE
+        given_back = self.released - course.taken_back
+        return self.failed + self.lost + given_back + course.timed_out + course.cut_off
 
     @property
     def attempt_records(self) -> bool:

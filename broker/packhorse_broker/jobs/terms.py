@@ -77,6 +77,9 @@ class Terms(Struct, frozen=True, array_like=True):
     unique: Unique | None = None
     keep_ms: int | None = None
     """How long it is kept after its end where nobody handles it; None: the type's retention."""
+    durability: int = 0
+    """What has to be before a change of the job is answered (store/durability.py); 0: what the
+    broker waits for."""
 
 
 PLAIN_TERMS: Final = Terms()

@@ -36,8 +36,9 @@ class Assignments:
         must not be left in the store as taken.
         """
         taken = self._keys.taken(group)
-        *_, owners, finished = await self._ask(
-            *(pack(("HSETNX", taken, job, self.broker)) for job in jobs),
+        async with self._turn:
+            await self._lane.write(*(("HSETNX", taken, job, self.broker) for job in jobs))
+        owners, finished = await self._ask(
             pack(("HMGET", taken, *jobs)),
             pack(("ZMSCORE", self._keys.group(group), *jobs)),
         )

@@ -1,5 +1,6 @@
 """What one transaction does to each job, gathered from the decisions of a batch."""
 
+from collections.abc import Sequence
 from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct
@@ -51,6 +52,8 @@ class Change(Struct):
     ended_claims: tuple[EndedClaim, ...] = ()
     renewed: bool = False
     """Whether `before` was removed and `job` is another one under its id."""
+    gone: "tuple[Change, ...]" = ()
+    """Of a renewed one, what became of each job that had the id before and was removed."""
 
     @classmethod
     def of(cls, decision: Applied) -> "Change":
@@ -62,10 +65,30 @@ class Change(Struct):
     def follow(self, decision: Applied) -> None:
         """Takes in the job's next decision in the same batch."""
         if decision.before is None:
-            self.renewed = True
-            self.log = ()
-            self.attempts = ()
+            self._renew()
         self._take(decision)
+
+    def _renew(self) -> None:
+        """The job that was removed gives its id to another one."""
+        before = None if self.renewed else self.before
+        ended = self._claims_of_this
+        self.gone += (Change(before, self.job, True, self.log, self.attempts, (), ended),)
+        self.renewed = True
+        self.log = ()
+        self.attempts = ()
+
+    @property
+    def _claims_of_this(self) -> tuple[EndedClaim, ...]:
+        """Ended claims of `job` without those of its predecessors."""
+        return self.ended_claims[sum(len(former.ended_claims) for former in self.gone) :]
+
+    def parts(self) -> "tuple[Change, ...]":
+        """The same for each job by itself, those that were removed first."""
+        if not self.renewed:
+            return (self,)
+        ended = self._claims_of_this
+        last = Change(None, self.job, self.removed, self.log, self.attempts, self.actions, ended)
+        return *self.gone, last
 
     def _take(self, decision: Applied) -> None:
         before, job = decision.before, decision.job
@@ -100,3 +123,11 @@ class Change(Struct):
             and job.state is QUEUED
             and (before is None or before.state is not QUEUED or before.fence != job.fence)
         )
+
+
+def told_of(changes: Sequence[Change]) -> Sequence[Change]:
+    """What is told of these: whoever waits for a job that was removed must learn of that, although
+    another one has its id already."""
+    if not any(change.renewed for change in changes):
+        return changes
+    return [part for change in changes for part in change.parts()]

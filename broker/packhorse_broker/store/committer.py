@@ -5,7 +5,8 @@ jobs, the settings of their types and the unique keys that it needs, but no inde
 command in the order of arrival (the second command for a job on the first one's result), and
 writes everything in one EXEC. If something watched changed meanwhile the batch is read and decided
 again; one that keeps being disturbed is split in halves, so that one contended job can't hold up
-its neighbours. Nobody is answered before EXEC was.
+its neighbours. In a store that is full what grows is refused, and the rest of its batch goes on.
+Nobody is answered before EXEC was.
 """
 
 import asyncio
@@ -15,21 +16,21 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import structlog
-from msgspec.structs import replace
 
-from packhorse_broker.jobs.commands import Claim
-from packhorse_broker.jobs.model import Applied, Rules
-from packhorse_broker.store.backlog import Backlog
+from packhorse_broker.jobs.model import Rules
+from packhorse_broker.store.backlog import MAX_BATCH, Backlog
+from packhorse_broker.store.bodies import claims_of, put_bodies
 from packhorse_broker.store.candidates import Candidates, Window
-from packhorse_broker.store.changes import Change
-from packhorse_broker.store.errors import StoreError, StoreUnavailable
+from packhorse_broker.store.changes import Change, told_of
+from packhorse_broker.store.durability import Durability, Waits
+from packhorse_broker.store.errors import StoreError, StoreFull, StoreUnavailable
 from packhorse_broker.store.keys import PartitionKeys
 from packhorse_broker.store.link import pack
 from packhorse_broker.store.records import CorruptRecord, decode_job
 from packhorse_broker.store.round import Clock, Round, Wanted, with_retention
 from packhorse_broker.store.transaction import Lane
 from packhorse_broker.store.types import PLAIN, TypeBook, TypeSettings, decode_settings
-from packhorse_broker.store.work import Draw, Failed, Result, Submission, Work, halves
+from packhorse_broker.store.work import Draw, Failed, Submission, Work, grows, halves
 from packhorse_broker.store.writes import Writes
 
 _log = structlog.get_logger(__name__)
@@ -72,6 +73,7 @@ class Committer:
         *,
         types: TypeBook,
         wait_ms: int,
+        waits: Callable[[], Waits],
         publish: Publish,
         committed: Callable[[Sequence[Change]], None],
     ) -> None:
@@ -81,6 +83,8 @@ class Committer:
         self._clock = clock
         self._types = types
         self._wait_ms = wait_ms
+        self._waits = waits
+        """How it is waited for what jobs or the broker ask for beyond EXEC."""
         self._publish = publish
         self._committed = committed
         self._backlog = Backlog()
@@ -106,6 +110,10 @@ class Committer:
             _fail([work], StoreUnavailable("the broker has no room for more work right now"))
             return
         self._arrived.set()
+
+    def begin_anew(self) -> None:
+        """The store was wiped: which types it has seen is not known any more."""
+        self._known_types.clear()
 
     @property
     def waiting(self) -> int:
@@ -142,10 +150,16 @@ class Committer:
             now_s = asyncio.get_running_loop().time()
             _fail(self._backlog.overdue(now_s - self._wait_ms / 1000), _OVERDUE)
 
-    async def _commit(self, batch: list[Work]) -> None:
+    async def _commit(self, batch: list[Work], *, into_full: bool = False) -> None:
         """Settles every member of the batch, each once, with a result or a failure."""
         try:
-            divide = await self._try(batch)
+            divide = await self._try(batch, into_full=into_full)
+        except StoreFull as error:
+            _fail([work for work in batch if into_full or grows(work)], error)
+            rest = [work for work in batch if not into_full and not grows(work)]
+            if rest:
+                await self._commit(rest, into_full=True)
+            return
         except StoreError as error:
             _fail(batch, error)
             return
@@ -159,21 +173,26 @@ class Committer:
         parts = deque(halves(batch) if divide else [])
         try:
             while parts:
-                await self._commit(parts.popleft())
+                await self._commit(parts.popleft(), into_full=into_full)
         finally:
             for part in parts:
                 _fail(part, _CLOSED)
 
-    async def _try(self, batch: list[Work]) -> bool:
+    async def _try(self, batch: list[Work], *, into_full: bool) -> bool:
         """Commits the batch and settles it, or says that it has to be divided.
 
         Raises StoreUnavailable with none of it written, StoreInconsistent.
         """
+        size = sum(work.size for work in batch)
+        if into_full and size > MAX_BATCH:
+            return True  # A script takes only so many arguments.
         deadline = min(work.since_s for work in batch) + self._wait_ms / 1000
         conflicts = 0
         while True:
             try:
-                round_ = await self._attempt(batch)
+                round_ = await self._attempt(batch, into_full=into_full)
+            except StoreFull:
+                raise
             except StoreUnavailable:
                 if asyncio.get_running_loop().time() >= deadline:
                     raise
@@ -184,13 +203,13 @@ class Committer:
                 return False
             conflicts += 1
             self.conflicts += 1
-            if conflicts >= CONFLICTS_BEFORE_SPLIT and sum(work.size for work in batch) > 1:
+            if conflicts >= CONFLICTS_BEFORE_SPLIT and size > 1:
                 return True
             if conflicts >= MAX_CONFLICTS:
                 raise StoreUnavailable("the job keeps being changed by others")
             await asyncio.sleep(random.uniform(0, CONFLICT_PAUSE_MS) / 1000)
 
-    async def _attempt(self, batch: list[Work]) -> Round | None:
+    async def _attempt(self, batch: list[Work], *, into_full: bool) -> Round | None:
         """Watch, read, decide, write, EXEC; None after a conflict."""
         windows = await self._windows([work for work in batch if isinstance(work, Draw)])
         round_ = Round(self._clock, self._rules_of)
@@ -209,21 +228,24 @@ class Committer:
             if terms is not None and terms.priority:
                 self._candidates.mixed(change.job.type)
         commands = writes.commands()
-        claims = _claims(batch, round_)
+        claims = claims_of(batch, round_)
         bodies = [claimed.job.id for _, _, claimed in claims if claimed.job.body is None]
         if bodies:
             # First: a job that is claimed and removed in one batch is still given whole.
             commands.insert(0, ("MGET", *map(self._keys.body, bodies)))
-        message = self._publish(changes)
+        message = self._publish(told_of(changes))
         if message is not None:
             commands.append(("SPUBLISH", self._keys.events, message))
-        replies = await self._lane.commit(commands)
+        replies = await self._lane.commit(commands, grows=not into_full)
         if replies is None:
             return None
+        wait = self._waits().command(_wanted(changes))
+        if wait is not None:
+            round_.durable = self._waits().met(await self._lane.acknowledged(wait))
         self._known_types |= writes.new_types
         if bodies:
             found = replies[0] if replies else await self._read_bodies(bodies)
-            _put_bodies(claims, dict(zip(bodies, found, strict=True)))
+            put_bodies(claims, dict(zip(bodies, found, strict=True)))
         self._candidates.settled(windows)
         self.commits += 1
         return round_
@@ -325,11 +347,18 @@ class Committer:
         for work in batch:
             self.commands += work.size
             if isinstance(work, Submission):
-                _call(work.done, next(results))
+                _call(work.done, next(results), round_.durable)
             else:
                 _call(work.done, *next(drawn))
         if round_.changes:
-            _call(self._committed, list(round_.changes.values()))
+            _call(self._committed, told_of(list(round_.changes.values())))
+
+
+def _wanted(changes: Sequence[Change]) -> Durability:
+    """What the jobs of a batch ask for, all of them together."""
+    return Durability(
+        max(change.job.terms.durability if change.job.terms else 0 for change in changes)
+    )
 
 
 def _call(callback: Callable[..., None], *args: object) -> None:
@@ -345,30 +374,4 @@ def _fail(batch: list[Work], error: Exception) -> None:
         if isinstance(work, Draw):
             _call(work.done, [], True)
         else:
-            _call(work.done, [Failed(error)] * work.size)
-
-
-def _claims(
-    batch: list[Work], round_: Round
-) -> list[tuple[list[Applied] | list[Result], int, Applied]]:
-    """Every claim that was granted: the list of results it is in, its place there, itself."""
-    found: list[tuple[list[Applied] | list[Result], int, Applied]] = [
-        (drawn, place, applied) for drawn, _ in round_.drawn for place, applied in enumerate(drawn)
-    ]
-    submissions = (work for work in batch if isinstance(work, Submission))
-    for work, results in zip(submissions, round_.results, strict=True):
-        for place, ((_, command), result) in enumerate(zip(work.items, results, strict=True)):
-            if isinstance(command, Claim) and isinstance(result, Applied):
-                found.append((results, place, result))
-    return found
-
-
-def _put_bodies(
-    claims: list[tuple[list[Applied] | list[Result], int, Applied]],
-    bodies: dict[str, bytes | None],
-) -> None:
-    """Puts bodies that are kept apart into the records that runners are given."""
-    for results, place, claimed in claims:
-        if claimed.job.body is None:
-            job = replace(claimed.job, body=bodies[claimed.job.id])
-            results[place] = replace(claimed, job=job)
+            _call(work.done, [Failed(error)] * work.size, True)

@@ -5,9 +5,9 @@
     ... store.url ...
     await store.stop()         # everything is on disk
 
-Every change is in an append-only file that is written out once a second; when this process is
-killed the store ends too (`leash.py`), and nothing that it had answered for is lost. One broker
-at a time uses a folder (`folder.py`).
+Every change is in an append-only file that is written out once a second, or with `fsync_always`
+before it is answered. When this process is killed the store ends too (`leash.py`), and nothing
+that it had answered for is lost. One broker at a time uses a folder (`folder.py`).
 """
 
 import asyncio
@@ -63,10 +63,13 @@ class EmbeddedStore:
     often as you like, also after a `start` that failed.
     """
 
-    def __init__(self, data_dir: Path | None = None, *, ephemeral: bool = False) -> None:
+    def __init__(
+        self, data_dir: Path | None = None, *, ephemeral: bool = False, fsync_always: bool = False
+    ) -> None:
         if (data_dir is None) != ephemeral:
             raise ValueError("give either a data_dir or ephemeral=True")
         self._data_dir = data_dir
+        self._fsync = "always" if fsync_always else "everysec"
         self._folder: DataFolder | None = None
         self._socket: Path | None = None
         self._process: StoreProcess | None = None
@@ -156,7 +159,7 @@ class EmbeddedStore:
             # The append-only file is the data; snapshots beside it would only cost writes.
             "save": "",
             "appendonly": "yes" if self._data_dir is not None else "no",
-            "appendfsync": "everysec",
+            "appendfsync": self._fsync,
             # A full store refuses writes and says so. It never drops a job to make room.
             "maxmemory-policy": "noeviction",
             "databases": "1",

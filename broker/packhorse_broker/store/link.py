@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 import hiredis
-import redis.asyncio as redis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -21,6 +20,7 @@ from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as StoreTimeout
 
 from packhorse_broker.store.errors import StoreUnavailable
+from packhorse_broker.store.primary import connection_to
 
 Arg = bytes | str | int | float
 Argument = Sequence[Arg]
@@ -35,7 +35,7 @@ class StoreAddress:
     """Where the store is and how long one exchange with it may take."""
 
     url: str
-    """`redis://`, `rediss://` or `unix://`, as redis-py reads it."""
+    """As `packhorse_broker.store_url` describes it."""
     timeout_ms: int
     client_name: str
     """Shown by the store's CLIENT LIST."""
@@ -68,16 +68,24 @@ class Link:
     @classmethod
     async def open(cls, address: StoreAddress) -> "Link":
         """Raises StoreUnavailable."""
-        pool = redis.ConnectionPool.from_url(address.url, **address.options())
-        connection: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call]
+        try:
+            async with asyncio.timeout(address.timeout_ms / 1000):
+                connection = await connection_to(address.url, address.options())
+        except (RedisError, OSError, TimeoutError) as error:
+            raise StoreUnavailable(describe(error)) from error
         link = cls(connection, address.timeout_ms)
         try:
             async with asyncio.timeout(link._timeout_s):
                 await connection.connect()  # type: ignore[no-untyped-call]
-            [connection_id, info] = await link.ask(pack(("CLIENT", "ID")), pack(("INFO", "server")))
+            [connection_id, info, role] = await link.ask(
+                pack(("CLIENT", "ID")), pack(("INFO", "server")), pack(("ROLE",))
+            )
         except (RedisError, OSError, TimeoutError) as error:
             await link.drop()
             raise StoreUnavailable(describe(error)) from error
+        if role[0] != b"master":
+            await link.drop()
+            raise StoreUnavailable("the server is a replica: it can't be written to")
         link.connection_id = connection_id
         link.run_id = _info_field(info, "run_id")
         return link

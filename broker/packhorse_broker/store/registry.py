@@ -22,6 +22,9 @@ _log = structlog.get_logger(__name__)
 REMOVAL_LEASE_MS: Final = 10_000
 """How long a broker has to end what a removed client held before another may take over."""
 
+RENEWED: Final = 1_000
+"""Clients whose times are written in one command."""
+
 BROKER_TTL_MS: Final = 5_000
 """A broker that did not say for this long that it runs is no longer counted."""
 
@@ -47,6 +50,19 @@ class LastResponse:
 
     at_ms: int
     timeout_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreState:
+    """Which store answers, and how full it is."""
+
+    identity: bytes | None
+    """What `schema.py` wrote there."""
+    run_id: str
+    """Names the process."""
+    used_bytes: int
+    max_bytes: int
+    """0: it may take all the memory that there is."""
 
 
 class Registry:
@@ -155,13 +171,18 @@ class Registry:
                     return
 
     async def renew(self, until_ms: Mapping[str, int]) -> None:
-        """Writes when clients time out, all in one command; those that are gone stay so."""
+        """Writes when clients time out, many in one command; those that are gone stay so."""
         if not until_ms:
             return
         scores: list[str | int] = []
         for client_id, until in until_ms.items():
             scores += (until, client_id)
-        await self._ask(pack(("ZADD", self._keys.alive, "XX", *scores)))
+        await self._write(
+            *(
+                ("ZADD", self._keys.alive, "XX", *scores[at : at + 2 * RENEWED])
+                for at in range(0, len(scores), 2 * RENEWED)
+            )
+        )
 
     async def newest_connections(self, clients: Sequence[str]) -> dict[str, str | None]:
         """Each client's newest connection, at whatever broker; None if the client is gone."""
@@ -219,20 +240,38 @@ class Registry:
 
     async def announce_broker(self, broker: str, now_ms: int) -> frozenset[str]:
         """Says that this broker runs; which ones do, this one among them."""
-        _, _, names = await self._ask(
-            pack(("ZADD", self._keys.brokers, now_ms + BROKER_TTL_MS, broker)),
-            pack(("ZREMRANGEBYSCORE", self._keys.brokers, "-inf", now_ms)),
-            pack(("ZRANGE", self._keys.brokers, 0, -1)),
+        await self._write(
+            ("ZADD", self._keys.brokers, now_ms + BROKER_TTL_MS, broker),
+            ("ZREMRANGEBYSCORE", self._keys.brokers, "-inf", now_ms),
         )
+        [names] = await self._ask(pack(("ZRANGE", self._keys.brokers, 0, -1)))
         return frozenset(name.decode(errors="replace") for name in names)
 
     async def withdraw_broker(self, broker: str) -> None:
         await self._ask(pack(("ZREM", self._keys.brokers, broker)))
 
+    async def store_state(self) -> StoreState:
+        """Which store it is, and how full."""
+        identity, memory = await self._ask(
+            pack(("GET", self._keys.store)), pack(("INFO", "memory"))
+        )
+        lines = (line.partition(":") for line in memory.decode().splitlines())
+        told = {name: value.strip() for name, _, value in lines}
+        return StoreState(
+            identity=identity,
+            run_id=self._lane.run_id,
+            used_bytes=int(told.get("used_memory", "0")),
+            max_bytes=int(told.get("maxmemory", "0")),
+        )
+
     async def time_ms(self) -> float:
         """The store's clock, exact to its microsecond."""
         [[seconds, micros]] = await self._ask(pack(("TIME",)))
         return int(seconds) * 1000 + int(micros) / 1000
+
+    async def _write(self, *commands: Argument) -> None:
+        async with self._turn:
+            await self._lane.write(*commands)
 
     async def _ask(self, *commands: bytes) -> list[Any]:
         async with self._turn:

@@ -21,7 +21,9 @@ from packhorse_broker.jobs.commands import (
     Replace,
     Retry,
 )
+from packhorse_broker.jobs.creation import repeats
 from packhorse_broker.jobs.deadlines import holds_unique_key
+from packhorse_broker.jobs.handlers import with_handlers
 from packhorse_broker.jobs.machine import decide
 from packhorse_broker.jobs.model import Applied, Job, Now, Refusal, RefusalCode, Rules, State
 from packhorse_broker.jobs.terms import Scope, Unique
@@ -85,6 +87,8 @@ class Round:
         """Jobs and bytes of the types that have a limit."""
         self.changes: dict[str, Change] = {}
         self.results: list[list[Result]] = []
+        self.durable = True
+        """Whether what was waited for after EXEC came in time."""
         self.drawn: list[tuple[list[Applied], bool]] = []
 
     # -- what has to be read
@@ -170,16 +174,17 @@ class Round:
     def _create(self, job_id: str, command: Create) -> Result:
         if job_id in self.broken or self.records[job_id] is not None:
             return self._apply(job_id, command)
+        unique = command.terms.unique if command.terms is not None else None
+        holder = self._holder_of(command.type, unique) if unique is not None else None
+        if holder is not None and holder[1] is not None and repeats(holder[1], command):
+            return self._apply(holder[0], Replace(command))
         settings = self.settings[command.type]
         if settings.draining:
             return Refusal(
                 RefusalCode.TYPE_DRAINING, f"the type {command.type!r} takes no new jobs"
             )
-        unique = command.terms.unique if command.terms is not None else None
-        if unique is not None:
-            holder = self._holder_of(command.type, unique)
-            if holder is not None:
-                return self._create_duplicate(command, *holder)
+        if holder is not None:
+            return self._create_duplicate(command, *holder)
         if command.type in self.usage:
             full = self._full(command, settings)
             if full is not None:
@@ -289,15 +294,27 @@ class Round:
         if holder is None or how is OnDuplicate.REJECT:
             return _duplicate(holder_id, holder)
         if how is OnDuplicate.REPLACE:
-            full = self._full_for(command, holder)
-            if full is not None:
-                return full
-            replaced = self._apply(holder_id, Replace(command))
-            return _duplicate(holder_id, holder) if isinstance(replaced, Refusal) else replaced
-        joined = self._apply(holder_id, Handle(command.created_by))
-        if command.group is not None and isinstance(joined, Applied):
-            return self._apply(holder_id, Handle(command.created_by, command.group))
-        return joined
+            return self._replace(command, holder_id, holder)
+        if command.group is None:
+            return self._apply(holder_id, Handle(command.created_by))
+        both = with_handlers(holder, (command.created_by,), (command.group,))
+        if isinstance(both, Refusal):
+            return both
+        self._apply(holder_id, Handle(command.created_by))
+        return self._apply(holder_id, Handle(command.created_by, command.group))
+
+    def _replace(self, command: Create, holder_id: str, holder: Job) -> Result:
+        usage = self.usage.get(command.type)
+        full = self._full_for(command, holder)
+        if full is not None:
+            return full
+        replaced = self._apply(holder_id, Replace(command))
+        if not isinstance(replaced, Refusal):
+            return replaced
+        if usage is not None:
+            self.usage[command.type] = usage
+        too_late = replaced.code is RefusalCode.WRONG_STATE
+        return _duplicate(holder_id, holder) if too_late else replaced
 
     # -- claims from the head of a queue
 

@@ -53,8 +53,10 @@ class TakesBoard:
         """Tells the other brokers what the runners of this one take."""
         taken = dict(islice(self._taken().items(), MAX_TYPES))
         key = self._keys.takes(self._broker)
-        command = ("SET", key, _encode(taken), "PX", TAKES_TTL_MS) if taken else ("DEL", key)
-        await self._ask(pack(command))
+        async with self._turn:
+            await self._lane.write(
+                ("SET", key, _encode(taken), "PX", TAKES_TTL_MS) if taken else ("DEL", key)
+            )
 
     async def withdraw(self) -> None:
         """This broker ends, and its runners with it."""

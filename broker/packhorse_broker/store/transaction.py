@@ -11,14 +11,22 @@ Reading alone would not do: it may run before the delayed EXEC does.
 """
 
 import asyncio
+import contextlib
 import random
+import time
 from collections.abc import Sequence
 from typing import Any, Final
 
 import structlog
 from redis.exceptions import RedisError, ResponseError
 
-from packhorse_broker.store.errors import OutcomeUnknown, StoreInconsistent, StoreUnavailable
+from packhorse_broker.store.errors import (
+    OutcomeUnknown,
+    StoreFull,
+    StoreInconsistent,
+    StoreUnavailable,
+)
+from packhorse_broker.store.full import LOAD_SCRIPT, is_full, past_full
 from packhorse_broker.store.link import Argument, Link, StoreAddress, describe, pack
 
 _log = structlog.get_logger(__name__)
@@ -34,6 +42,10 @@ RECONNECT_FIRST_MS: Final = 20
 RECONNECT_MOST_MS: Final = 2_000
 """Pauses between attempts to reach the store: doubled each time, less up to a half at random."""
 
+FULL_S: Final = 1.0
+"""So long after it was refused for want of memory a lane writes in the way that a full store takes
+too, which costs the store more."""
+
 
 class Lane:
     """Runs one transaction at a time on a connection of its own; reconnects by itself.
@@ -47,6 +59,15 @@ class Lane:
         self._mark = mark
         self._number = 0
         self._link: Link | None = None
+        self._written_on: Link | None = None
+        """The connection of the last transaction, as long as its answer came on it."""
+        self._full_until_s = 0.0
+        """By the monotonic clock."""
+
+    @property
+    def run_id(self) -> str:
+        """Names the store's process that was spoken to last; empty before."""
+        return self._link.run_id if self._link is not None else ""
 
     async def ask(self, *commands: bytes) -> list[Any]:
         """Plain commands outside of a transaction, all replies. Raises StoreUnavailable."""
@@ -55,11 +76,19 @@ class Lane:
             return await link.ask(*commands)
         except (RedisError, OSError, TimeoutError) as error:
             await self._drop()
-            raise StoreUnavailable(describe(error)) from error
+            raise self._failure(error) from error
         except BaseException:
             # Cancelled between sending and reading: the answers would be taken for the next ones.
             await self._drop()
             raise
+
+    async def write(self, *commands: Argument) -> list[Any]:
+        """Small writes outside of a transaction that may be repeated, also into a full store."""
+        if not self._is_full:
+            with contextlib.suppress(StoreFull):
+                return await self.ask(*map(pack, commands))
+        _, *replies = await self.ask(LOAD_SCRIPT, *map(pack, map(past_full, commands)))
+        return replies
 
     async def watch(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Watches string keys and reads them: one value, or None, for each."""
@@ -71,9 +100,12 @@ class Lane:
         """Ends the watch: nothing is to be written."""
         await self.ask(_UNWATCH)
 
-    async def commit(self, commands: Sequence[Argument]) -> list[Any] | None:
+    async def commit(
+        self, commands: Sequence[Argument], *, grows: bool = False
+    ) -> list[Any] | None:
         """Applies all commands or none: their replies, or None if a watched key changed.
 
+        What `grows` a full store refuses: StoreFull. It takes the rest, though after None first.
         Replies are an empty list if the transaction is known to be applied but its answer was
         lost. Raises StoreUnavailable (not applied), StoreInconsistent. An unknown outcome is
         waited for as long as the store is away: only the store can tell.
@@ -81,11 +113,21 @@ class Lane:
         link = self._link
         if link is None:
             return None
+        self._written_on = None
         self._number += 1
-        mark = pack(("SET", self._mark, self._number, "EX", MARK_TTL_S))
-        block = b"".join([_MULTI, *map(pack, commands), mark, _EXEC])
+        mark: Argument = ("SET", self._mark, self._number, "EX", MARK_TTL_S)
+        forced = self._is_full and not grows
+        if forced:
+            await self.ask(LOAD_SCRIPT)
+            commands, mark = [past_full(command) for command in commands], past_full(mark)
+        block = b"".join([_MULTI, *map(pack, commands), pack(mark), _EXEC])
         try:
             replies = await self._execute(link, block, len(commands) + 1)
+        except StoreFull:
+            await self._drop()
+            if forced or grows:
+                raise
+            return None
         except OutcomeUnknown as lost:
             await self._drop()
             applied = await self._settle(link, self._number)
@@ -99,7 +141,27 @@ class Lane:
         for reply in replies:
             if isinstance(reply, Exception):
                 raise StoreInconsistent(describe(reply)) from reply
+        self._written_on = link
         return replies[:-1]
+
+    async def acknowledged(self, wait: bytes) -> Any:
+        """The answer to WAIT or WAITAOF for the transaction just committed.
+
+        None if it can't be had: the store counts what one connection wrote, and that is lost.
+        """
+        link = self._written_on
+        if link is None or link is not self._link:
+            return None
+        try:
+            [reply] = await link.ask(wait)
+        except (RedisError, OSError, TimeoutError) as error:
+            _log.warning("store.not_acknowledged", error=describe(error))
+            await self._drop()
+            return None
+        except BaseException:
+            await self._drop()
+            raise
+        return reply
 
     async def _execute(self, link: Link, block: bytes, commands: int) -> list[Any] | None:
         """Sends MULTI..EXEC as one write: sent singly, a lost connection could be reopened in
@@ -108,11 +170,23 @@ class Lane:
             replies = await link.exchange(block, commands + 2)
         except ResponseError as error:
             # EXECABORT, or the error while queueing that leads to it: surely not applied.
-            raise StoreUnavailable(describe(error)) from error
+            raise self._failure(error) from error
         except (RedisError, OSError, TimeoutError) as error:
             raise OutcomeUnknown(describe(error)) from error
         result: list[Any] | None = replies[-1]
         return result
+
+    @property
+    def _is_full(self) -> bool:
+        """Whether the store lately was."""
+        return time.monotonic() < self._full_until_s
+
+    def _failure(self, error: BaseException) -> StoreUnavailable:
+        """What to raise for an error after which nothing was written."""
+        if not is_full(error):
+            return StoreUnavailable(describe(error))
+        self._full_until_s = time.monotonic() + FULL_S
+        return StoreFull(describe(error))
 
     async def _settle(self, lost: Link, number: int) -> bool:
         """Whether transaction `number`, sent on `lost`, was applied; final when it returns."""

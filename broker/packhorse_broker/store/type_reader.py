@@ -9,9 +9,9 @@ import structlog
 from msgspec import Struct
 
 from packhorse_broker.jobs.model import ActionRecord, State
-from packhorse_broker.store.keys import ORDER_BYTES, PartitionKeys
+from packhorse_broker.store.keys import ORDER_BYTES, PartitionKeys, job_of_member
 from packhorse_broker.store.link import pack
-from packhorse_broker.store.records import CorruptRecord, decode_action
+from packhorse_broker.store.records import CorruptRecord, decode_action, decode_job
 from packhorse_broker.store.transaction import Lane
 from packhorse_broker.store.types import (
     PLAIN,
@@ -25,7 +25,7 @@ from packhorse_broker.store.writes import ACTIONS_KEPT
 _log = structlog.get_logger(__name__)
 
 OVERVIEW_PAGE: Final = 100
-"""Types looked at in one exchange, each with six commands, so that others have their turn."""
+"""Types looked at at once, each with six commands and a record, so that others have their turn."""
 
 CHANGES_PAGE: Final = 1_000
 """Types whose settings are read at once."""
@@ -38,8 +38,8 @@ class TypeOverview(Struct, frozen=True):
 
     type: str
     counts: dict[State, int]
-    head_us: int
-    """Since when the head of its queue waits, in microseconds since the epoch; 0: nobody waits."""
+    head_ms: int
+    """When the head of its queue was queued, in ms since the epoch; 0: nobody waits."""
     jobs_bytes: int
     settings: TypeSettings
 
@@ -87,18 +87,31 @@ class TypeReader:
         )
         settings, sizes, *others = replies
         each = len(indexes) + 1
+        heads = await self._queued_at(others[len(indexes) :: each])
         return [
             TypeOverview(
                 type=job_type,
                 counts=dict(zip(_STATES, others[place : place + len(indexes)], strict=True)),
-                head_us=_order_of(others[place + len(indexes)]),
+                head_ms=head_ms,
                 jobs_bytes=max(0, int(size or 0)),
                 settings=_settings(job_type, stored),
             )
-            for job_type, stored, size, place in zip(
-                types, settings, sizes, range(0, len(others), each), strict=True
+            for job_type, stored, size, place, head_ms in zip(
+                types, settings, sizes, range(0, len(others), each), heads, strict=True
             )
         ]
+
+    async def _queued_at(self, heads: Sequence[Sequence[bytes]]) -> list[int]:
+        """When each of these heads of queues, if there is one, was queued last: its place tells
+        that of a job that was given back no more. One that is gone meanwhile has its place's."""
+        found = {head[0]: self._keys.record(job_of_member(head[0])) for head in heads if head}
+        if not found:
+            return [0] * len(heads)
+        [values] = await self._ask(pack(("MGET", *found.values())))
+        queued_at = {
+            head: _queued_at(head, value) for head, value in zip(found, values, strict=True)
+        }
+        return [queued_at[head[0]] if head else 0 for head in heads]
 
     async def changed_since(self, number: int) -> tuple[dict[str, TypeSettings], int]:
         """Settings that were changed after the change of this number, and the number of the
@@ -151,20 +164,23 @@ class TypeReader:
         keys = self._keys
         return keys.complete(job_type) if state is State.COMPLETE else keys.failed(job_type)
 
-    async def actions(self, before_ms: int | None, limit: int) -> list[ActionRecord]:
+    async def actions(
+        self, before_ms: int | None, limit: int, *, left: int = 0
+    ) -> list[ActionRecord]:
         """What was done by hand, newest first: at least `limit` of them if there are so many.
 
         Those of one millisecond come together, so that asking for what was `before_ms` the last
-        one goes on without a gap.
+        one goes on without a gap. Whoever told only some of them asks for those that are `left`,
+        the first of which were done in that millisecond: they are counted from the oldest one on,
+        so that none is passed over where another comes in.
         """
         count = limit + 1
         while True:
             [members] = await self._ask(pack(("LRANGE", self._keys.actions, -count, -1)))
-            found = [
-                action
-                for action in map(_action, reversed(members))
-                if action is not None and (before_ms is None or action.at < before_ms)
-            ]
+            actions = [action for action in map(_action, reversed(members)) if action is not None]
+            found = [one for one in actions if before_ms is None or one.at < before_ms]
+            if left:
+                found += [one for one in actions if one.at == before_ms][-left:]
             # Each broker tells the time when it decides, so they come nearly in order.
             found.sort(key=lambda action: -action.at)
             if len(found) > limit:
@@ -204,5 +220,11 @@ def _action(data: bytes) -> ActionRecord | None:
         return None
 
 
-def _order_of(head: Sequence[bytes]) -> int:
-    return int.from_bytes(head[0][:ORDER_BYTES], "big") if head else 0
+def _queued_at(head: bytes, record: bytes | None) -> int:
+    try:
+        job = decode_job(record) if record is not None else None
+    except CorruptRecord:
+        job = None
+    if job is not None:
+        return job.queued_at
+    return int.from_bytes(head[:ORDER_BYTES], "big") // 1_000

@@ -148,6 +148,9 @@ class TypeBook:
     def __iter__(self) -> Iterator[tuple[str, TypeSettings]]:
         return iter(tuple(self._known.items()))
 
+    def clear(self) -> None:
+        self._known.clear()
+
     def put(self, job_type: str, settings: TypeSettings) -> None:
         if settings == PLAIN:
             self._known.pop(job_type, None)

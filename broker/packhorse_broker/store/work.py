@@ -8,7 +8,16 @@ from typing import Final, TypeAlias
 
 from msgspec import Struct
 
-from packhorse_broker.jobs.commands import Claim, Command, Complete, Create, Fail
+from packhorse_broker.jobs.commands import (
+    Claim,
+    Command,
+    Complete,
+    Create,
+    Fail,
+    Handle,
+    ReportProgress,
+    WriteLog,
+)
 from packhorse_broker.jobs.model import Applied, Refusal
 
 
@@ -29,7 +38,8 @@ class Submission(Struct):
     """Commands of one caller, each for one job. `done` gets a result for each, in order."""
 
     items: Sequence[tuple[str, Command]]
-    done: Callable[[list[Result]], None]
+    done: Callable[[list[Result], bool], None]
+    """The second argument tells whether what was waited for after EXEC came in time."""
     since_s: float = 0.0
     """When it was submitted, by the loop's clock."""
 
@@ -75,6 +85,17 @@ def _command_bytes(command: Command) -> int:
     return COMMAND_BYTES
 
 
+_GROWING: Final = (Create, Handle, ReportProgress, WriteLog)
+"""Commands without which jobs can end; all others are given way in a store that is full."""
+
+
+def grows(work: Work) -> bool:
+    """Whether a store that is full is to be spared it."""
+    return isinstance(work, Submission) and any(
+        isinstance(command, _GROWING) for _, command in work.items
+    )
+
+
 def halves(batch: list[Work]) -> list[list[Work]]:
     """Two smaller batches; a lone member is itself divided."""
     if len(batch) > 1:
@@ -103,12 +124,12 @@ def _halved_draw(draw: Draw, middle: int) -> list[Draw]:
 
 def _halved_submission(submission: Submission, middle: int) -> list[Submission]:
     """The halves are committed one after the other, so their results come in order."""
-    parts: list[list[Result]] = []
+    parts: list[tuple[list[Result], bool]] = []
 
-    def done(results: list[Result]) -> None:
-        parts.append(results)
+    def done(results: list[Result], durable: bool) -> None:
+        parts.append((results, durable))
         if len(parts) == 2:
-            submission.done([*parts[0], *parts[1]])
+            submission.done([*parts[0][0], *parts[1][0]], parts[0][1] and parts[1][1])
 
     return [
         Submission(submission.items[:middle], done, submission.since_s),

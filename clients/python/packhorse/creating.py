@@ -8,7 +8,7 @@ from packhorse.durations import Duration
 from packhorse.errors import TooLarge
 from packhorse.gathering import all_or_raise
 from packhorse.job import Job
-from packhorse.kinds import NewForGroup
+from packhorse.kinds import NewForGroup, NotMet
 from packhorse.newjob import JobOptions, NewJob
 from packhorse.payload import NOTHING
 from packhorse.session import OnSession
@@ -43,11 +43,13 @@ class Creating(OnSession):
         member gets the outcome by `outcomes(group=...)`.
 
         Where another job holds the `unique` key, and `on_duplicate` says to join or to replace
-        it, that other job is returned, with `job.duplicate` set.
+        it, that other job is returned, with `job.duplicate` set. `job.durable` is false where the
+        job is in the store, but what its `durability` or the broker's asks for did not come in
+        time.
 
         Raises `Duplicate` (the key is held), `Conflict` if a job with this `job_id` and other
-        content exists, `QuotaExceeded` and `TypeDraining` if the type takes no more, `TooLarge`,
-        `InvalidValue`, `Unavailable` (no store), `ConnectionLost`.
+        content exists, `QuotaExceeded` and `TypeDraining` if the type takes no more, `StoreFull`,
+        `NotDurable`, `TooLarge`, `InvalidValue`, `Unavailable` (no store), `ConnectionLost`.
         """
         return await self._create(NewJob(job_type, arguments, **options), handle, group)
 
@@ -95,7 +97,9 @@ class Creating(OnSession):
         self._check_size(message)
         outcomes = self._session.outcomes
         former = outcomes.known(new.job_id)
-        created = await self._ask(message, handle, group)
+        answer = await self._ask(message, handle, group)
+        durable = not isinstance(answer, NotMet)
+        created = answer.created if isinstance(answer, NotMet) else answer
         if not created.existed and created.duplicate is None:
             outcomes.forget(former)
         return Job(
@@ -105,11 +109,12 @@ class Creating(OnSession):
             duplicate=created.duplicate,
             handling=handle or created.duplicate == "joined",
             fleeting=created.duplicate is None and not _is_kept(message, group),
+            durable=durable,
         )
 
     def _ask(
         self, message: NewJobMessage, handle: bool, group: str | None
-    ) -> "asyncio.Future[Created]":
+    ) -> "asyncio.Future[Created | NotMet]":
         requests = self._session.requests
         if group is not None:
             return requests.create_for_group.submit(NewForGroup(message, group, handle))

@@ -9,7 +9,7 @@ PackhorseError
 |   +-- BrokerUnavailable no broker could be reached: nothing was sent
 +-- Refused               the broker said no: `code`, `retryable`, `retry_after_ms`, `details`
 |   +-- TooLarge  NotFound  Conflict  StaleClaim  WrongState  NotHandler       (one item)
-|   +-- Duplicate  QuotaExceeded  TypeDraining                                 (a new job)
+|   +-- Duplicate  QuotaExceeded  TypeDraining  StoreFull  NotDurable           (a new job)
 |   +-- Malformed  Unsupported  Forbidden  TooMany  Unavailable  Internal      (a request)
 |   +-- VersionUnsupported  ClientExists  SecretWrong  Superseded              (the session)
 |   +-- TooManyConnections  Draining  ClientGone
@@ -162,6 +162,21 @@ class TypeDraining(Refused):
     """The type takes no new jobs until somebody undrains it."""
 
     CODE = Code.TYPE_DRAINING
+
+
+class StoreFull(Refused):
+    """The store's memory is nearly full: `retryable`, when some jobs have ended.
+
+    It is raised at once, so that a program can slow down.
+    """
+
+    CODE = Code.STORE_FULL
+
+
+class NotDurable(Refused):
+    """The job asks for a durability that the broker's store does not offer."""
+
+    CODE = Code.NOT_DURABLE
 
 
 class Malformed(Refused):

@@ -45,6 +45,7 @@ class Job:
         duplicate: Literal["joined", "replaced"] | None = None,
         handling: bool = False,
         fleeting: bool = False,
+        durable: bool = True,
     ) -> None:
         self._session = session
         self._ticket = session.outcomes.ticket(job_id, handling=handling)
@@ -54,6 +55,8 @@ class Job:
         """None where only the id is known."""
         self.duplicate: Final[Literal["joined", "replaced"] | None] = duplicate
         """Set where it held the unique key of the job to be created, and was taken instead."""
+        self.durable: Final[bool] = durable
+        """Whether what was waited for after its creation, a disk or replicas, came in time."""
 
     def __repr__(self) -> str:
         return f"<Job {self.id} {self.type or ''}>".replace(" >", ">")

@@ -5,6 +5,7 @@ jobs and types, `kinds_to_read.py` those that only look.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeVar
 
 from packhorse.lanes import Gone, Kind, headers_bytes
@@ -100,7 +101,14 @@ def _log_bytes(report: LogReport) -> int:
     return sum(_CHARACTER_BYTES * len(message) + 8 for message in report.messages)
 
 
-def _create(*, handle: bool) -> Kind[NewJob, Created]:
+@dataclass(frozen=True, slots=True)
+class NotMet:
+    """A job was created, but what it was to have besides did not come in time."""
+
+    created: Created
+
+
+def _create(*, handle: bool) -> Kind[NewJob, Created | NotMet]:
     return Kind(
         build=lambda request_id, jobs: Create(id=request_id, jobs=jobs, handle=handle),
         subject=lambda job: job.id,
@@ -111,7 +119,7 @@ def _create(*, handle: bool) -> Kind[NewJob, Created]:
 
 CREATE: Final = _create(handle=False)
 CREATE_AND_HANDLE: Final = _create(handle=True)
-CREATE_FOR_GROUP: Final[Kind[NewForGroup, Created]] = Kind(
+CREATE_FOR_GROUP: Final[Kind[NewForGroup, Created | NotMet]] = Kind(
     build=lambda request_id, items: Create(
         id=request_id,
         jobs=tuple(item.job for item in items),

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Final, TypedDict
+from typing import Final, TypedDict, get_args
 
 from packhorse.durations import Duration, milliseconds
 from packhorse.errors import InvalidValue
@@ -15,6 +15,7 @@ from packhorse_protocol.messages import Backoff as BackoffMessage
 from packhorse_protocol.messages import NewJob as NewJobMessage
 from packhorse_protocol.messages import Timeouts
 from packhorse_protocol.messages import Unique as UniqueMessage
+from packhorse_protocol.parts import Durability
 from packhorse_protocol.records import quickly_made
 
 MAX_LOST_LIMIT: Final = 1_000
@@ -72,6 +73,9 @@ class NewJob:
     """Whether it stays when its last handler has handled it."""
     keep: Duration | None = None
     """How long it is kept when it has ended and nobody handles it; else its type's retention."""
+    durability: Durability | None = None
+    """`disk` or `replicated`: what each of its changes has before it is answered, if the broker
+    asks for less."""
 
     def message(self) -> NewJobMessage:
         """As it is sent. Raises `InvalidValue`, which names the argument, or `PayloadError`."""
@@ -91,6 +95,7 @@ class NewJob:
             and self.run_timeout is None
             and self.total_timeout is None
             and self.keep is None
+            and self.durability is None
         )
 
     def _plain_message(self) -> NewJobMessage:
@@ -122,6 +127,7 @@ class NewJob:
             timeouts=self._timeouts(),
             persistent=self.persistent,
             keep_ms=None if self.keep is None else milliseconds(self.keep, "keep"),
+            durability=self._durability(),
         )
 
     def _packed(self) -> bytes:
@@ -163,6 +169,11 @@ class NewJob:
             raise InvalidValue(f"unique: {unique!r} is neither a text nor a Unique")
         return None if unique is None else unique.message()
 
+    def _durability(self) -> Durability | None:
+        if self.durability not in (None, *get_args(Durability)):
+            raise InvalidValue(f"durability: {self.durability!r} is neither disk nor replicated")
+        return self.durability
+
     def _backoff(self) -> BackoffMessage | None:
         backoff = Backoff.parse(self.backoff) if isinstance(self.backoff, str) else self.backoff
         if backoff is not None and not isinstance(backoff, Backoff):
@@ -198,6 +209,7 @@ class JobOptions(TypedDict, total=False):
     total_timeout: Duration | None
     persistent: bool
     keep: Duration | None
+    durability: Durability | None
 
 
 def _moment(moment: Moment | None, name: str) -> int:

@@ -13,11 +13,12 @@ from typing import Any, Final, TypeVar
 
 from packhorse import backoff, kinds, kinds_by_hand, kinds_to_read
 from packhorse.errors import REFUSALS, ClientClosed, ConnectionLost, InvalidValue, Refused, TooLarge
+from packhorse.kinds import NotMet
 from packhorse.lanes import Entry, Kind, Lane
 from packhorse.naming import as_written
 from packhorse.transport import Wire
 from packhorse_protocol.errors import Code, MalformedMessage
-from packhorse_protocol.messages import Limits, Ok, Problem
+from packhorse_protocol.messages import Created, Limits, Ok, Problem
 from packhorse_protocol.messages import Refused as RefusedMessage
 
 Item = TypeVar("Item")
@@ -29,7 +30,7 @@ MAX_WAITING_ITEMS: Final = 100_000
 MAX_WRITE_REQUESTS: Final = 16
 """Requests in one write: above it the transport is asked again whether it keeps up."""
 
-LEFT_TO_CALLER: Final = frozenset({Code.QUOTA})
+LEFT_TO_CALLER: Final = frozenset({Code.QUOTA, Code.STORE_FULL})
 """Refusals that are not retried here: a full queue may take hours, and who fills it is to know."""
 
 
@@ -185,8 +186,10 @@ class Requests:
             for entry, result in zip(flight.entries, message.results, strict=True):
                 if isinstance(result, Problem):
                     self._refuse_item(flight, entry, result)
-                else:
+                elif message.durability is None or not isinstance(result, Created):
                     flight.lane.settle(entry, result)
+                else:
+                    flight.lane.settle(entry, NotMet(result))
         if not self._unanswered:
             self._emptied.set()
         self.pump_soon()

@@ -32,7 +32,7 @@ def counts(job_types: Sequence[str], as_json: bool) -> None:
         if not as_json:
             output.write_rows(rows)
         if found.more:
-            click.echo("there are more types: name those that you want", err=True)
+            output.tell("there are more types: name those that you want")
 
     with_client(work)
 

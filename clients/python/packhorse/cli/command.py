@@ -18,6 +18,7 @@ from packhorse.cli import (
     jobs,
     jobtypes,
     listing,
+    output,
     schema,
     steering,
     work,
@@ -30,7 +31,7 @@ from packhorse.version import version
 
 def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted and not context.resilient_parsing:
-        click.echo(f"packhorse {version()}")
+        output.write_line(f"packhorse {version()}")
         context.exit()
 
 
@@ -94,20 +95,17 @@ def run(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except errors.PackhorseError as error:
-        return _fail(_said(error), status_of(error))
+        _fail(str(error), status_of(error))
+        if isinstance(error, errors.BrokerUnavailable):
+            output.tell("start one with `packhorse serve`, or name another with --url")
+        return status_of(error)
     return status if isinstance(status, int) else 0
 
 
 def _fail(message: str, status: int) -> int:
-    click.echo(f"error: {message}", err=True)
+    output.tell(f"error: {message}")
     return status
 
 
 def _one_line(error: click.ClickException) -> str:
     return " ".join(error.format_message().split())
-
-
-def _said(error: errors.PackhorseError) -> str:
-    if isinstance(error, errors.BrokerUnavailable):
-        return f"{error}\nstart one with `packhorse serve`, or name another with --url"
-    return str(error)

@@ -19,9 +19,6 @@ from packhorse.newjob import NewJob
 from packhorse.outcome import Outcome, failure
 from packhorse_protocol.messages import Progress
 
-LINE_CHARS: Final = 79
-"""A changing line is overwritten with blanks, which needs no escape codes, and may not wrap."""
-
 LINE_EVERY_S: Final = 1.0
 """Where a line can't change, progress is one line at most this often."""
 
@@ -36,6 +33,7 @@ LINE_EVERY_S: Final = 1.0
 @terms_options
 @click.option("--group", metavar="GROUP", help="This group of handlers gets the outcome.")
 @click.option("--wait", is_flag=True, help="Wait for the outcome and print the result.")
+@click.option("--raw", is_flag=True, help="With --wait: the result alone, as bytes.")
 @click.option("--timeout", metavar="TIME", help="With --wait: at most so long (90s, 1h30m).")
 @click.option("--no-check", is_flag=True, help="Do not check the arguments by the type's schema.")
 @json_option
@@ -49,6 +47,7 @@ def create(
     headers: Sequence[str],
     group: str | None,
     wait: bool,
+    raw: bool,
     timeout: str | None,
     no_check: bool,
     as_json: bool,
@@ -56,7 +55,9 @@ def create(
 ) -> int:
     """Create a job; prints its id, or with --wait its result.
 
-    KEY=TEXT is a text argument, KEY:=JSON any other. Exit status 1: the job failed.
+    KEY=TEXT is a text argument, KEY:=JSON any other. A result is printed as JSON, bytes in it as
+    {"base64": "..."}; with --raw bytes and text are written as they are. Exit status with --wait:
+    1 the job failed, 124 it has not ended within the --timeout.
 
     \b
     packhorse create thumb url=cat.png sizes:='[64, 256]'
@@ -68,6 +69,10 @@ def create(
         raise click.UsageError("a job has arguments or a --payload, not both")
     if timeout is not None and not wait:
         raise click.UsageError("--timeout needs --wait")
+    if raw:
+        if not wait or as_json:
+            raise click.UsageError("--raw needs --wait, and no --json")
+        output.check_raw()
     check_timeout(timeout)
     options = job_options(**terms)
     if terms["on_duplicate"] == "join" and not wait and group is None:
@@ -84,41 +89,43 @@ def create(
             await check_arguments(client, job_type, values)
         job = await client.create(job_type, values, handle=wait, group=group, **options)
         if job.duplicate is not None:
-            click.echo(f"job {job.id} has the unique key: {job.duplicate}", err=True)
+            output.tell(f"job {job.id} has the unique key: {job.duplicate}")
         if wait:
-            return await _follow(job, timeout, as_json=as_json)
+            return await _follow(job, timeout, as_json=as_json, raw=raw)
         if as_json:
             told = {} if job.duplicate is None else {"duplicate": job.duplicate}
             output.write_json({"id": job.id, "type": job_type, **told})
         else:
-            click.echo(job.id)
+            output.write_line(job.id)
         return 0
 
     return with_client(work)
 
 
-async def _follow(job: Job, most: str | None, *, as_json: bool) -> int:
+async def _follow(job: Job, most: str | None, *, as_json: bool, raw: bool) -> int:
     showing = asyncio.create_task(_show_progress(job))
     try:
         outcome = await job.outcome(timeout=most, handled=False)
     except (asyncio.CancelledError, TimeoutError):
-        click.echo(f"job {job.id} goes on: packhorse logs -f {job.id}", err=True)
+        output.tell(f"job {job.id} goes on: packhorse logs -f {job.id}")
         raise
     finally:
         showing.cancel()
         await asyncio.wait([showing])
-    _write(outcome, as_json=as_json)
+    _write(outcome, as_json=as_json, raw=raw)
     await outcome.handled()
     return 0 if outcome.ok else 1
 
 
-def _write(outcome: Outcome, *, as_json: bool) -> None:
+def _write(outcome: Outcome, *, as_json: bool, raw: bool) -> None:
     if as_json:
         output.write_json(output.outcome_object(outcome))
-    elif outcome.ok:
-        click.echo(output.result_text(outcome))
+    elif not outcome.ok:
+        output.tell(f"error: {failure(outcome)}")
+    elif raw:
+        output.write_raw(outcome.data)
     else:
-        click.echo(f"error: {failure(outcome)}", err=True)
+        output.write_line(output.result_text(outcome))
 
 
 async def _show_progress(job: Job) -> None:
@@ -130,14 +137,14 @@ async def _show_progress(job: Job) -> None:
             async for progress in job.progress():
                 now_s = time.monotonic()
                 if rewriting:
-                    click.echo(f"\r{_line(job, progress):{LINE_CHARS}}", err=True, nl=False)
+                    output.tell_over(_line(job, progress))
                 elif now_s >= last_s + LINE_EVERY_S:
-                    click.echo(_line(job, progress), err=True)
+                    output.tell(_line(job, progress))
                     last_s = now_s
     finally:
         if rewriting:
-            click.echo(f"\r{'':{LINE_CHARS}}\r", err=True, nl=False)
+            output.tell_over("")
 
 
 def _line(job: Job, progress: Progress) -> str:
-    return f"{job.id} {job.type}  {progress.percent}%  {progress.text}".rstrip()[:LINE_CHARS]
+    return f"{job.id} {job.type}  {progress.percent}%  {progress.text}".rstrip()[: output.LINE_CHARS]

@@ -26,9 +26,9 @@ def why(job_id: str, as_json: bool) -> None:
         if as_json:
             output.write_json(found)
             return
-        click.echo(f"{job_id} is {found.state}")
+        output.write_line(f"{job_id} is {found.state}")
         for cause in found.causes:
-            click.echo(f"  {cause.message}")
+            output.write_line(f"  {cause.message}")
 
     with_client(work)
 
@@ -38,7 +38,7 @@ def why(job_id: str, as_json: bool) -> None:
 @json_option
 @url_option
 def attempts(job_id: str, as_json: bool) -> None:
-    """Show how each attempt of a job ended.
+    """Show how each attempt of a job ended, the one that completed it among them.
 
     \b
     packhorse attempts 9qtz4mka1d7rw2he
@@ -48,7 +48,7 @@ def attempts(job_id: str, as_json: bool) -> None:
     async def work(client: Client) -> None:
         found = await client.attempts(job_id)
         if found.dropped:
-            click.echo(f"{found.dropped} earlier attempts are no longer kept", err=True)
+            output.tell(f"{found.dropped} earlier attempts are no longer kept")
         rows: list[tuple[str, ...]] = [("ATTEMPT", "ENDED", "RUNNER", "STARTED", "TOOK", "ERROR")]
         for attempt in found.attempts:
             if as_json:

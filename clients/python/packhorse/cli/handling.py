@@ -20,28 +20,41 @@ from packhorse.outcome import Outcome, failure
 @click.option("--any", "any_one", is_flag=True, help="Only until the first of them has ended.")
 @click.option("--timeout", metavar="TIME", help="At most so long, as in 30s or 5m.")
 @click.option("--handle", "handling", is_flag=True, help="What is shown is handled.")
+@click.option("--raw", is_flag=True, help="Of one job: its result alone, as bytes.")
 @json_option
 @url_option
 def wait(
-    job_ids: Sequence[str], any_one: bool, timeout: str | None, handling: bool, as_json: bool
+    job_ids: Sequence[str],
+    any_one: bool,
+    timeout: str | None,
+    handling: bool,
+    raw: bool,
+    as_json: bool,
 ) -> int:
     """Wait for jobs to end, and show how they did.
 
     It only looks: a job that is kept stays, and its handlers get the outcome. With --handle
     what is shown is handled as well, so that a job goes which nobody else handles, unless it is
-    persistent. Exit status 1: one of them failed, 3: one is not there, 124: not all, or none,
-    have ended in time; they go on.
+    persistent. Bytes in a result are shown as {"base64": "..."}; with --raw the result of a job
+    is all that is written: bytes and text as they are, anything else as JSON. Exit status 1: one
+    of them failed, 3: one is not there, 124: not all, or none, have ended in time; they go on.
 
     \b
     packhorse wait 9qtz4mka1d7rw2he --timeout 5m
+    packhorse wait 9qtz4mka1d7rw2he --raw > cat.png
     packhorse wait 9qtz4mka1d7rw2he h2wx7c0p3m5t8v1z --any --json
     """
     check_timeout(timeout)
+    if raw:
+        if len(job_ids) > 1 or as_json:
+            raise click.UsageError("--raw is for one job, and without --json")
+        output.check_raw()
 
     async def work(client: Client) -> int:
         jobs = [client.job(job_id) for job_id in dict.fromkeys(job_ids)]
         waiting = [
-            asyncio.create_task(_ended(job, handling=handling, as_json=as_json)) for job in jobs
+            asyncio.create_task(_ended(job, handling=handling, as_json=as_json, raw=raw))
+            for job in jobs
         ]
         try:
             done, late = await asyncio.wait(
@@ -56,7 +69,7 @@ def wait(
         status = max((task.result() for task in done), default=0)
         if late and not (any_one and done):
             open_jobs = [job.id for job, task in zip(jobs, waiting, strict=True) if task in late]
-            click.echo(f"error: not ended within {timeout}: {', '.join(open_jobs)}", err=True)
+            output.tell(f"error: not ended within {timeout}: {', '.join(open_jobs)}")
             status = TIMED_OUT
         return status
 
@@ -91,8 +104,11 @@ def handle(job_ids: Sequence[str], group: str) -> int:
 @click.option("--timeout", metavar="TIME", help="End when none has come for so long.")
 @json_option
 @url_option
-def outcomes(group: str, limit: int | None, timeout: str | None, as_json: bool) -> None:
+def outcomes(group: str, limit: int | None, timeout: str | None, as_json: bool) -> int:
     """Take the outcomes that a group is to handle, each as it comes; shown is handled.
+
+    Exit status 124: none has come within the --timeout, or fewer than the --limit. A job that
+    FAILED has an outcome like any other, and changes nothing about it.
 
     \b
     packhorse outcomes --group mailers
@@ -100,10 +116,10 @@ def outcomes(group: str, limit: int | None, timeout: str | None, as_json: bool) 
     """
     check_timeout(timeout)
 
-    async def work(client: Client) -> None:
-        left = limit
+    async def work(client: Client) -> int:
+        taken = 0
         coming = client.outcomes(group=group, auto=False)
-        while left is None or left > 0:
+        while limit is None or taken < limit:
             try:
                 async with asyncio.timeout(None if timeout is None else seconds(timeout, "")):
                     outcome = await anext(coming)
@@ -111,13 +127,18 @@ def outcomes(group: str, limit: int | None, timeout: str | None, as_json: bool) 
                 break
             _write(outcome, as_json=as_json)
             await outcome.handled()
-            left = None if left is None else left - 1
+            taken += 1
         await coming.aclose()
+        if taken >= (limit or 1):
+            return 0
+        so_many = f"only {taken} outcomes" if taken else "no outcome"
+        output.tell(f"error: {so_many} of group {group} came within {timeout}")
+        return TIMED_OUT
 
-    with_client(work)
+    return with_client(work)
 
 
-async def _ended(job: Job, *, handling: bool, as_json: bool) -> int:
+async def _ended(job: Job, *, handling: bool, as_json: bool, raw: bool) -> int:
     """Shows how a job ended, once it has; the exit status that follows from it."""
     # A handler is there until the job has ended, so it can't go unseen. Who leaves without having
     # handled the outcome leaves the job as if it had never been its handler.
@@ -125,7 +146,10 @@ async def _ended(job: Job, *, handling: bool, as_json: bool) -> int:
         outcome = await job.outcome(handled=False)
     except Refused as error:
         return _refused(error)
-    _write(outcome, as_json=as_json)
+    if raw and outcome.ok:
+        output.write_raw(outcome.data)
+    else:
+        _write(outcome, as_json=as_json)
     if handling:
         await outcome.handled()
     return 0 if outcome.ok else FAILED
@@ -137,7 +161,7 @@ def _refused(result: BaseException | None) -> int:
         return 0
     if not isinstance(result, Refused):
         raise result
-    click.echo(f"error: {result}", err=True)
+    output.tell(f"error: {result}")
     return status_of(result)
 
 
@@ -147,4 +171,5 @@ def _write(outcome: Outcome, *, as_json: bool) -> None:
         return
     said = output.result_text(outcome) if outcome.ok else f"error: {failure(outcome).said()}"
     reason = outcome.reason if outcome.reason != "FAILED" else None
-    click.echo("  ".join(part for part in (outcome.job, outcome.state, reason, said) if part))
+    parts = (outcome.job, outcome.state, reason, said)
+    output.write_line("  ".join(part for part in parts if part))

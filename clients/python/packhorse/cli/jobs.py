@@ -55,12 +55,12 @@ def logs(job_id: str, follow: bool, offset: int, as_json: bool) -> None:
         expected = offset
         async for entry in client.job(job_id).logs(offset=offset, follow=follow):
             if entry.offset > expected:
-                click.echo(f"{entry.offset - expected} lines are no longer kept", err=True)
+                output.tell(f"{entry.offset - expected} lines are no longer kept")
             expected = entry.offset + 1
             if as_json:
                 output.write_json(entry)
             else:
-                click.echo(output.log_line(entry))
+                output.write_line(output.log_line(entry))
 
     with_client(work)
 
@@ -72,7 +72,8 @@ def logs(job_id: str, follow: bool, offset: int, as_json: bool) -> None:
 def watch(job_ids: Sequence[str], as_json: bool) -> None:
     """Print what becomes of jobs, until all have ended or are removed.
 
-    First how each stands, then its changes of state and its progress.
+    First how each stands, then its changes of state and its progress. `gone`: it ended, and is
+    kept for nobody. `removed`: it is no more, and nobody saw how it ended.
 
     \b
     packhorse watch 9qtz4mka1d7rw2he
@@ -80,10 +81,11 @@ def watch(job_ids: Sequence[str], as_json: bool) -> None:
     """
 
     async def work(client: Client) -> None:
+        lines = output.EventLines()
         async for event in client.watch(*job_ids):
             if as_json:
                 output.write_json(event)
-            else:
-                click.echo(output.event_line(event))
+            elif (line := lines.line(event)) is not None:
+                output.write_line(line)
 
     with_client(work)

@@ -8,6 +8,7 @@ import click
 from packhorse.cli.moments import moment
 from packhorse.newjob import JobOptions
 from packhorse.terms import OnDuplicate, Scope, Unique
+from packhorse_protocol.parts import Durability
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -64,6 +65,11 @@ def terms_options(command: Decorated) -> Decorated:
             "--on-duplicate",
             type=click.Choice(get_args(OnDuplicate)),
             help="What to do if the key is held.",
+        ),
+        click.option(
+            "--durability",
+            type=click.Choice(get_args(Durability)),
+            help="What each change of it has before it is answered.",
         ),
         click.option(
             "--persistent", is_flag=True, help="Keep the job when all handlers have handled it."

@@ -68,7 +68,7 @@ def types(job_types: Sequence[str], as_json: bool) -> None:
         output.write_table(rows, left=(0, len(header) - 2, len(header) - 1))
         for found in shown:
             if found.type in pauses and pauses[found.type].at != found.changed_at:
-                click.echo(_pause_text(pauses[found.type]))
+                output.write_line(_pause_text(pauses[found.type]))
 
     with_client(work)
 

@@ -46,6 +46,9 @@ def list_jobs(
 ) -> None:
     """List the jobs that match all that is given.
 
+    There is no cursor: where there are more than the --limit, say --all, or bound them by --since
+    and --until.
+
     \b
     packhorse list --type thumb --state failed --since 1h
     packhorse list --label nightly --all --json
@@ -65,7 +68,7 @@ def list_jobs(
         shown = 0
         async for job in found:
             if shown + 1 == most:
-                click.echo(f"there are more than {limit}: --limit N or --all", err=True)
+                output.tell(f"there are more than {limit}: --limit N or --all")
                 break
             shown += 1
             if as_json:
@@ -103,24 +106,21 @@ class _Table:
         lines = _lines(header, rows)
         if not output.fits(lines):
             header = [name for name in header if name not in BELOW]
-            lines = [
-                f"{line}{_below(row)}"
-                for line, row in zip(_lines(header, rows), [{}, *rows], strict=True)
-            ]
+            above = zip(_lines(header, rows), [{}, *rows], strict=True)
+            lines = [line for first, row in above for line in (first, *_below(row))]
         if header == self._header:
             del lines[0]
         self._header = header
-        for line in lines:
-            click.echo(line)
+        output.write_lines(lines)
 
 
 def _lines(header: Sequence[str], rows: Sequence[Mapping[str, str]]) -> list[str]:
     return output.aligned([header, *([row[name] for name in header] for row in rows)])
 
 
-def _below(row: Mapping[str, str]) -> str:
+def _below(row: Mapping[str, str]) -> list[str]:
     """What has no column, in a line of its own for each."""
-    return "".join(f"\n    {name.lower()}  {row[name]}" for name in BELOW if row.get(name))
+    return [f"    {name.lower()}  {row[name]}" for name in BELOW if row.get(name)]
 
 
 def _cells(job: JobSummary, now_ms: int) -> dict[str, str]:

@@ -1,11 +1,16 @@
-"""How things look: lines for people, objects for programs."""
+"""How things look: lines for people, objects for programs; and the only way out.
+
+Names, texts and values come from others, and a terminal obeys what stands in them: no command
+prints but by this module, which shows every control character as text.
+"""
 
 import base64
 import json
 import os
+import re
 import shutil
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -15,7 +20,16 @@ import click
 from packhorse.errors import PayloadError
 from packhorse.outcome import Outcome
 from packhorse.payload import unpack_result
-from packhorse_protocol.messages import Backoff, CancelRequest, Event, JobView, LogEntry
+from packhorse.watching import FINISHED
+from packhorse_protocol.messages import (
+    Backoff,
+    CancelRequest,
+    Event,
+    JobView,
+    LogEntry,
+    Progress,
+    State,
+)
 
 TIMES: Final = frozenset(
     {"at", "deadline", "delayed_until", "next_attempt", "paused_until", "since", "until"}
@@ -23,12 +37,69 @@ TIMES: Final = frozenset(
 )
 """Fields that are times in milliseconds since the epoch, beside all whose names end in `_at`."""
 
+LINE_CHARS: Final = 79
+"""A changing line is overwritten with blanks, which needs no escape codes, and may not wrap."""
+
+_CONTROLS: Final = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+"""What a terminal acts upon, ends a line, turns the direction of a line, or can't be written."""
+
+_NAMED: Final[Mapping[str, str]] = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
+
 _UNITS: Final = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"))
 
 
-def write_json(value: object) -> None:
-    """One line with one object."""
-    click.echo(json.dumps(as_json(value), ensure_ascii=False, default=_as_text))
+def shown(text: str) -> str:
+    """One line of text that a terminal can only show: control characters are escaped."""
+    return _CONTROLS.sub(_escaped, text)
+
+
+def write_line(text: str) -> None:
+    """A line for people, on stdout."""
+    click.echo(shown(text))
+
+
+def tell(text: str) -> None:
+    """A line beside the data, on stderr."""
+    click.echo(shown(text), err=True)
+
+
+def tell_over(text: str) -> None:
+    """The line on stderr that changes, where `rewrites_lines`; nothing at last."""
+    click.echo(f"\r{shown(text)[:LINE_CHARS]:{LINE_CHARS}}", err=True, nl=False)
+    if not text:
+        click.echo("\r", err=True, nl=False)
+
+
+def write_json(value: object, *, indent: int | None = None) -> None:
+    """One object, on one line if nothing else is said."""
+    click.echo(json_text(value, indent=indent))
+
+
+def json_text(value: object, *, indent: int | None = None) -> str:
+    """Any value as JSON; bytes as `{"base64": "..."}`."""
+    text = json.dumps(as_json(value), ensure_ascii=False, default=_beyond_json, indent=indent)
+    # In JSON all that is left of control characters stands in texts, but for the line ends that
+    # `indent` makes.
+    return _CONTROLS.sub(lambda found: found[0] if found[0] == "\n" else _as_unicode(found), text)
+
+
+def check_raw() -> None:
+    """Raises `UsageError` where raw bytes would go to a terminal."""
+    if sys.stdout.isatty():
+        raise click.UsageError("--raw writes bytes as they are: send them to a file or a program")
+
+
+def write_raw(data: bytes) -> None:
+    """A result alone: bytes and text as they are, any other value as JSON."""
+    try:
+        value = unpack_result(data)
+    except PayloadError:
+        value = data  # packed by no Python client: they may mean anything
+    if not isinstance(value, bytes):
+        value = (value if isinstance(value, str) else json_text(value)).encode()
+    click.echo(value, nl=False)
 
 
 def write_rows(rows: Sequence[Sequence[str]]) -> None:
@@ -38,12 +109,18 @@ def write_rows(rows: Sequence[Sequence[str]]) -> None:
 
 def write_table(rows: Sequence[Sequence[str]], left: Collection[int] | None = None) -> None:
     """Columns, two spaces apart; those in `left` (else all) begin at the left."""
-    for line in aligned(rows, left):
-        click.echo(line)
+    write_lines(aligned(rows, left))
+
+
+def write_lines(lines: Iterable[str]) -> None:
+    """Lines for people, on stdout."""
+    for line in lines:
+        write_line(line)
 
 
 def aligned(rows: Sequence[Sequence[str]], left: Collection[int] | None = None) -> list[str]:
     """The lines that `write_table` writes."""
+    rows = [[shown(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = []
     for row in rows:
@@ -63,14 +140,14 @@ def fits(lines: Sequence[str]) -> bool:
 
 
 def write_pairs(pairs: Mapping[str, object]) -> None:
-    """A name and a value on each line; what is empty is left out."""
-    shown = {name: value for name, value in pairs.items() if value not in (None, "", (), {})}
-    width = max(map(len, shown), default=0)
-    for name, value in shown.items():
-        lines = str(value).splitlines() or [""]
-        click.echo(f"{name.ljust(width)}  {lines[0]}".rstrip())
-        for line in lines[1:]:
-            click.echo(f"{' ' * width}  {line}".rstrip())
+    """A name and a value on each line; a list has a line for each; what is empty is left out."""
+    told = {name: value for name, value in pairs.items() if value not in (None, "", (), {}, [])}
+    width = max(map(len, told), default=0)
+    for name, value in told.items():
+        first, *others = map(str, value if isinstance(value, list) else [value])
+        write_line(f"{name.ljust(width)}  {first}".rstrip())
+        for line in others:
+            write_line(f"{' ' * width}  {line}".rstrip())
 
 
 def as_json(value: object) -> Any:
@@ -101,24 +178,26 @@ def unpacked(name: str, data: bytes | None) -> dict[str, object]:
 
 def outcome_object(outcome: Outcome) -> dict[str, object]:
     """How a job ended, for `--json`: its result as what it means."""
-    shown: dict[str, object] = as_json(outcome)
-    shown.pop("data")
-    return {**shown, **unpacked("result", outcome.data or None)}
+    told: dict[str, object] = as_json(outcome)
+    told.pop("data")
+    return {**told, **unpacked("result", outcome.data or None)}
 
 
 def result_text(outcome: Outcome) -> str:
-    """The result of a job that completed, for people."""
-    (value,) = unpacked("result", outcome.data).values()
-    return value_text(value)
+    """The result of a job that completed, for people: on one line, as JSON."""
+    try:
+        return json_text(unpack_result(outcome.data))
+    except PayloadError:
+        return json_text(outcome.data)
 
 
 def job_object(view: JobView) -> dict[str, object]:
     """A job for `show --json`."""
-    shown = as_json(view)
+    told: dict[str, object] = as_json(view)
     for name, data in (("payload", view.payload), ("result", view.result)):
-        shown.pop(name, None)
-        shown.update(unpacked(name, data or None))
-    return {str(name): value for name, value in shown.items()}
+        told.pop(name, None)
+        told.update(unpacked(name, data or None))
+    return told
 
 
 def job_pairs(view: JobView) -> dict[str, object]:
@@ -147,12 +226,12 @@ def job_pairs(view: JobView) -> dict[str, object]:
         "finished": time_text(view.finished_at),
         "kept until": time_text(view.expires_at),
         "log": f"{view.log_end - view.log_first} lines" if view.log_end else None,
-        "error": f"{error.type}: {error.message}" if error is not None else None,
-        "traceback": error.traceback if error is not None else None,
+        "error": f"{error.type}: {error.message}".split("\n") if error is not None else None,
+        "traceback": error.traceback.splitlines() if error is not None else None,
     }
     for name, data in (("payload", view.payload), ("result", view.result)):
-        for shown, value in unpacked(name, data or None).items():
-            pairs[shown] = value_text(value)
+        for told, value in unpacked(name, data or None).items():
+            pairs[told] = json_text(value)
     return pairs
 
 
@@ -206,17 +285,28 @@ def _cancel_text(cancel: CancelRequest) -> str:
     return f"{said}: {cancel.why}" if cancel.why else said
 
 
-def value_text(value: object) -> str:
-    """Any value on one line, as JSON where that can hold it."""
-    return json.dumps(as_json(value), ensure_ascii=False, default=_as_text)
+class EventLines:
+    """Lines of `watch`: what is new of each job, once."""
 
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[State | None, Progress | None]] = {}
 
-def event_line(event: Event) -> str:
-    """A line of `watch`."""
-    progress = event.progress
-    told = "removed" if event.removed else event.state
-    done = f"{progress.percent}% {progress.text}".rstrip() if progress is not None else None
-    return "  ".join(part for part in (event.job, told, done) if part)
+    def line(self, event: Event) -> str | None:
+        """None: nothing is new but the log."""
+        known_state, known = self._known.get(event.job, (None, None))
+        state = event.state or known_state
+        if state in ("PENDING", "QUEUED"):
+            known = None  # the next attempt begins anew
+        new = event.progress if event.progress != known else None
+        self._known[event.job] = (state, event.progress or known)
+        if state == known_state and new is None and not event.removed:
+            return None
+        told: str | None = state
+        if event.removed:
+            # Ended, with nobody to keep it for; or taken away before it could end.
+            told = f"{state}, gone" if state in FINISHED else "removed"
+        done = f"{new.percent}% {new.text}".rstrip() if new is not None else None
+        return "  ".join(part for part in (event.job, told, done) if part)
 
 
 def log_line(entry: LogEntry) -> str:
@@ -275,5 +365,17 @@ def _json_name(name: str) -> str:
     return name.removesuffix("_ms") if name in TIMES else name
 
 
-def _as_text(value: object) -> str:
-    return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
+def _beyond_json(value: object) -> object:
+    if isinstance(value, bytes):
+        return {"base64": base64.b64encode(value).decode()}
+    return str(value)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    letter = found[0]
+    code = ord(letter)
+    return _NAMED.get(letter) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")
+
+
+def _as_unicode(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"

@@ -41,9 +41,9 @@ def get(job_type: str) -> int:
     async def work(client: Client) -> int:
         found = await client.schema(job_type)
         if found is None:
-            click.echo(f"error: type {job_type} has no schema", err=True)
+            output.tell(f"error: type {job_type} has no schema")
             return NOT_FOUND
-        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        output.write_json(found, indent=2)
         return 0
 
     return with_client(work)
@@ -86,7 +86,7 @@ async def check_arguments(client: Client, job_type: str, arguments: object) -> N
         import referencing
         import referencing.exceptions
     except ImportError:
-        click.echo(f"the arguments are not checked: {INSTALL}", err=True)
+        output.tell(f"the arguments are not checked: {INSTALL}")
         return
     kind = jsonschema.validators.validator_for(found, jsonschema.Draft202012Validator)
     # An empty registry: a schema that somebody stored is to fetch nothing from elsewhere.

@@ -188,12 +188,12 @@ def write_results(job_ids: Sequence[str], results: Sequence[object], *, as_json:
     status = 0
     for job_id, result in zip(job_ids, results, strict=True):
         if isinstance(result, PackhorseError):
-            click.echo(f"error: {result}", err=True)
+            output.tell(f"error: {result}")
             status = status or status_of(result)
         elif as_json:
             output.write_json({"id": job_id, "state": result})
         else:
-            click.echo(f"{job_id}  {result}")
+            output.write_line(f"{job_id}  {result}")
     return status
 
 
@@ -202,11 +202,11 @@ def write_matched(matched: Matched, verb: str, *, dry_run: bool, as_json: bool) 
     if as_json:
         output.write_json(matched)
     elif dry_run:
-        click.echo(f"would {verb} {matched.found} jobs")
+        output.write_line(f"would {verb} {matched.found} jobs")
     else:
         held = f" ({matched.duplicates} unchanged: another job has the unique key)"
         said = f"{verb}: {matched.changed} of {matched.found} jobs"
-        click.echo(said + held if matched.duplicates else said)
+        output.write_line(said + held if matched.duplicates else said)
 
 
 def confirm(question: str) -> None:

@@ -39,11 +39,13 @@ class Creating:
         member gets the outcome by `outcomes(group=...)`.
 
         Where another job holds the `unique` key, and `on_duplicate` says to join or to replace
-        it, that other job is returned, with `job.duplicate` set.
+        it, that other job is returned, with `job.duplicate` set. `job.durable` is false where the
+        job is in the store, but what its `durability` or the broker's asks for did not come in
+        time.
 
         Raises `Duplicate` (the key is held), `Conflict` if a job with this `job_id` and other
-        content exists, `QuotaExceeded` and `TypeDraining` if the type takes no more, `TooLarge`,
-        `InvalidValue`, `Unavailable` (no store), `ConnectionLost`.
+        content exists, `QuotaExceeded` and `TypeDraining` if the type takes no more, `StoreFull`,
+        `NotDurable`, `TooLarge`, `InvalidValue`, `Unavailable` (no store), `ConnectionLost`.
         """
         return Job(
             self._loop,

@@ -36,6 +36,11 @@ class Job:
         """Set where it held the unique key of the job to be created, and was taken instead."""
         return self._wrapped.duplicate
 
+    @property
+    def durable(self) -> bool:
+        """Whether what was waited for after its creation, a disk or replicas, came in time."""
+        return self._wrapped.durable
+
     def __repr__(self) -> str:
         return self._loop.call(self._wrapped.__repr__)
 

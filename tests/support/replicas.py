@@ -1,0 +1,199 @@
+"""A primary with replicas, alone or watched by three Sentinels: real servers on loopback that a
+test may kill and stop."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+import redis.asyncio as redis
+
+from packhorse_broker.store.process import find_server
+from tests.support.inspection import Raw
+
+HOST: Final = "127.0.0.1"
+SERVICE: Final = "jobs"
+DOWN_AFTER_MS: Final = 500
+SENTINELS: Final = 3
+WAIT_S: Final = 60
+READY: Final = b"Ready to accept connections"
+
+
+class Server:
+    """One process, its port, and the lines that it writes."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        self.port = _free_port()
+        self.folder = folder
+        self._arguments = arguments
+        self._process: asyncio.subprocess.Process | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._lines: list[bytes] = []
+        self._written = asyncio.Condition()
+
+    @property
+    def url(self) -> str:
+        return f"redis://{HOST}:{self.port}"
+
+    async def start(self) -> None:
+        self.folder.mkdir(exist_ok=True)
+        self._process = await asyncio.create_subprocess_exec(
+            find_server(),
+            *self._arguments,
+            *("--port", str(self.port), "--bind", HOST, "--dir", str(self.folder)),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        self._reading = asyncio.create_task(self._read(self._process))
+
+    async def _read(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout is not None
+        async for line in process.stdout:
+            async with self._written:
+                self._lines.append(line)
+                self._written.notify_all()
+
+    async def says(self, text: bytes, times: int = 1) -> None:
+        """Until so many of its lines have this text."""
+        async with asyncio.timeout(WAIT_S), self._written:
+            await self._written.wait_for(lambda: sum(text in line for line in self._lines) >= times)
+
+    def signal(self, number: int) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    async def kill(self) -> None:
+        """With SIGKILL; returns when it is gone."""
+        if self._process is None or self._reading is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+        await self._process.wait()
+        await self._reading
+
+
+class Replicated:
+    """A primary with replicas, without Sentinels: `async with` it."""
+
+    def __init__(self, *settings: str, replicas: int = 1) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="ph-replicas-")
+        self._settings = (
+            *("--save", "", "--appendonly", "yes", "--repl-diskless-sync-delay", "0"),
+            *settings,
+        )
+        self._replicas = replicas
+        self.servers: list[Server] = []
+        """The primary first."""
+
+    @property
+    def url(self) -> str:
+        return self.servers[0].url
+
+    async def __aenter__(self) -> "Replicated":
+        try:
+            await self._start()
+        except BaseException:
+            await self._stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._stop()
+
+    async def _start(self) -> None:
+        primary = await self._serve(self._settings)
+        for _ in range(self._replicas):
+            replica = await self._serve((*self._settings, "--replicaof", f"{HOST} {primary.port}"))
+            await replica.says(b"Finished with success")
+
+    async def caught_up(self) -> None:
+        """Until the replicas have all that the primary has."""
+        raw = await Raw.open(self.servers[0].url)
+        await raw("SET", "caught-up", 1, "PX", 1)
+        assert await raw("WAIT", self._replicas, 0) == self._replicas
+        await raw.close()
+
+    async def _serve(self, settings: Sequence[str]) -> Server:
+        server = Server(Path(self._folder.name) / f"store-{len(self.servers)}", *settings)
+        await server.start()
+        self.servers.append(server)
+        await server.says(READY)
+        return server
+
+    async def _stop(self) -> None:
+        for server in self.servers:
+            await server.kill()
+        self._folder.cleanup()
+
+
+class SentinelGroup(Replicated):
+    """The same, watched by three Sentinels; `url` is for a broker. after `lose_primary`
+    one replica is `promoted`."""
+
+    def __init__(self, *settings: str, replicas: int = 1) -> None:
+        super().__init__(*settings, replicas=replicas)
+        self.sentinels: list[Server] = []
+
+    @property
+    def url(self) -> str:
+        hosts = ",".join(f"{HOST}:{sentinel.port}" for sentinel in self.sentinels)
+        return f"sentinel://{hosts}/{SERVICE}"
+
+    async def _start(self) -> None:
+        await super()._start()
+        for number in range(SENTINELS):
+            self.sentinels.append(await self._watch(number, self.servers[0]))
+        for sentinel in self.sentinels:
+            # Each knows the replicas and the two others before it could lead a failover.
+            await sentinel.says(b"+slave ", self._replicas)
+            await sentinel.says(b"+sentinel ", SENTINELS - 1)
+
+    async def _watch(self, number: int, primary: Server) -> Server:
+        folder = Path(self._folder.name) / f"sentinel-{number}"
+        folder.mkdir()
+        settings = folder / "sentinel.conf"
+        settings.write_text(
+            f"sentinel monitor {SERVICE} {HOST} {primary.port} {SENTINELS // 2 + 1}\n"
+            f"sentinel down-after-milliseconds {SERVICE} {DOWN_AFTER_MS}\n"
+            f"sentinel failover-timeout {SERVICE} 5000\n"
+        )
+        sentinel = Server(folder, str(settings), "--sentinel")
+        await sentinel.start()
+        return sentinel
+
+    async def lose_primary(self, number: int = signal.SIGKILL) -> None:
+        """Kills the primary, or stops it."""
+        if number == signal.SIGKILL:
+            await self.servers[0].kill()
+        else:
+            self.servers[0].signal(number)
+
+    async def promoted(self) -> None:
+        """Until all Sentinels know another primary, which is the first of `servers` then."""
+        for sentinel in self.sentinels:
+            await sentinel.says(b"+switch-master ")
+        async with redis.Redis(host=HOST, port=self.sentinels[0].port) as sentinel_client:
+            masters: Any = await sentinel_client.sentinel_masters()
+        port = int(masters[SERVICE]["port"])
+        self.servers.sort(key=lambda server: server.port != port)
+
+    async def _stop(self) -> None:
+        for sentinel in self.sentinels:
+            await sentinel.kill()
+        await super()._stop()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
