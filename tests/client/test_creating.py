@@ -8,7 +8,7 @@ import pytest
 import packhorse
 from packhorse import Backoff, Keep, NewJob, Unique, errors
 from packhorse_broker.local import LocalBroker
-from packhorse_protocol.messages import Create, Created, Problem
+from packhorse_protocol.messages import Create, Created, Ok, Problem
 from tests.client.conftest import MakeWorker
 from tests.client.scripted import ScriptedBroker, connected
 
@@ -277,3 +277,40 @@ async def test_a_value_of_a_wrong_type_is_named_and_holds_up_nobody(
 
         await asyncio.gather(client.create("t"), wrong(), client.create("t"))
         assert (await client.counts("t")).types["t"]["QUEUED"] == 2
+
+
+# -- durability -----------------------------------------------------------------------------------
+
+
+async def test_what_a_job_asks_for_that_the_store_does_not_offer(broker: LocalBroker) -> None:
+    """An ephemeral store has no disk; nor has it replicas, which is found out by waiting."""
+    async with broker.connect() as client:
+        with pytest.raises(errors.NotDurable):
+            await client.create("t", durability="disk")
+        with pytest.raises(errors.InvalidValue, match="durability"):
+            await client.create("t", durability="paper")  # type: ignore[arg-type]
+        info = await client.info()
+        assert (info.kept, info.durability, info.replicas) == ("memory", "store", 1)
+
+
+async def test_a_job_that_is_not_as_durable_as_asked(scripted: ScriptedBroker) -> None:
+    async with connected(scripted) as (client, peer):
+        creating = asyncio.create_task(client.create("t", job_id="a", durability="replicated"))
+        asked = await peer.expect(Create)
+        assert asked.jobs[0].durability == "replicated"
+        created = Created(job="a", state="QUEUED")
+        peer.send(Ok(id=asked.id, results=(created,), durability="not_met"))
+        assert not (await creating).durable
+        creating = asyncio.create_task(client.create("t", job_id="a"))
+        peer.ok(await peer.expect(Create), created)
+        assert (await creating).durable
+
+
+async def test_a_full_store_is_said_at_once(scripted: ScriptedBroker) -> None:
+    async with connected(scripted) as (client, peer):
+        creating = asyncio.create_task(client.create("t"))
+        full = Problem(code="store_full", message="full", retryable=True)
+        peer.ok(await peer.expect(Create), full)
+        with pytest.raises(errors.StoreFull) as raised:
+            await creating
+        assert raised.value.retryable

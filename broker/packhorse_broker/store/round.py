@@ -200,7 +200,7 @@ class Round:
         if settings.max_jobs and jobs >= settings.max_jobs:
             return _quota(f"the type {command.type!r} holds {jobs} jobs", settings.max_jobs)
         if settings.max_bytes and held_bytes + size > settings.max_bytes:
-            return _quota(f"the type {command.type!r} holds {held_bytes} bytes", settings.max_bytes)
+            return _too_big(command, held_bytes, size, settings.max_bytes)
         self.usage[command.type] = (jobs + 1, held_bytes + size)
         return None
 
@@ -212,7 +212,7 @@ class Round:
         jobs, held_bytes = self.usage[command.type]
         grown = held_bytes + len(command.body) - size_bytes(replaced)
         if grown > limit and grown > held_bytes:
-            return _quota(f"the type {command.type!r} holds {held_bytes} bytes", limit)
+            return _too_big(command, held_bytes, grown - held_bytes, limit)
         self.usage[command.type] = (jobs, grown)
         return None
 
@@ -374,6 +374,11 @@ def _duplicate(holder_id: str, holder: Job | None) -> Refusal:
     return Refusal(
         RefusalCode.DUPLICATE, f"job {holder_id} holds this unique key", state, holder_id
     )
+
+
+def _too_big(command: Create, held_bytes: int, more_bytes: int, limit: int) -> Refusal:
+    held = f"the type {command.type!r} holds {held_bytes} bytes"
+    return _quota(f"{held}, this one would add {more_bytes}", limit)
 
 
 def _quota(what: str, limit: int) -> Refusal:

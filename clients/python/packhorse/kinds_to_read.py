@@ -73,6 +73,7 @@ class MinutesWanted(NamedTuple):
 class ActionsWanted(NamedTuple):
     before: int | None
     limit: int
+    cursor: bytes | None
 
 
 def _itself(name: str) -> str:

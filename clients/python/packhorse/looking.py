@@ -108,16 +108,16 @@ class Looking(OnSession):
         """
         before_ms = None if before is None else epoch_ms(before, "before")
         left = ALL if limit is None else limit
+        cursor: bytes | None = None
         while left > 0:
-            asked = ActionsWanted(before_ms, min(left, PAGE_ACTIONS))
-            found = (await self._session.requests.actions.submit(asked)).actions
-            # Those of one millisecond come together, so they may be more than were asked for.
-            for action in found[:left]:
+            asked = ActionsWanted(before_ms, min(left, PAGE_ACTIONS), cursor)
+            page = await self._session.requests.actions.submit(asked)
+            for action in page.actions[:left]:
                 yield action
-            if not found:
+            left -= len(page.actions)
+            cursor = page.cursor
+            if cursor is None:
                 return
-            left -= len(found)
-            before_ms = found[-1].at
 
     async def info(self) -> BrokerInfo:
         """The broker's version, store, start and clock, and how many clients it has."""
