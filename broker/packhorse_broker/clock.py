@@ -20,8 +20,8 @@ class StoreClock:
 
     def __init__(self) -> None:
         self._offset_ms = time.time() * 1000 - monotonic_ms()
-        self._error_ms = float("inf")
-        """By how much the offset may be wrong, when it was measured."""
+        self._behind_ms = float("inf")
+        """By how much it may be behind the store's, when it was measured."""
         self._measured_ms = 0.0
         self._newest_ms = 0
         self._newest_order = 0
@@ -29,19 +29,21 @@ class StoreClock:
     def set(self, store_ms: float, asked_ms: float, answered_ms: float) -> float:
         """Takes over what the store said between two moments of `monotonic_ms`.
 
-        The answer to a question that took long says little, so the best one counts until one
-        comes that is better, or that shows that a clock was set. Returns by how many milliseconds
-        the two had drifted apart for sure.
+        The store read its clock somewhere between the two, at the latest when it answered: so
+        taken, this clock is never ahead, and nothing is due too early. The answer to a question
+        that took long says little; the best one counts until one comes that is better, or that
+        shows that a clock was set. Returns by how many milliseconds the two had drifted apart for
+        sure.
         """
-        error_ms = (answered_ms - asked_ms) / 2
-        offset_ms = store_ms - (asked_ms + answered_ms) / 2
-        age_s = (answered_ms - self._measured_ms) / 1000
-        known_error_ms = self._error_ms + DRIFT_MS_PER_S * age_s
+        behind_ms = answered_ms - asked_ms
+        offset_ms = store_ms - answered_ms
+        parted_ms = DRIFT_MS_PER_S * (answered_ms - self._measured_ms) / 1000
+        known_behind_ms = self._behind_ms + parted_ms
         apart_ms = offset_ms - self._offset_ms
-        drifted = abs(apart_ms) > error_ms + known_error_ms
-        if drifted or error_ms <= known_error_ms:
+        drifted = apart_ms > known_behind_ms or -apart_ms > behind_ms + parted_ms
+        if drifted or behind_ms <= known_behind_ms:
             self._offset_ms = offset_ms
-            self._error_ms = error_ms
+            self._behind_ms = behind_ms
             self._measured_ms = answered_ms
         return apart_ms if drifted else 0.0
 

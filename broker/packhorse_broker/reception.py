@@ -184,6 +184,7 @@ class Reception:
             kept=self._store.kept,
             durability=config.durability,
             replicas=self._store.waits.replicas,
+            registered_at=client.registered_at,
         )
 
     # -- a session's life

@@ -10,6 +10,7 @@
 
 import secrets
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 import structlog
 
@@ -19,11 +20,15 @@ from packhorse_broker.store.durability import AFTER_EXEC, Durability
 from packhorse_broker.store.keys import ClientKeys
 from packhorse_broker.store.link import StoreAddress
 from packhorse_broker.store.promises import Kept, agree
-from packhorse_broker.store.registry import Registry
+from packhorse_broker.store.registry import Registry, StoreState
 from packhorse_broker.store.schema import StoreIdentity, open_schema
 from packhorse_broker.store.transaction import Lane
 
 _log = structlog.get_logger(__name__)
+
+CLOCK_ASKS: Final = 3
+"""The first answer may have taken long, of a store that just comes back: then it says little, and
+jobs would wait too short or too long by that."""
 
 
 class StoreWatch:
@@ -51,7 +56,7 @@ class StoreWatch:
         self._replaced = replaced
         self._wiped = wiped
         self._run_id = ""
-        self._written_identity = b""
+        self._written_identity: bytes | None = None
         self.identity: StoreIdentity | None = None
         self.kept: Kept = "unknown"
         self.waits = AFTER_EXEC
@@ -62,9 +67,10 @@ class StoreWatch:
 
         Raises StoreUnavailable, SchemaRefused, StoreUnsafe.
         """
-        asked_ms = monotonic_ms()
-        store_ms = await self._registry.time_ms()
-        self._clock.set(store_ms, asked_ms, monotonic_ms())
+        for _ in range(CLOCK_ASKS):
+            asked_ms = monotonic_ms()
+            store_ms = await self._registry.time_ms()
+            self._clock.set(store_ms, asked_ms, monotonic_ms())
         writer = self._keys.writer(secrets.token_hex(6))
         lane = Lane(self._address, writer)
         try:
@@ -79,31 +85,38 @@ class StoreWatch:
             self.identity = await open_schema(lane, self._keys, self._clock.now_ms())
         finally:
             await lane.close()
+        self._remember(await self._registry.store_state())
 
     async def look(self) -> None:
         """Raises StoreUnavailable, and SchemaRefused if the store is another program's now."""
         state = await self._registry.store_state()
-        if self._written_identity and state.identity != self._written_identity:
+        if state.identity is None or state.identity != self._written_identity:
             former = self.identity.id if self.identity is not None else None
             await self.agree()
             assert self.identity is not None
-            _log.error(
-                "store.wiped",
-                former=former,
-                store=self.identity.id,
-                note="the jobs that were in it are gone; clients have to begin anew",
-            )
-            await self._wiped()
+            if self.identity.id == former:
+                _log.info("store.migrated", schema=self.identity.schema)
+            else:
+                _log.error(
+                    "store.wiped",
+                    former=former,
+                    store=self.identity.id,
+                    note="the jobs that were in it are gone; clients have to begin anew",
+                )
+                await self._wiped()
             state = await self._registry.store_state()
-        elif self._run_id and state.run_id != self._run_id:
+        elif state.run_id != self._run_id:
             _log.warning(
                 "store.replaced",
                 note="it was started anew or failed over; what was pushed is compared with it",
             )
             self._replaced()
-        self._written_identity = state.identity or b""
-        self._run_id = state.run_id
+        self._remember(state)
         self._look_for_room(state.used_bytes, state.max_bytes)
+
+    def _remember(self, state: StoreState) -> None:
+        self._written_identity = state.identity
+        self._run_id = state.run_id
 
     def _look_for_room(self, used_bytes: int, max_bytes: int) -> None:
         full = 100 * used_bytes >= self._config.store_full_percent * max_bytes > 0

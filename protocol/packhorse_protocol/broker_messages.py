@@ -48,6 +48,7 @@ class Welcome:
     kept: Text = ""
     durability: Text = ""
     replicas: Count = 0
+    registered_at: TimeMs = 0
 
 
 @from_broker("beat")

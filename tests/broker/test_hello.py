@@ -188,6 +188,7 @@ async def test_a_client_is_resumed_after_its_connection_was_lost(
     first = await brokers.connect(broker, "me")
     await first.abort()
     second = await brokers.connect(broker, "me", secret=first.welcome.secret)
+    assert second.welcome.registered_at == first.welcome.registered_at
     assert second.welcome.resumed
 
 

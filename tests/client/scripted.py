@@ -65,6 +65,7 @@ class Peer:
         heartbeat_ms: int = 60_000,
         timeout_ms: int = 60_000,
         limits: dict[str, int] | None = None,
+        registered_at: int = 1,
     ) -> Hello:
         """Takes the hello and accepts it; `behind` is said in the same breath."""
         hello = await self.expect(Hello)
@@ -82,6 +83,7 @@ class Peer:
                 broker="scripted",
                 store="none",
                 now_ms=1,
+                registered_at=registered_at,
             ),
             *behind,
         )

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+from typing import Any
 
 import pytest
 
@@ -151,7 +152,13 @@ async def test_a_removed_job_is_not_handled_again_after_a_lost_registration(
 # -- a lost registration --------------------------------------------------------------------------
 
 
-async def test_a_forgotten_client_handles_again_what_it_waits_for(scripted: ScriptedBroker) -> None:
+@pytest.mark.parametrize(
+    "welcome", [{"resumed": False}, {"resumed": True, "registered_at": 2}], ids=["told", "lost"]
+)
+async def test_a_forgotten_client_handles_again_what_it_waits_for(
+    scripted: ScriptedBroker, welcome: dict[str, Any]
+) -> None:
+    """Also if the welcome that said so was lost and another one followed."""
     async with connected(scripted) as (client, peer):
         here = await create(client, peer, "here")
         gone = await create(client, peer, "gone")
@@ -162,7 +169,7 @@ async def test_a_forgotten_client_handles_again_what_it_waits_for(scripted: Scri
         waiting = asyncio.gather(here.result(), gone.result(), return_exceptions=True)
         await peer.close()
         again = await scripted.accept()
-        await again.welcome(resumed=False)
+        await again.welcome(**welcome)
         handle = await again.expect(Handle)
         assert handle.jobs == ("here", "gone")
         again.ok(handle, Ended(state="QUEUED"), NOT_FOUND)

@@ -114,6 +114,7 @@ class Link:
         self._ended = ended
         self._client = identity.id
         self._secret = identity.secret
+        self._registered_at: int | None = None
         self._next_endpoint = 0
         self._tries = 0
         self._wire: Wire | None = None
@@ -185,7 +186,10 @@ class Link:
 
     def _begin(self, wire: Wire, welcome: Welcome) -> None:
         """Called while the welcome is being read: what stands behind it is for a begun session."""
-        lost = self._secret is not None and not welcome.resumed
+        # The welcome of a new registration may have been lost with its connection.
+        anew = self._registered_at not in (None, welcome.registered_at)
+        lost = anew or (self._secret is not None and not welcome.resumed)
+        self._registered_at = welcome.registered_at
         self._client, self._secret = welcome.client, welcome.secret
         self.welcome = welcome
         self._up = True
