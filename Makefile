@@ -6,6 +6,10 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
+FUZZ         := .venv-fuzz
+FUZZ_STAMP   := $(FUZZ)/.installed
+FUZZ_TARGETS := frames client_message broker_message connections
+
 # Of `make demo`: the folder to read (without it this repository) and the manifest to write.
 DIR ?=
 OUT ?= checksums.sha256
@@ -17,6 +21,12 @@ ARGS ?=
 # Of `make test` and `make test-debug`: flags for pytest, as in `make test TESTS="-k claim"`.
 TESTS ?=
 
+# Of `make chaos` and `make fuzz`: for how long, the seed of an earlier run to repeat it, and of
+# chaos on which store.
+SECONDS ?= 60
+SEED ?=
+TOPOLOGY ?= embedded
+
 # pytest rewrites the asserts of its plugins: once, where it may keep what it wrote.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -26,7 +36,7 @@ DEBUG_TESTS := tests/broker tests/client tests/store
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv lock serve demo test test-debug check bench bench-delays format clean
+.PHONY: help venv lock serve demo test test-debug chaos fuzz check bench bench-delays format clean
 
 help: ## show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,9 +54,16 @@ $(STAMP): requirements/dev.txt pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
+# The fuzzer is no part of an ordinary setup: it is large, and not made for every platform.
+$(FUZZ_STAMP): requirements/fuzz.txt
+	$(PYTHON) -m venv --clear $(FUZZ)
+	$(FUZZ)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/fuzz.txt
+	@touch $@
+
 lock: $(STAMP) ## renew requirements/*.txt from pyproject.toml (UPGRADE=1: newest versions)
 	$(call compile,requirements/broker.txt,--extra broker)
 	$(call compile,requirements/dev.txt,--extra broker --group dev)
+	$(call compile,requirements/fuzz.txt,--group fuzz)
 
 # One lock for every platform and Python version, with hashes and without an index address.
 define compile
@@ -71,6 +88,15 @@ test: $(STAMP) ## run all tests and show branch coverage
 test-debug: $(STAMP) ## run the tests that use an event loop in asyncio's debug mode
 	PYTHONASYNCIODEBUG=1 $(BIN)/python -X dev -m pytest $(DEBUG_TESTS) $(TESTS)
 
+chaos: $(STAMP) ## break everything at random and judge (SECONDS=60 SEED= TOPOLOGY=embedded)
+	$(BIN)/python -m tests.history.chaos --seconds $(SECONDS) --seed "$(SEED)" --topology $(TOPOLOGY)
+
+fuzz: $(FUZZ_STAMP) ## give random bytes to what reads frames (SECONDS=60 for each target)
+	@for target in $(FUZZ_TARGETS); do \
+		PYTHONPATH=protocol $(FUZZ)/bin/python -m tests.fuzz $$target $(SECONDS) \
+			$(if $(SEED),--seed $(SEED)) || exit 1; \
+	done
+
 check: $(STAMP) ## run the linter, the format check, the types and the architecture test
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -88,6 +114,6 @@ format: $(STAMP) ## lay out the code and mend what the linter can
 	$(BIN)/ruff format
 
 clean: ## remove the environment, caches and reports
-	rm -rf $(VENV) .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf $(VENV) $(FUZZ) .fuzz .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
 	find $(SOURCES) -name '*.egg-info' -prune -exec rm -rf {} +
 	find $(SOURCES) tests -name __pycache__ -prune -exec rm -rf {} +

@@ -72,7 +72,8 @@ LEAVING_FLUSHES: Final = 3
 class Broker:
     """One broker over one store. `draining` is set once it goes away."""
 
-    def __init__(self, config: Config, store_url: str) -> None:
+    def __init__(self, config: Config, store_url: str, *, ephemeral: bool = False) -> None:
+        """`ephemeral`: the store is to end with this process, and nobody need be told."""
         self.config = config
         self.id = config.broker_name or f"broker-{secrets.token_hex(4)}"
         self.draining = False
@@ -103,6 +104,7 @@ class Broker:
             self._client_keys,
             broker=self.id,
             taken=self._feeder.taken,
+            claimed=self._feeder.claimed,
         )
         self._assignments = Assignments(self._lane(f"{writer}-groups"), self._keys, broker=self.id)
         self._groups = GroupDelivery(
@@ -125,6 +127,7 @@ class Broker:
             self._clock,
             self._spawn,
             due=lambda due_ms: self._timers.expect(due_ms),
+            passed_on=lambda jobs, broker: self._committer.shares.passed_on(jobs, broker),
             types_changed=self._follow_types,
         )
         self._notices = Notices(
@@ -135,6 +138,7 @@ class Broker:
             heard=self._fanout.heard,
             missed=self._fanout.missed,
             earliest=earliest,
+            keeps=self._keeps,
             has_room=self._groups.has_room,
         )
         self._store_watch = StoreWatch(
@@ -143,6 +147,7 @@ class Broker:
             self._client_keys,
             self._registry,
             self._clock,
+            ephemeral=ephemeral,
             replaced=self._store_replaced,
             wiped=self._store_wiped,
         )
@@ -162,6 +167,8 @@ class Broker:
             waits=lambda: self._store_watch.waits,
             publish=self._notices.of_changes,
             committed=self._committed,
+            rivals=self._takes.rivals,
+            left=self._feeder.left,
         )
         self._operations = Operations(
             self._committer,
@@ -368,6 +375,8 @@ class Broker:
             durability=self.config.durability,
             replicas=watch.waits.replicas,
             store_full=watch.full,
+            commits=self._committer.commits,
+            conflicts=self._committer.conflicts,
         )
 
     def _committed(self, changes: Sequence[Change]) -> None:
@@ -386,6 +395,15 @@ class Broker:
         self._committer.begin_anew()
         await self._type_news.begin_anew()
         self._fanout.missed()
+
+    def _keeps(self, job_type: str, jobs: Sequence[str]) -> bool:
+        """Whether these jobs, queued now, are for the runners here, so that nobody is told."""
+        shares = self._committer.shares
+        if self._feeder.has_places(job_type, len(jobs)):
+            shares.keep(jobs)
+            return True
+        shares.passed_on(jobs, self.id)
+        return False
 
     def _say_types_changed(self, types: Sequence[str]) -> None:
         if self._notices.peers:

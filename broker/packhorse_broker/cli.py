@@ -1,4 +1,4 @@
-"""The broker's commands: `serve`, `fsck` and `config`, loaded by the `packhorse` command.
+"""The broker's commands: `serve`, `fsck`, `migrate`, `config`, loaded by the `packhorse` command.
 
 What can go wrong for a reason that the caller can mend is one line on standard error and exit
 status 1; a setting or argument that can't be is exit status 2.
@@ -28,13 +28,18 @@ from packhorse_broker.store.errors import StoreError
 from packhorse_broker.store.fsck import Checker, Report
 from packhorse_broker.store.keys import ClientKeys, PartitionKeys
 from packhorse_broker.store.link import StoreAddress
+from packhorse_broker.store.migrations import STEPS, Migration, Phase, Progress
 from packhorse_broker.store.schema import check_schema
 from packhorse_broker.store.transaction import Lane
 
+Result = TypeVar("Result")
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 USAGE: Final = 2
 """Exit status of a wrong argument or setting."""
+
+MIGRATED_VALUES: Final = 10_000
+"""After so many values a migration says how far it is."""
 
 _EXPECTED: Final = (ListenError, StoreError, StoreEnded)
 
@@ -126,29 +131,39 @@ def fsck(file: Path | None, mend: bool, as_json: bool, **flags: str | None) -> N
 
 
 async def _check(config: Config, *, mend: bool) -> Report:
+    keys = PartitionKeys(config.prefix, 0)
+
+    async def check(address: StoreAddress) -> Report:
+        lane = Lane(address, keys.writer(f"fsck-{secrets.token_hex(6)}"))
+        try:
+            await check_schema(lane, ClientKeys(config.prefix))
+            return await Checker(lane, keys).check(mend=mend)
+        finally:
+            await lane.close()
+
+    return await _at_store(config, check, name="fsck")
+
+
+async def _at_store(
+    config: Config, work: Callable[[StoreAddress], Awaitable[Result]], *, name: str
+) -> Result:
+    """Works on the store that is named, else on the embedded one, which runs as long as this."""
+
+    def address(url: str) -> StoreAddress:
+        return StoreAddress(
+            url=url, timeout_ms=config.store_timeout_ms, client_name=f"packhorse:{name}"
+        )
+
     if config.store is not None:
-        return await _check_store(config, config.store, mend=mend)
+        return await work(address(config.store))
     if not (config.data_dir / "appendonlydir").is_dir():
         raise StoreError(f"there is no store in {config.data_dir}; choose one with --data-dir")
     embedded = EmbeddedStore(config.data_dir)
     await embedded.start()
     try:
-        return await _check_store(config, embedded.url, mend=mend)
+        return await work(address(embedded.url))
     finally:
         await embedded.stop()
-
-
-async def _check_store(config: Config, url: str, *, mend: bool) -> Report:
-    address = StoreAddress(
-        url=url, timeout_ms=config.store_timeout_ms, client_name="packhorse:fsck"
-    )
-    keys = PartitionKeys(config.prefix, 0)
-    lane = Lane(address, keys.writer(f"fsck-{secrets.token_hex(6)}"))
-    try:
-        await check_schema(lane, ClientKeys(config.prefix))
-        return await Checker(lane, keys).check(mend=mend)
-    finally:
-        await lane.close()
 
 
 def _as_object(finding: Any) -> dict[str, object]:
@@ -158,6 +173,72 @@ def _as_object(finding: Any) -> dict[str, object]:
         "key": finding.key,
         "mended": finding.mended,
     }
+
+
+@click.command()
+@_setting_flags
+@click.option("--look", is_flag=True, help="Only say what is to be done.")
+def migrate(file: Path | None, look: bool, **flags: str | None) -> None:
+    """Bring what is in the store to this release's schema version.
+
+    Brokers may be at work. It may be ended at any time, and goes on where it was. While brokers
+    of the older release run it does what they can bear, names them and ends with status 1: replace
+    them, one after the other, then run it again.
+
+    \b
+    packhorse migrate --look --store redis://127.0.0.1:6379/0
+    packhorse migrate --store redis://127.0.0.1:6379/0
+    """
+    config = _load(file, flags).config
+    set_up_logs(level="warning", log_format=config.log_format)
+
+    async def work(address: StoreAddress) -> None:
+        holder = f"migrate-{secrets.token_hex(6)}"
+        client_keys, keys = ClientKeys(config.prefix), PartitionKeys(config.prefix, 0)
+        clients = Lane(address, client_keys.writer(holder))
+        jobs = Lane(address, keys.writer(holder))
+        migration = Migration(clients, jobs, client_keys, keys, STEPS, holder=holder)
+        try:
+            if not look:
+                await migration.run(_ToldMigration())
+            click.echo(await _migration_told(migration))
+        finally:
+            await clients.close()
+            await jobs.close()
+
+    _run(_at_store(config, work, name="migrate"))
+
+
+class _ToldMigration:
+    """Says now and then how far it is."""
+
+    def __init__(self) -> None:
+        self._said: tuple[Phase, int] | None = None
+
+    def __call__(self, progress: Progress) -> None:
+        now = (progress.phase, progress.seen // MIGRATED_VALUES)
+        if now != self._said:
+            self._said = now
+            click.echo(_progress_told(progress))
+
+
+async def _migration_told(migration: Migration) -> str:
+    identity, progress = await migration.look()
+    if progress is None:
+        return f"the store has schema version {identity.schema}: nothing is to be done"
+    older = await migration.older_brokers(progress.target)
+    waits = f"; brokers of the older release: {', '.join(older)}" if older else ""
+    steps = "".join(
+        f"\n  {step.version}: {step.about}"
+        for step in STEPS
+        if identity.schema < step.version <= progress.target
+    )
+    return f"{_progress_told(progress)}{waits}{steps}"
+
+
+def _progress_told(progress: Progress) -> str:
+    counts = f"{progress.seen} values seen, {progress.changed} changed"
+    return f"to schema version {progress.target}: {progress.phase}, {counts}"
 
 
 @click.group()

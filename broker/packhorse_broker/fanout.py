@@ -45,9 +45,11 @@ class Fanout:
         spawn: Spawn,
         *,
         due: Callable[[int], None],
+        passed_on: Callable[[Sequence[str], str], None],
         types_changed: Callable[[Sequence[str]], None],
     ) -> None:
-        """`due`: told when another broker's jobs are due; `types_changed`: of which types
+        """`due`: told when another broker's jobs are due; `passed_on`: which jobs it may have
+        queued without a place for them, and which broker; `types_changed`: of which types
         something was set there."""
         self._sessions = sessions
         self._feeder = feeder
@@ -58,6 +60,7 @@ class Fanout:
         self._clock = clock
         self._spawn = spawn
         self._due = due
+        self._passed_on = passed_on
         self._types_changed = types_changed
 
     def committed(self, changes: Sequence[Change]) -> None:
@@ -72,6 +75,8 @@ class Fanout:
             self._watching.changed(change)
 
     def heard(self, notice: Notice) -> None:
+        if notice.queued:
+            self._passed_on(notice.changed, notice.broker)
         for job_type in notice.queued:
             self._feeder.queued(job_type)
         for client in notice.owed:

@@ -22,6 +22,7 @@ from packhorse_broker.jobs.commands import Claim, Fail, TakeBack
 from packhorse_broker.jobs.model import Applied
 from packhorse_broker.places import Places
 from packhorse_broker.sessions import Session, Sessions
+from packhorse_broker.store.shares import OWNER_MS
 from packhorse_broker.store.work import Draw, Result, Submission, Work
 from packhorse_broker.views import claim_view
 from packhorse_protocol.messages import Error
@@ -67,6 +68,10 @@ class Feeder:
         """How many jobs of a type were queued since it was last drawn from."""
         self._appetite: dict[str, int] = {}
         """Types whose draws came back full, and how large the next one is."""
+        self._claimed: set[str] = set()
+        """Types of which jobs were claimed since somebody asked."""
+        self._left: set[str] = set()
+        """Types of which others had jobs left to them, that are to be looked at again."""
         self._pump_due = False
         self.paused = False
         """Set while the broker drains: no further claims."""
@@ -115,6 +120,26 @@ class Feeder:
             self._signalled[job_type] = self._signalled.get(job_type, 0) + jobs
             self._may_wait[job_type] = 0
             self._pump_soon()
+
+    def claimed(self) -> set[str]:
+        """Types of which jobs were claimed here since it was asked last."""
+        claimed, self._claimed = self._claimed, set()
+        return claimed
+
+    def left(self, job_type: str) -> None:
+        """Jobs were left to other brokers: they may be slow to claim them."""
+        if job_type not in self._left:
+            self._left.add(job_type)
+            asyncio.get_running_loop().call_later(OWNER_MS / 1000, self._look_again, job_type)
+
+    def _look_again(self, job_type: str) -> None:
+        self._left.discard(job_type)
+        self.queued(job_type)
+
+    def has_places(self, job_type: str, jobs: int) -> bool:
+        """Whether runners here have places for so many jobs that are queued now."""
+        waiting = self._signalled.get(job_type, 0)
+        return not self.paused and self._free.free().get(job_type, 0) >= waiting + jobs
 
     def queued_all(self) -> None:
         """Jobs of any type may wait: something may have been missed."""
@@ -194,6 +219,8 @@ class Feeder:
                 session.unreserve(job_type)
             if self._several:
                 _count_turns(job_type, places, claimed)
+            if claimed:
+                self._claimed.add(job_type)
             now_ms = self._clock.now_ms()
             for applied in claimed:
                 self._give(applied, now_ms)

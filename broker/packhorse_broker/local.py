@@ -41,7 +41,7 @@ class LocalBroker:
                 await store.start()
                 stack.push_async_callback(store.stop)
                 url = store.url
-            self._broker = Broker(self._config, url)
+            self._broker = Broker(self._config, url, ephemeral=self._store_url is None)
             stack.push_async_callback(self._broker.close)
             await self._broker.start()
             self._closing = stack.pop_all()

@@ -37,7 +37,7 @@ class Notice(Struct, frozen=True):
 
     broker: str
     queued: tuple[str, ...] = ()
-    """Types that have new jobs waiting."""
+    """Types that have new jobs waiting, for which no runner of the broker has a place."""
     owed: tuple[str, ...] = ()
     """Clients with new outcomes."""
     changed: tuple[str, ...] = ()
@@ -81,10 +81,12 @@ class Notices:
         heard: Callable[[Notice], None],
         missed: Callable[[], None],
         earliest: Callable[[Sequence[Change]], int],
+        keeps: Callable[[str, Sequence[str]], bool],
         has_room: Callable[[str], bool],
     ) -> None:
-        """`earliest`: when the first of some changed jobs is due, 0: none is; `has_room`: whether
-        a group's members at this broker have room for what ends here."""
+        """`earliest`: when the first of some changed jobs is due, 0: none is; `keeps`: whether
+        runners at this broker can take these new jobs of a type, so that nobody else need know;
+        `has_room`: whether a group's members here have room for what ends here."""
         self.broker = broker
         self._channel = channel
         self.peers = 0
@@ -94,6 +96,7 @@ class Notices:
         self._heard = heard
         self._missed = missed
         self._earliest = earliest
+        self._keeps = keeps
         self._has_room = has_room
 
     def of_changes(self, changes: Sequence[Change]) -> bytes | None:
@@ -113,7 +116,11 @@ class Notices:
         return self.encode(
             Notice(
                 broker=self.broker,
-                queued=tuple({change.job.type for change in changes if change.queued}),
+                queued=tuple(
+                    job_type
+                    for job_type, jobs in _queued(changes).items()
+                    if not self._keeps(job_type, jobs)
+                ),
                 owed=tuple({handler for job in finished for handler in job.handlers}),
                 changed=tuple(change.job.id for change in changes[:MAX_NAMED]),
                 revoked=tuple((ended.runner, job, ended.token) for job, ended in revoked),
@@ -205,6 +212,15 @@ def _decoded(fields: list[Any]) -> Notice:
         ),
         given_back=tuple(told.get("given_back", ())),
     )
+
+
+def _queued(changes: Iterable[Change]) -> dict[str, list[str]]:
+    """Jobs that wait now, by type."""
+    found: dict[str, list[str]] = {}
+    for change in changes:
+        if change.queued:
+            found.setdefault(change.job.type, []).append(change.job.id)
+    return found
 
 
 def _dropped(changes: Iterable[Change]) -> Iterator[tuple[str, str, int]]:

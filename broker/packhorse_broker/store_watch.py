@@ -43,12 +43,14 @@ class StoreWatch:
         registry: Registry,
         clock: StoreClock,
         *,
+        ephemeral: bool,
         replaced: Callable[[], None],
         wiped: Callable[[], Awaitable[None]],
     ) -> None:
-        """`replaced`: compares what clients were told with the store; `wiped`: forgets what was
-        known of it."""
+        """`ephemeral`: the store is to end with this process. `replaced`: compares what clients
+        were told with the store; `wiped`: forgets what was known of it."""
         self._config = config
+        self._ephemeral = ephemeral
         self._address = address
         self._keys = keys
         self._registry = registry
@@ -81,6 +83,7 @@ class StoreWatch:
                 self._config.replicas,
                 min(self._config.durability_wait_ms, self._config.store_timeout_ms // 2),
                 accept=self._config.store_checks == "warn",
+                ephemeral=self._ephemeral,
             )
             self.identity = await open_schema(lane, self._keys, self._clock.now_ms())
         finally:

@@ -204,6 +204,8 @@ class BrokerInfo:
     durability: Text = ""
     replicas: Count = 0
     store_full: bool = False
+    commits: Count = 0
+    conflicts: Count = 0
 
 
 @record

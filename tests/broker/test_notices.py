@@ -32,6 +32,7 @@ class Ears:
             heard=self.heard.append,
             missed=lambda: None,
             earliest=lambda changes: 1_000 * len(changes),
+            keeps=lambda job_type, _: job_type == "kept",
             has_room=lambda group: group == "manned",
         )
         self.notices.peers = 1

@@ -43,7 +43,7 @@ def make_worker(broker: LocalBroker) -> MakeWorker:
 async def terminal(
     store_url: str, prefix: str, capsys: pytest.CaptureFixture[str]
 ) -> AsyncIterator[Terminal]:
-    """A command line, and a broker with a worker for types thumb and fail."""
+    """A command line, and a broker with a worker for types thumb, fail and bytes."""
     listen = ("tcp://127.0.0.1:0",)
     async with LocalBroker(store_url=store_url, prefix=prefix, listen=listen) as broker:
         worker = Worker(dial=broker.dial)
@@ -57,6 +57,10 @@ async def terminal(
         @worker.job("fail")
         def fail() -> None:
             raise Fail("not today")
+
+        @worker.job("bytes")
+        def as_bytes() -> bytes:
+            return b"\x00\xff"
 
         async with worker:
             yield Terminal(broker, capsys)

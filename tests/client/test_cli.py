@@ -41,6 +41,23 @@ async def test_create_with_all_that_can_be_said(terminal: Terminal) -> None:
     assert (shown["attempts"], shown["persistent"]) == (3, True)
 
 
+async def test_create_at_a_time_or_after_one(terminal: Terminal) -> None:
+    for job_id, at in (("a", "2h"), ("b", "2099-01-01T00:00Z")):
+        assert (await terminal("create", "later", "--id", job_id, "--at", at)).status == 0
+    [first] = (await terminal("show", "a", "--json")).objects()
+    assert first["state"] == "PENDING"
+    assert first["created_at"] < first["delayed_until"] < "2099"
+    [second] = (await terminal("show", "b", "--json")).objects()
+    assert second["delayed_until"] == "2099-01-01T00:00:00.000Z"
+
+
+async def test_flags_and_lists_may_be_repeated(terminal: Terminal) -> None:
+    labels = ("--label", "a", "--label", "b")
+    said = await terminal("create", "later", *labels, "--json", "--json")
+    [shown] = (await terminal("show", said.objects()[0]["id"], "--json")).objects()
+    assert sorted(shown["labels"]) == ["a", "b"]
+
+
 async def test_create_again_with_other_content(terminal: Terminal) -> None:
     assert (await terminal("create", "later", "--id", "a")).status == 0
     assert (await terminal("create", "later", "--id", "a")).status == 0
@@ -183,6 +200,27 @@ async def test_the_address_may_stand_before_the_command(terminal: Terminal) -> N
         (
             ["create", "t", "--attempts", "0"],
             "Invalid value for '--attempts': 0 is not in the range 1<=x<=1000.",
+        ),
+        (
+            ["create", "t", "--priority", "abc"],
+            "Invalid value for '--priority': 'abc' is not a valid whole number.",
+        ),
+        (["create", "t", "--at", "2h", "--delay", "1h"], "--at or --delay, not both"),
+        (["create", "t", "--header", "a=1", "--header", "a=2"], "--header: 'a' is given twice"),
+        (["list", "--type", "a", "--type", "b"], "--type is given 2 times: it takes one value"),
+        (["cancel", "--label", "a", "--label=a"], "--label is given 2 times: it takes one value"),
+        (
+            ["logs", "a", "--offset", "1", "--offset", "2"],
+            "--offset is given 2 times: it takes one value",
+        ),
+        (
+            ["schema", "put", "t", "f", "--url", "a", "--url", "b"],
+            "--url is given 2 times: it takes one value",
+        ),
+        (["--url", "a", "--url", "b", "info"], "--url is given 2 times: it takes one value"),
+        (
+            ["serve", "--listen", "tcp://127.0.0.1:0", "--listen", "tcp://127.0.0.1:0"],
+            "--listen is given 2 times: it takes one value",
         ),
         (["logs"], "Missing argument 'JOB'."),
         (["show", "a", "b"], "Got unexpected extra argument (b)"),

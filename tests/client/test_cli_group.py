@@ -79,7 +79,7 @@ def test_help_loads_nothing(
 ) -> None:
     invoke(monkeypatch, {"greet": missing, "serve": missing}, "--help")
     shown = capsys.readouterr().out
-    assert "greet   (from another package)" in shown
+    assert "greet    (from another package)" in shown
     for name, about in group.BROKER_COMMANDS.items():
         assert name in shown
         assert about in shown

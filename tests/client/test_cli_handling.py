@@ -1,6 +1,7 @@
 """`wait`, `handle` and `outcomes` against a real broker."""
 
 import asyncio
+import sys
 
 import pytest
 
@@ -105,8 +106,70 @@ async def test_outcomes_of_a_group(terminal: Terminal) -> None:
     }
     assert {outcome["group"] for outcome in shown.values()} == {"shop"}
     said = await terminal("outcomes", "--group", "shop", "--timeout", "50ms")
-    assert (said.status, said.out) == (0, "")
+    assert (said.status, said.out) == (124, "")
+    assert said.err == "error: no outcome of group shop came within 50ms\n"
     assert (await terminal("show", "a")).status == 3
+
+
+async def test_outcomes_that_came_in_time(terminal: Terminal) -> None:
+    command = ("outcomes", "--group", "shop", "--timeout", "1s")
+    await terminal("create", "fail", "--id", "a", "--group", "shop")
+    said = await terminal(*command)
+    assert (said.status, said.out) == (0, "a  FAILED  error: Fail: not today\n")
+    await terminal("create", "fail", "--id", "b", "--group", "shop")
+    said = await terminal(*command, "--limit", "2")
+    assert (said.status, said.out) == (124, "b  FAILED  error: Fail: not today\n")
+    assert said.err == "error: only 1 outcomes of group shop came within 1s\n"
+
+
+async def test_a_result_can_be_had_as_bytes(terminal: Terminal) -> None:
+    await terminal("create", "bytes", "--id", "a", "--keep", "1h")
+    said = await terminal("wait", "a")
+    assert (said.status, said.out) == (0, 'a  COMPLETE  {"base64": "AP8="}\n')
+    said = await terminal("wait", "a", "--json")
+    assert said.objects()[0]["result"] == {"base64": "AP8="}
+    url = ("--url", terminal.url)
+    for command in (("wait", "a", "--raw"), ("create", "bytes", "--wait", "--raw")):
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "packhorse.cli", *command, *url),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        out, _ = await process.communicate()
+        assert (process.returncode, out) == (0, b"\x00\xff")
+    said = await terminal("create", "fail", "--wait", "--raw")
+    assert (said.status, said.out) == (1, "")
+    assert said.err.startswith("error: job ")
+    await terminal("create", "fail", "--id", "bad", "--keep", "1h")
+    said = await terminal("wait", "bad", "--raw")
+    assert (said.status, said.out) == (1, "")
+    assert said.err == "error: job bad (fail) FAILED: Fail: not today\n"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("wait", "a", "b", "--raw"),
+        ("wait", "a", "--raw", "--json"),
+        ("create", "a", "--raw"),
+        ("create", "a", "--wait", "--raw", "--json"),
+    ],
+)
+def test_where_raw_bytes_can_not_be(
+    capsys: pytest.CaptureFixture[str], command: tuple[str, ...]
+) -> None:
+    said = run(capsys, *command)
+    assert (said.status, said.out) == (2, "")
+    assert said.err.startswith("error: --raw ")
+
+
+@pytest.mark.parametrize("command", [("wait", "a"), ("create", "a", "--wait")])
+def test_no_raw_bytes_go_to_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    said = run(capsys, *command, "--raw")
+    assert said.status == 2
+    assert said.err.startswith("error: --raw writes bytes as they are")
 
 
 async def test_outcomes_that_come_while_it_looks(terminal: Terminal) -> None:
@@ -148,4 +211,13 @@ async def test_watch_prints_what_becomes_of_jobs(terminal: Terminal) -> None:
     assert "b  PENDING" in lines
     assert lines[-1] == "b  removed"
     assert any(line.startswith("a  COMPLETE") for line in lines)
+    assert len(lines) == len(set(lines))
     assert (await terminal("watch", "nobody")).status == 3
+
+
+async def test_watch_says_how_a_job_ended_that_is_kept_for_nobody(terminal: Terminal) -> None:
+    await terminal("create", "thumb", "url=a", "--id", "a", "--delay", "300ms")
+    said = await terminal("watch", "a")
+    assert said.status == 0
+    *_, last = said.out.splitlines()
+    assert last.startswith("a  COMPLETE, gone")

@@ -1,12 +1,25 @@
 import asyncio
+import re
+from typing import Any
 
+import click
 import pytest
 
 from packhorse.cli import options, output
 from packhorse.cli.create import _show_progress
 from packhorse.client import Client
 from packhorse.job import Job
-from packhorse_protocol.messages import Event, Events, JobView, LogEntry, Progress, Watch, Watched
+from packhorse.outcome import from_view
+from packhorse_protocol.messages import (
+    Event,
+    Events,
+    JobView,
+    LogEntry,
+    Progress,
+    State,
+    Watch,
+    Watched,
+)
 from tests.client.scripted import ScriptedBroker, connected
 
 
@@ -73,6 +86,53 @@ def test_a_job_as_an_object() -> None:
     assert "result" not in shown
 
 
+@pytest.mark.parametrize(
+    ("data", "raw"),
+    [
+        (b"\xc4\x02\x00\xff", b"\x00\xff"),
+        (b"\xa2hi", b"hi"),
+        (b"\x93\x01\x02\x03", b"[1, 2, 3]"),
+        (b"\xc1 raw", b"\xc1 raw"),
+        (b"", b"null"),
+    ],
+)
+def test_a_raw_result_is_what_it_holds(
+    capfdbinary: pytest.CaptureFixture[bytes], data: bytes, raw: bytes
+) -> None:
+    job = JobView(id="a", type="t", state="COMPLETE", version=1, created_at=1, result=data)
+    outcome = from_view(job, asyncio.Future)
+    assert outcome is not None
+    output.write_raw(outcome)
+    assert capfdbinary.readouterr().out == raw
+
+
+def event(state: State | None = None, percent: int | None = None, **more: Any) -> Event:
+    progress = None if percent is None else Progress(percent=percent, text="done")
+    return Event(job="a", version=1, state=state, progress=progress, **more)
+
+
+@pytest.mark.parametrize(
+    ("events", "lines"),
+    [
+        (
+            [event("STARTED", 50), event("STARTED", 50), event(percent=60), event("COMPLETE", 60)],
+            ["a  STARTED  50% done", "a  STARTED  60% done", "a  COMPLETE"],
+        ),
+        ([event("STARTED"), event("COMPLETE", removed=True)], ["a  STARTED", "a  COMPLETE, gone"]),
+        ([event("FAILED", removed=True)], ["a  FAILED, gone"]),
+        ([event("STARTED"), event(removed=True)], ["a  STARTED", "a  removed"]),
+        ([event("STARTED"), event()], ["a  STARTED"]),
+        (
+            [event("STARTED", 50), event("PENDING", 50), event("STARTED", 50)],
+            ["a  STARTED  50% done", "a  PENDING  50% done", "a  STARTED"],
+        ),
+    ],
+)
+def test_lines_of_watch_say_what_is_new(events: list[Event], lines: list[str]) -> None:
+    shown = output.EventLines()
+    assert [line for each in events if (line := shown.line(each)) is not None] == lines
+
+
 async def shown_progress(scripted: ScriptedBroker, events: list[Event]) -> None:
     """Shows the progress of a job that has these events and then ends."""
     async with connected(scripted) as (client, peer):
@@ -123,6 +183,14 @@ def test_a_command_says_who_runs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert first.startswith("ann@hhh")
     assert len(first) <= 128
     assert first != second
+
+
+def test_a_command_says_in_whose_name_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(options.WHO_VARIABLE, "ops")
+    assert re.fullmatch("ops-[0-9a-f]{8}", options.client_id())
+    with click.Context(click.Command("x")) as context:
+        context.meta[options.WHO] = "night shift"
+        assert re.fullmatch("night shift-[0-9a-f]{8}", options.client_id())
 
 
 def test_a_user_without_name_is_somebody(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -115,8 +115,42 @@ async def test_types_and_their_settings(terminal: Terminal) -> None:
     assert (await terminal(*again)).status == 0
     [shown] = (await terminal("types", "later", "--json")).objects()
     assert "keep_complete" not in shown or shown["keep_complete"] is None
-    assert shown["keep_failed"]["keep_jobs"] == 3
-    assert shown["keep_failed"].get("keep_ms") is None
+    assert shown["keep_failed"] == {"keep_ms": 172_800_000, "keep_jobs": 3}
+
+
+async def test_retention_keeps_what_is_not_named(terminal: Terminal) -> None:
+    async def kept(*options: str) -> str:
+        said = await terminal("retention", "later", *options)
+        assert (said.status, said.err) == (0, "")
+        [row] = (await terminal("types", "later")).out.splitlines()[1:]
+        return re.split("  +", row)[8]
+
+    assert await kept("--complete", "5m") == "COMPLETE kept 5m"
+    assert await kept("--complete-jobs", "7") == "COMPLETE kept 5m (at most 7)"
+    assert await kept("--complete", "1h") == "COMPLETE kept 1h (at most 7)"
+    assert await kept("--complete", "default") == "COMPLETE kept as by default (at most 7)"
+    await terminal("retention", "later", "--complete", "1h")
+    assert await kept("--complete-jobs", "default") == "COMPLETE kept 1h"
+    assert await kept("--failed", "2d") == "COMPLETE kept 1h, FAILED kept 2d"
+    said = await terminal("retention", "later", "--failed-jobs", "few")
+    assert said.status == 2
+    assert "'few' is not a valid whole number" in said.err
+
+
+async def test_types_tell_of_a_schema(terminal: Terminal, tmp_path: Path) -> None:
+    await put(terminal, tmp_path, SCHEMA)
+    row = (await terminal("types", "later")).out.splitlines()[1]
+    assert row.endswith("  has a schema")
+
+
+async def test_a_command_in_somebodys_name(terminal: Terminal) -> None:
+    await terminal("create", "later", "--id", "a", "--as", "ann")
+    await terminal("cancel", "a", "--as", "night shift")
+    [action] = (await terminal("actions", "--json")).objects()
+    assert re.fullmatch("night shift-[0-9a-f]{8}", action["by"])
+    for name in ("", "a\nb", "x" * 101):
+        said = await terminal("info", "--as", name)
+        assert (said.status, said.err.count("\n")) == (2, 1)
 
 
 async def test_a_type_of_which_nothing_is_set(terminal: Terminal) -> None:
@@ -157,7 +191,7 @@ async def test_who_paused_a_type_that_was_changed_since(terminal: Terminal) -> N
 @pytest.mark.parametrize(
     ("kept", "shown"),
     [
-        (Retention(keep_jobs=5), "FAILED kept (at most 5)"),
+        (Retention(keep_jobs=5), "FAILED kept as by default (at most 5)"),
         (Retention(keep_ms=90_000, keep_jobs=5), "FAILED kept 1m30s (at most 5)"),
         (Retention(keep_ms=0), "FAILED not kept"),
         (Retention(keep_ms=90_000, keep_jobs=0), "FAILED not kept"),

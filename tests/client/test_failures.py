@@ -1,4 +1,6 @@
-from packhorse import Fail, PayloadError
+from json import JSONDecodeError
+
+from packhorse import Fail, PayloadError, ProcessDied
 from packhorse.failures import raised, unfit
 from packhorse_protocol.limits import MAX_TEXT_CHARS, MAX_TRACEBACK_CHARS
 from packhorse_protocol.messages import Claim
@@ -20,10 +22,12 @@ def test_an_exception_is_told_with_its_traceback() -> None:
     assert "in caught" in failure.error.traceback
 
 
-def test_an_exception_of_a_module_has_its_full_name() -> None:
+def test_an_exception_of_a_module_has_the_name_that_it_is_imported_by() -> None:
     failure = raised(CLAIM, PayloadError("x"))
-    assert failure.error.type == "packhorse.errors.PayloadError"
+    assert failure.error.type == "packhorse.PayloadError"
     assert failure.retry
+    assert raised(CLAIM, ProcessDied("x")).error.type == "packhorse.ProcessDied"
+    assert raised(CLAIM, JSONDecodeError("x", "", 0)).error.type == "json.decoder.JSONDecodeError"
 
 
 def test_failing_on_purpose_has_no_traceback() -> None:

@@ -147,6 +147,11 @@ async def test_a_schema_is_published(client: Client) -> None:
         ({"a": {1, 2}}, "schema: can't be written as JSON"),
         ({"a": float("nan")}, "schema: can't be written as JSON"),
         ({"a": "x" * 70_000}, "schema: 70009 bytes, at most 65536 are kept"),
+        ({"type": "nonsense"}, r"schema\['type'\]: no JSON Schema: 'nonsense' is not valid"),
+        (
+            {"properties": {"a": {"minimum": "1"}}},
+            r"schema\['properties'\]\['a'\]\['minimum'\]: no",
+        ),
     ],
 )
 async def test_a_schema_that_can_not_be(

@@ -75,20 +75,10 @@ async def test_arguments_are_checked_in_the_process(scripted: ScriptedBroker) ->
     [
         (process_jobs.wrong, "ValueError", "no such scene", True),
         (process_jobs.gone, "Fail", "gone for good", False),
-        (process_jobs.too_far, "packhorse.errors.InvalidValue", "progress: 101", True),
+        (process_jobs.too_far, "packhorse.InvalidValue", "progress: 101", True),
         (process_jobs.unpackable, "PayloadError", "result: can't be packed", False),
-        (
-            process_jobs.leaves,
-            "packhorse.processes.ProcessDied",
-            "the process ended with exit code 3",
-            True,
-        ),
-        (
-            process_jobs.killed,
-            "packhorse.processes.ProcessDied",
-            "the process was killed by SIGKILL",
-            True,
-        ),
+        (process_jobs.leaves, "packhorse.ProcessDied", "the process ended with exit code 3", True),
+        (process_jobs.killed, "packhorse.ProcessDied", "the process was killed by SIGKILL", True),
     ],
 )
 async def test_what_goes_wrong_fails_the_job_only(

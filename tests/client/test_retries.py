@@ -86,7 +86,7 @@ async def test_failing_on_purpose_says_when(scripted: ScriptedBroker) -> None:
         assert (told.retry, told.retry_in_ms) == (True, 300_000)
         told = await failure(peer, claim("b", "soon"))
     assert (told.retry, told.retry_in_ms) == (True, None)
-    assert told.error.type == "packhorse.errors.InvalidValue"
+    assert told.error.type == "packhorse.InvalidValue"
     assert "Fail: retry_in: 'soon' is no duration" in told.error.message
 
 

@@ -19,6 +19,8 @@ from packhorse_protocol.messages import (
     Done,
     Ended,
     Fail,
+    Get,
+    JobView,
     Problem,
     Release,
     ReportProgress,
@@ -222,18 +224,45 @@ async def test_what_comes_while_leaving_is_given_back(scripted: ScriptedBroker) 
         await leaving
 
 
-async def test_a_claim_of_a_type_without_function_is_given_back(scripted: ScriptedBroker) -> None:
+def job_of_type(job_type: str) -> JobView:
+    return JobView(id="a", type=job_type, state="QUEUED", version=1, created_at=1)
+
+
+async def test_a_job_of_a_type_without_function_is_not_claimed(scripted: ScriptedBroker) -> None:
     async with working(scripted) as (jobs, peer):
-        claiming = asyncio.create_task(jobs.worker.claim("odd"))
-        peer.ok(await peer.expect(ClaimJobs), claim("odd", job_type="other"))
+        claiming = asyncio.create_task(jobs.worker.claim("a"))
+        peer.ok(await peer.expect(Get), job_of_type("other"))
+        with pytest.raises(errors.InvalidValue, match=r"job a: .* no function for type 'other'"):
+            await claiming
+        await leave(jobs, peer)
+
+
+async def test_a_job_that_changed_its_type_is_given_back(scripted: ScriptedBroker) -> None:
+    """Removed, and another one created with its id, before it was claimed."""
+    async with working(scripted) as (jobs, peer):
+        claiming = asyncio.create_task(jobs.worker.claim("a"))
+        peer.ok(await peer.expect(Get), job_of_type("t"))
+        peer.ok(await peer.expect(ClaimJobs), claim("a", job_type="other"))
         await claiming
         peer.ok(await peer.expect(Release), Ended(state="QUEUED"))
         await leave(jobs, peer)
 
 
+async def test_a_worker_that_stops_claims_nothing(scripted: ScriptedBroker) -> None:
+    async with working(scripted) as (jobs, peer):
+        leaving = asyncio.create_task(jobs.worker.__aexit__(None, None, None))
+        take = await peer.expect(Take)
+        with pytest.raises(errors.ClientClosed, match="stopping"):
+            await jobs.worker.claim("a")
+        peer.ok(take, Done())
+        peer.ok(await peer.expect(Bye), Done())
+        await leaving
+
+
 async def test_a_claim_by_id_whose_answer_was_lost(scripted: ScriptedBroker) -> None:
     async with working(scripted) as (jobs, peer):
         claiming = asyncio.create_task(jobs.worker.claim("a"))
+        peer.ok(await peer.expect(Get), job_of_type("t"))
         await peer.expect(ClaimJobs)
         await peer.close()
         peer = await resumed(scripted)

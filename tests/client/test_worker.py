@@ -129,11 +129,14 @@ async def test_an_exception_fails_the_attempt(broker: LocalBroker, make_worker: 
         (SystemExit("leave"), "leave"),
         (asyncio.CancelledError("by itself"), "by itself"),
         (StopIteration(), "StopIteration"),
+        (KeyboardInterrupt("stop"), "stop"),
     ],
 )
 async def test_whatever_a_function_raises_fails_its_job_only(
     broker: LocalBroker, make_worker: MakeWorker, kind: str, error: BaseException, said: str
 ) -> None:
+    if kind == "coroutine" and isinstance(error, KeyboardInterrupt):
+        return  # on the main thread that is a Ctrl-C
     worker = make_worker()
 
     @worker.job("coroutine")
@@ -288,6 +291,9 @@ async def test_exactly_this_job(broker: LocalBroker, make_worker: MakeWorker) ->
             await worker.claim(other)  # as after an answer that was lost
             with pytest.raises(errors.NotFound):
                 await worker.claim("nowhere")
+            await client.create("other", job_id="d")
+            with pytest.raises(errors.InvalidValue, match="no function for type 'other'"):
+                await worker.claim("d")
             gate.open()
 
 

@@ -1,15 +1,22 @@
 """What brokers tell each other of the types that their runners take."""
 
+from collections.abc import Collection
+
 from packhorse_broker.store.keys import ClientKeys
 from packhorse_broker.store.registry import Registry
+from packhorse_broker.store.shares import ALONE, Rivals
 from packhorse_broker.store.takes import TAKES_TTL_MS, Taken, TakesBoard
 from tests.support.clients import NOW
 from tests.support.inspection import Raw
 from tests.support.opening import Opener
 
 
-def board(opener: Opener, keys: ClientKeys, broker: str, taken: Taken) -> TakesBoard:
-    return TakesBoard(opener.lane(), keys, broker=broker, taken=lambda: taken)
+def board(
+    opener: Opener, keys: ClientKeys, broker: str, taken: Taken, claimed: Collection[str] = ()
+) -> TakesBoard:
+    return TakesBoard(
+        opener.lane(), keys, broker=broker, taken=lambda: taken, claimed=lambda: claimed
+    )
 
 
 async def test_all_brokers_together(
@@ -65,3 +72,19 @@ async def test_what_is_no_announcement_is_passed_over(
     await raw("SET", client_keys.takes("b-2"), b"\xc1")
     await raw("SET", client_keys.takes("b-3"), b"\x01")
     assert await board(opener, client_keys, "b-4", {}).takes() == {"mail": (1, 1)}
+
+
+async def test_rivals_are_those_who_claim(
+    opener: Opener, registry: Registry, client_keys: ClientKeys
+) -> None:
+    """One whose runners are busy with long jobs has no place free, and gets none either."""
+    for broker in ("b-1", "b-2", "b-3", "b-4"):
+        await registry.announce_broker(broker, NOW)
+    await board(opener, client_keys, "b-4", {"mail": (1, 1)}).announce()
+    await board(opener, client_keys, "b-1", {"mail": (1, 0)}, claimed=("mail",)).announce()
+    await board(opener, client_keys, "b-3", {"mail": (1, 0)}).announce()
+    mine = board(opener, client_keys, "b-2", {"mail": (1, 1), "own": (1, 1)})
+    assert mine.rivals("mail") == ALONE
+    await mine.announce()
+    assert mine.rivals("mail") == Rivals(("b-1", "b-2", "b-4"), 1)
+    assert mine.rivals("own") == mine.rivals("unknown") == ALONE

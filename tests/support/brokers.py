@@ -93,9 +93,9 @@ class Brokers:
         raw = await Raw.open(self.store_url)
         try:
             contents = await Contents.read(raw, self.keys)
-            keys = await raw.keys(f"{self.prefix}:".encode())
-            if keys:
-                await raw("UNLINK", *keys)
+            # Apart, for a cluster has them in different slots.
+            await raw.clear(self.keys.base)
+            await raw.clear(f"{self.prefix}:".encode())
         finally:
             await raw.close()
         contents.check(self.keys)

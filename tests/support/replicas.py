@@ -28,7 +28,7 @@ class Server:
     """One process, its port, and the lines that it writes."""
 
     def __init__(self, folder: Path, *arguments: str) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         self.folder = folder
         self._arguments = arguments
         self._process: asyncio.subprocess.Process | None = None
@@ -177,6 +177,12 @@ class SentinelGroup(Replicated):
         else:
             self.servers[0].signal(number)
 
+    async def fail_over(self, by: Server | None = None) -> None:
+        """As a Sentinel does when it is told to: the primary lives on, and learns of it late."""
+        leader = by or self.sentinels[0]
+        async with redis.Redis(host=HOST, port=leader.port) as client:
+            await client.execute_command("SENTINEL", "FAILOVER", SERVICE)  # type: ignore[no-untyped-call]
+
     async def promoted(self) -> None:
         """Until all Sentinels know another primary, which is the first of `servers` then."""
         for sentinel in self.sentinels:
@@ -192,7 +198,7 @@ class SentinelGroup(Replicated):
         await super()._stop()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]

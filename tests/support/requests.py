@@ -1,6 +1,6 @@
 """Requests that many tests make: jobs by name, and the ends of claims."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from packhorse_protocol.messages import (
@@ -16,7 +16,11 @@ from packhorse_protocol.messages import (
     Get,
     JobView,
     NewJob,
+    Ok,
+    Problem,
+    Refused,
     Release,
+    Request,
     State,
     Take,
 )
@@ -67,3 +71,13 @@ async def count(wire: Wire, state: State, job_type: str = "t") -> int:
 
 def names(claims: Iterable[Claim]) -> list[str]:
     return [claim.job for claim in claims]
+
+
+async def repeated(wire: Wire, request: Callable[..., Request], **fields: Any) -> Any:
+    """Asks for one thing until it is done, as a client does."""
+    while True:
+        answer = await wire.answer(wire.begin(request, **fields))
+        [result] = answer.results if isinstance(answer, Ok) else [answer]
+        if not isinstance(result, Problem | Refused):
+            return result
+        assert result.retryable, result

@@ -43,6 +43,8 @@ class StoreServer:
     async def start(self, until: bytes = READY) -> None:
         """Returns when it says so: that it has read its data and listens."""
         self._process = await asyncio.create_subprocess_exec(
+            # A write past `limit_files` is to fail, and not to end it.
+            *("sh", "-c", 'trap "" XFSZ; exec "$@"', "sh"),
             find_server(),
             *("--port", "0", "--unixsocket", str(self._socket), "--dir", self._folder.name),
             *("--save", "", "--appendonly", "yes", *self._settings),
@@ -69,6 +71,26 @@ class StoreServer:
         assert self._process is not None
         hard = resource.RLIM_INFINITY
         resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (size_bytes, hard))
+
+    @property
+    def size_bytes(self) -> int:
+        """Of what it has written to its append-only file."""
+        return self._file.stat().st_size
+
+    def lose_after(self, size_bytes: int) -> None:
+        """What it wrote later is gone, as after the loss of power. While it does not run."""
+        with self._file.open("rb+") as file:
+            file.truncate(size_bytes)
+
+    @property
+    def _file(self) -> Path:
+        [file] = Path(self._folder.name).glob("appendonlydir/*.incr.aof")
+        return file
+
+    async def ended(self) -> None:
+        """Until it has ended by itself."""
+        assert self._process is not None
+        await self._process.wait()
 
     async def kill(self) -> None:
         """With SIGKILL; returns when it is gone."""

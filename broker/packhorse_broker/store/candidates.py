@@ -13,6 +13,7 @@ from typing import Any, Final
 from packhorse_broker.jobs.model import Job
 from packhorse_broker.store.keys import PartitionKeys, job_of_member
 from packhorse_broker.store.link import pack
+from packhorse_broker.store.shares import Shares
 
 FAIR_EVERY: Final = 8
 """One of so many claims is a fair turn, the others go to the highest priority."""
@@ -46,12 +47,14 @@ class Window:
     """The head of a queue, as far as a batch wants it, and what its fair turns may take."""
 
     def __init__(
-        self, candidates: deque[str], fair: deque[str], *, full: bool, claims: int
+        self, candidates: deque[str], fair: deque[str], *, full: bool, left: bool, claims: int
     ) -> None:
         self.candidates = candidates
         self.fair = fair
         self.full = full
         """Whether the queue may hold more."""
+        self.left = left
+        """Whether jobs were left to other brokers."""
         self.claims = claims
         """Claims since the last fair turn."""
         self.undrawable = 0
@@ -89,8 +92,9 @@ class Window:
 class Candidates:
     """`asking` before a batch of draws, `windows` with the store's answers, `settled` after it."""
 
-    def __init__(self, keys: PartitionKeys) -> None:
+    def __init__(self, keys: PartitionKeys, shares: Shares) -> None:
         self._keys = keys
+        self._shares = shares
         self._undrawable: dict[str, int] = {}
         """By type: how many entries at the head of the queue to look past."""
         self._turns: dict[str, _Turns] = {}
@@ -100,7 +104,7 @@ class Candidates:
         commands: list[bytes] = []
         for job_type, claims in wanted.items():
             key = self._keys.queue(job_type)
-            count = claims + self._undrawable.get(job_type, 0)
+            count = self._reads(job_type, claims)
             commands.append(pack(("ZRANGE", key, 0, count - 1)))
             fair = self._fair_turns(job_type, claims)
             if fair:
@@ -117,16 +121,22 @@ class Candidates:
         found: dict[str, Window] = {}
         for job_type, claims in wanted.items():
             members = next(answers)
+            own, left = self._shares.own(job_type, members)
             window = Window(
-                deque(map(job_of_member, members)),
+                deque(own[: claims + self._undrawable.get(job_type, 0)]),
                 deque(),
-                full=len(members) == claims + self._undrawable.get(job_type, 0),
+                full=len(members) == self._reads(job_type, claims) and bool(own),
+                left=left,
                 claims=self._turns[job_type].claims if job_type in self._turns else 0,
             )
             if self._fair_turns(job_type, claims):
                 _put_fair(window, next(answers))
             found[job_type] = window
         return found
+
+    def _reads(self, job_type: str, claims: int) -> int:
+        """How many entries at the head of the queue are read."""
+        return self._shares.window(job_type, claims) + self._undrawable.get(job_type, 0)
 
     def _fair_turns(self, job_type: str, claims: int) -> int:
         """How many of the claims may be fair turns; 0 mostly where there is one priority only."""

@@ -28,6 +28,7 @@ from packhorse_broker.store.keys import PartitionKeys
 from packhorse_broker.store.link import pack
 from packhorse_broker.store.records import CorruptRecord, decode_job
 from packhorse_broker.store.round import Clock, Round, Wanted, with_retention
+from packhorse_broker.store.shares import ALONE, Rivals, Shares
 from packhorse_broker.store.transaction import Lane
 from packhorse_broker.store.types import PLAIN, TypeBook, TypeSettings, decode_settings
 from packhorse_broker.store.work import Draw, Failed, Submission, Work, grows, halves
@@ -76,6 +77,8 @@ class Committer:
         waits: Callable[[], Waits],
         publish: Publish,
         committed: Callable[[Sequence[Change]], None],
+        rivals: Callable[[str], Rivals] = lambda _: ALONE,
+        left: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._lane = lane
         self._keys = keys
@@ -93,7 +96,10 @@ class Committer:
         self._task: asyncio.Task[None] | None = None
         self._expiry: asyncio.Task[None] | None = None
         self._known_types: set[str] = set()
-        self._candidates = Candidates(keys)
+        self.shares = Shares(rivals, clock.now_ms)
+        self._candidates = Candidates(keys, self.shares)
+        self._left = left
+        """Told of types of which jobs were left to other brokers, who may not come to them."""
         self._told_corrupt: set[str] = set()
         self.commits = 0
         self.conflicts = 0
@@ -200,6 +206,8 @@ class Committer:
                 continue
             if round_ is not None:
                 self._settle(batch, round_)
+                for job_type in round_.left:
+                    _call(self._left, job_type)
                 return False
             conflicts += 1
             self.conflicts += 1
@@ -215,6 +223,7 @@ class Committer:
         round_ = Round(self._clock, self._rules_of)
         await self._read(round_, batch, windows)
         round_.decide(batch, windows)
+        round_.left = [job_type for job_type, window in windows.items() if window.left]
         changes = list(round_.changes.values())
         if not changes:
             if round_.records or round_.broken or round_.settings:

@@ -36,7 +36,9 @@ so that each transaction stays within one slot of a cluster.
     ph:{c}:at           hash    client -> its newest connection
     ph:{c}:brokers      zset    running brokers, by when they are given up
     ph:{c}:takes:<b>    string  which types the runners of a broker take, for a few seconds
+    ph:{c}:knows:<b>    string  the schema version that a broker knows, for a few seconds
     ph:{c}:store        string  identity and schema version of the store
+    ph:{c}:migration    string  how far a change to another schema version is, and who does it
     ph:{c}:w:<writer>   string  as above, for transactions on clients
 """
 
@@ -54,11 +56,13 @@ class ClientKeys:
         self._client = base + b"client:"
         self._writer = base + b"w:"
         self._takes = base + b"takes:"
+        self._knows = base + b"knows:"
         self.alive = base + b"alive"
         self.leaving = base + b"leaving"
         self.at = base + b"at"
         self.brokers = base + b"brokers"
         self.store = base + b"store"
+        self.migration = base + b"migration"
 
     def client(self, client_id: str) -> bytes:
         return self._client + client_id.encode()
@@ -68,6 +72,9 @@ class ClientKeys:
 
     def takes(self, broker: str) -> bytes:
         return self._takes + broker.encode()
+
+    def knows(self, broker: str) -> bytes:
+        return self._knows + broker.encode()
 
 
 class PartitionKeys:
@@ -169,6 +176,11 @@ class PartitionKeys:
 def queue_member(order: int, job_id: str) -> bytes:
     """Members with one score are sorted by their bytes: first come, first served."""
     return order.to_bytes(ORDER_BYTES, "big") + job_id.encode()
+
+
+def order_ms_of(member: bytes) -> int:
+    """When the job was queued, in ms since the epoch; of a foreign member any number."""
+    return int.from_bytes(member[:ORDER_BYTES], "big") // 1_000
 
 
 def job_of_member(member: bytes) -> str:

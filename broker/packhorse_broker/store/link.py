@@ -8,8 +8,9 @@ dropped, never used again.
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, cast
+from weakref import WeakSet
 
 import hiredis
 from redis.asyncio.connection import AbstractConnection
@@ -20,7 +21,7 @@ from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as StoreTimeout
 
 from packhorse_broker.store.errors import StoreUnavailable
-from packhorse_broker.store.primary import connection_to
+from packhorse_broker.store.primary import Place, connection_to, find_primary
 
 Arg = bytes | str | int | float
 Argument = Sequence[Arg]
@@ -39,6 +40,8 @@ class StoreAddress:
     timeout_ms: int
     client_name: str
     """Shown by the store's CLIENT LIST."""
+    links: "WeakSet[Link]" = field(default_factory=WeakSet, compare=False, repr=False)
+    """Those that were opened to it."""
 
     def options(self) -> dict[str, Any]:
         """Arguments for redis-py, the same for every connection."""
@@ -53,13 +56,36 @@ class StoreAddress:
             "client_name": self.client_name,
         }
 
+    async def leave_former_primary(self) -> bool:
+        """Gives up the links to a server that Sentinels no longer call the primary, and says
+        whether there were any.
+
+        It may be alive and take writes for a while, all of which are lost when it learns that it
+        is a replica. Nothing is done while no Sentinel knows a primary.
+        """
+        try:
+            async with asyncio.timeout(self.timeout_ms / 1000):
+                primary = await find_primary(self.url, self.options())
+        except (RedisError, OSError, TimeoutError):
+            return False
+        former = [link for link in self.links if link.place != primary and not link.is_left]
+        for link in former:
+            link.leave()
+        return bool(former)
+
 
 class Link:
     """A live connection: `await Link.open(address)`, then `ask`, then `close`."""
 
-    def __init__(self, connection: AbstractConnection, timeout_ms: int) -> None:
+    def __init__(
+        self, connection: AbstractConnection, timeout_ms: int, place: Place | None = None
+    ) -> None:
         self._connection = connection
         self._timeout_s = timeout_ms / 1000
+        self.place = place
+        """Where Sentinels said that the primary is."""
+        self.is_left = False
+        """Nothing is sent on it any more."""
         self.connection_id = 0
         """The store's CLIENT ID of this connection."""
         self.run_id = ""
@@ -70,10 +96,10 @@ class Link:
         """Raises StoreUnavailable."""
         try:
             async with asyncio.timeout(address.timeout_ms / 1000):
-                connection = await connection_to(address.url, address.options())
+                connection, place = await connection_to(address.url, address.options())
         except (RedisError, OSError, TimeoutError) as error:
             raise StoreUnavailable(describe(error)) from error
-        link = cls(connection, address.timeout_ms)
+        link = cls(connection, address.timeout_ms, place)
         try:
             async with asyncio.timeout(link._timeout_s):
                 await connection.connect()  # type: ignore[no-untyped-call]
@@ -88,6 +114,7 @@ class Link:
             raise StoreUnavailable("the server is a replica: it can't be written to")
         link.connection_id = connection_id
         link.run_id = _info_field(info, "run_id")
+        address.links.add(link)
         return link
 
     async def ask(self, *commands: bytes) -> list[Any]:
@@ -101,7 +128,7 @@ class Link:
     async def exchange(self, data: bytes, replies: int) -> list[Any]:
         """One write, and so many replies, under one timeout. Raises as `ask`; it is not known
         then what was sent."""
-        if not self._connection.is_connected:
+        if self.is_left or not self._connection.is_connected:
             raise LostConnection("the connection to the store is closed")
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -113,6 +140,11 @@ class Link:
     async def next_reply(self) -> Any:
         """The next reply, however long it takes."""
         return await self._connection.read_response(disable_decoding=True, timeout=_NO_TIMEOUT)
+
+    def leave(self) -> None:
+        """From now on it raises what a lost connection does; an exchange that is under way ends
+        as it would have."""
+        self.is_left = True
 
     async def drop(self) -> None:
         """Closes the connection at once."""

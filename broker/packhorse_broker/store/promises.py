@@ -168,11 +168,19 @@ def _doubts_of_replication(settings: StoreSettings, replicas: int) -> list[Doubt
 
 
 async def agree(
-    lane: Lane, key: bytes, wanted: Durability, replicas: int, timeout_ms: int, *, accept: bool
+    lane: Lane,
+    key: bytes,
+    wanted: Durability,
+    replicas: int,
+    timeout_ms: int,
+    *,
+    accept: bool,
+    ephemeral: bool = False,
 ) -> tuple[Kept, Waits]:
     """What the store keeps, and how the broker waits for what it is to promise beyond that.
 
-    `key` is written for a test; `accept`: live with a store that is not safe. Raises StoreUnsafe,
+    `key` is written for a test; `accept`: live with a store that is not safe;
+    `ephemeral`: it is meant to end with this process. Raises StoreUnsafe,
     StoreUnavailable.
     """
     settings = await read_settings(lane)
@@ -181,7 +189,8 @@ async def agree(
     for doubt in doubts(settings, wanted, replicas, honest=honest):
         if doubt.grave and not accept:
             raise StoreUnsafe(f"{doubt.text} (or accept it: --store-checks warn)")
-        _log.warning("store.doubtful", doubt=doubt.text)
+        if not ephemeral:
+            _log.warning("store.doubtful", doubt=doubt.text)
     waits = Waits(
         least=wanted,
         replicas=replicas,

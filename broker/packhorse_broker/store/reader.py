@@ -17,6 +17,9 @@ from packhorse_broker.store.link import pack
 from packhorse_broker.store.records import CorruptRecord, decode_entry, decode_job
 from packhorse_broker.store.transaction import Lane
 
+LAST_INDEX: Final = 2**63 - 1
+"""The store counts no further."""
+
 LOG_READS: Final = 4
 """How often a log page is read again because entries were dropped meanwhile."""
 
@@ -83,7 +86,7 @@ class Reader:
             start = max(offset - job.log_first, 0)
             record, values = await self._ask(
                 pack(("GET", self._keys.record(job_id))),
-                pack(("LRANGE", self._keys.log(job_id), start, start + limit - 1)),
+                pack(("LRANGE", self._keys.log(job_id), start, min(start + limit - 1, LAST_INDEX))),
             )
             job = decode_job(record) if record is not None else None
             if job is None:

@@ -15,6 +15,7 @@ import structlog
 from packhorse_broker.store.keys import ClientKeys
 from packhorse_broker.store.link import Argument, pack
 from packhorse_broker.store.records import ClientRecord, CorruptRecord, decode_client, encode_client
+from packhorse_broker.store.schema import SCHEMA_VERSION
 from packhorse_broker.store.transaction import Lane
 
 _log = structlog.get_logger(__name__)
@@ -239,8 +240,10 @@ class Registry:
         return found
 
     async def announce_broker(self, broker: str, now_ms: int) -> frozenset[str]:
-        """Says that this broker runs; which ones do, this one among them."""
+        """Says that this broker runs and which schema it knows; which ones run, this one among
+        them."""
         await self._write(
+            ("SET", self._keys.knows(broker), SCHEMA_VERSION, "PX", BROKER_TTL_MS),
             ("ZADD", self._keys.brokers, now_ms + BROKER_TTL_MS, broker),
             ("ZREMRANGEBYSCORE", self._keys.brokers, "-inf", now_ms),
         )
@@ -248,10 +251,14 @@ class Registry:
         return frozenset(name.decode(errors="replace") for name in names)
 
     async def withdraw_broker(self, broker: str) -> None:
-        await self._ask(pack(("ZREM", self._keys.brokers, broker)))
+        await self._ask(
+            pack(("ZREM", self._keys.brokers, broker)), pack(("DEL", self._keys.knows(broker)))
+        )
 
     async def store_state(self) -> StoreState:
-        """Which store it is, and how full."""
+        """Which store it is, and how full. All links leave a server that is no longer the primary
+        of its Sentinels."""
+        await self._lane.leave_former_primary()
         identity, memory = await self._ask(
             pack(("GET", self._keys.store)), pack(("INFO", "memory"))
         )

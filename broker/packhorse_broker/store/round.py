@@ -87,6 +87,8 @@ class Round:
         """Jobs and bytes of the types that have a limit."""
         self.changes: dict[str, Change] = {}
         self.results: list[list[Result]] = []
+        self.left: list[str] = []
+        """Types of which jobs were left to other brokers."""
         self.durable = True
         """Whether what was waited for after EXEC came in time."""
         self.drawn: list[tuple[list[Applied], bool]] = []

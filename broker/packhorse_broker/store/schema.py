@@ -28,28 +28,56 @@ class StoreIdentity:
 async def open_schema(lane: Lane, keys: ClientKeys, now_ms: int) -> StoreIdentity:
     """The store's identity, written now if it has none.
 
-    Raises SchemaRefused for a newer or unreadable one (nothing is touched), StoreUnavailable.
+    Raises SchemaRefused for a newer, unreadable or unprepared one (nothing is touched),
+    StoreUnavailable.
     """
     while True:
-        [found] = await lane.watch([keys.store])
+        [found, migration] = await lane.watch([keys.store, keys.migration])
         if found is not None:
             await lane.forget()
-            return _read(found)
+            return _admitted(read(found), migration)
         fresh = StoreIdentity(
             id=secrets.token_hex(8), schema=SCHEMA_VERSION, partitions=1, created_at=now_ms
         )
-        data = msgpack.packb([fresh.schema, fresh.id, fresh.partitions, fresh.created_at])
-        if await lane.commit([("SET", keys.store, data)]) is not None:
+        if await lane.commit([("SET", keys.store, packed(fresh))]) is not None:
             return fresh
 
 
 async def check_schema(lane: Lane, keys: ClientKeys) -> StoreIdentity | None:
     """The store's identity, None before its first use. Raises SchemaRefused, StoreUnavailable."""
     [found] = await lane.ask(pack(("GET", keys.store)))
-    return _read(found) if found is not None else None
+    return read(found) if found is not None else None
 
 
-def _read(data: bytes) -> StoreIdentity:
+def _admitted(identity: StoreIdentity, migration: bytes | None) -> StoreIdentity:
+    """A broker may work on a store of an older version once `migrations.py` has opened it."""
+    if identity.schema < SCHEMA_VERSION and not _is_open(migration):
+        raise SchemaRefused(
+            f"the store has schema version {identity.schema}, this broker needs "
+            f"{SCHEMA_VERSION}: run `packhorse migrate` first; brokers of the older release "
+            "may go on meanwhile"
+        )
+    return identity
+
+
+def _is_open(migration: bytes | None) -> bool:
+    """Whether the store holds all that this release needs to read."""
+    try:
+        target, phase, *_ = msgpack.unpackb(migration or b"")
+    except (ValueError, TypeError, msgpack.UnpackException):
+        return False
+    return (target, phase) == (SCHEMA_VERSION, "open")
+
+
+def packed(identity: StoreIdentity) -> bytes:
+    """What is kept in the store."""
+    fields = [identity.schema, identity.id, identity.partitions, identity.created_at]
+    data: bytes = msgpack.packb(fields)
+    return data
+
+
+def read(data: bytes) -> StoreIdentity:
+    """What `packed` wrote. Raises SchemaRefused."""
     try:
         schema, *rest = msgpack.unpackb(data, raw=False)
         if not isinstance(schema, int):

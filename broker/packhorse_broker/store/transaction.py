@@ -69,6 +69,11 @@ class Lane:
         """Names the store's process that was spoken to last; empty before."""
         return self._link.run_id if self._link is not None else ""
 
+    async def leave_former_primary(self) -> None:
+        """Connections of all lanes that share this one's address are made anew then."""
+        if await self._address.leave_former_primary():
+            _log.warning("store.failed_over", note="the former primary is left")
+
     async def ask(self, *commands: bytes) -> list[Any]:
         """Plain commands outside of a transaction, all replies. Raises StoreUnavailable."""
         link = await self._connected()

@@ -123,6 +123,11 @@ class Executor:
             return error.failure
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the job's failure, not ours
             return raised(claim, error, run.function.terms.retry)
+        except BaseException as error:
+            # A signal interrupts the main thread only: in another one the function raised it.
+            if run.function.kind != "thread":
+                raise
+            return raised(claim, error, run.function.terms.retry)
         try:
             return Completion(job=claim.job, token=claim.token, result=self._packed(value))
         except PayloadError as error:

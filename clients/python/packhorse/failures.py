@@ -17,6 +17,9 @@ CANCELLED: Final = "Cancelled"
 
 NO_POLICY: Final = RetryPolicy({})
 
+_PACKAGE: Final = "packhorse"
+"""What this package raises can be imported from it."""
+
 _HERE: Final = str(Path(__file__).parent)
 
 
@@ -72,8 +75,13 @@ def _error(name: str, message: str, trace: str) -> Error:
 
 
 def _type_name(cls: type[BaseException]) -> str:
+    """By which it is imported; of our own the public one, wherever it is defined."""
     module = cls.__module__
-    return cls.__qualname__ if module == "builtins" else f"{module}.{cls.__qualname__}"
+    if module == "builtins":
+        return cls.__qualname__
+    if module.startswith(f"{_PACKAGE}."):
+        module = _PACKAGE
+    return f"{module}.{cls.__qualname__}"
 
 
 def _traceback(error: BaseException) -> str:

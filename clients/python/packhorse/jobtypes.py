@@ -13,6 +13,7 @@ from packhorse.gathering import each
 from packhorse.kinds_by_hand import Changed
 from packhorse.kinds_to_read import MinutesWanted, TypesWanted
 from packhorse.moments import Moment, epoch_ms
+from packhorse.schemas import check_schema
 from packhorse.session import OnSession
 from packhorse.terms import Keep
 from packhorse_protocol.limits import MAX_SCHEMA_BYTES
@@ -110,7 +111,8 @@ class JobTypes(OnSession):
     ) -> None:
         """How long COMPLETE and FAILED jobs that nobody handles are kept, and how many.
 
-        A duration, or `Keep("7d", jobs=10_000)`. None leaves it as it is.
+        A duration, or `Keep("7d", jobs=10_000)`, which replaces time and number together. None
+        leaves both as they are.
         """
         change = TypeChange(
             type=job_type, keep_complete=_retention(complete), keep_failed=_retention(failed)
@@ -120,7 +122,8 @@ class JobTypes(OnSession):
     async def publish_schema(self, job_type: str, schema: Mapping[str, Any] | None) -> None:
         """Stores the JSON Schema of the type's arguments, for creators to check by; None: none.
 
-        Needs the role `run`. Raises `InvalidValue` for one that is too large or no JSON.
+        Needs the role `run`. Raises `InvalidValue` for one that is too large, no JSON, or no JSON
+        Schema (which is looked at where jsonschema is installed: `packhorse[cli]`).
         """
         try:
             data = b"" if schema is None else json.dumps(schema, allow_nan=False).encode()
@@ -128,6 +131,8 @@ class JobTypes(OnSession):
             raise InvalidValue(f"schema: can't be written as JSON: {error}") from error
         if len(data) > MAX_SCHEMA_BYTES:
             raise InvalidValue(f"schema: {len(data)} bytes, at most {MAX_SCHEMA_BYTES} are kept")
+        if schema is not None:
+            check_schema(schema)
         await self._session.requests.publish.submit(TypeSchema(type=job_type, schema=data))
 
     async def schema(self, job_type: str) -> dict[str, Any] | None:

@@ -6,7 +6,14 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
-from packhorse.errors import NotFound, PackhorseError, StaleClaim, TooLarge
+from packhorse.errors import (
+    ClientClosed,
+    InvalidValue,
+    NotFound,
+    PackhorseError,
+    StaleClaim,
+    TooLarge,
+)
 from packhorse.execution import Executor, Run
 from packhorse.failures import CANCELLED, unfit
 from packhorse.functions import JobFunction
@@ -78,7 +85,17 @@ class Runner:
             raise
 
     async def claim(self, job_id: str) -> None:
-        """Claims exactly this job and runs it. Raises `NotFound`, `WrongState`."""
+        """Claims exactly this job and runs it; nothing happens if it runs here already.
+
+        Raises `NotFound`, `WrongState`, `InvalidValue` for a type without a function, and
+        `ClientClosed` once it drains.
+        """
+        if self._draining:
+            raise ClientClosed("the worker is stopping: it takes no more jobs")
+        # What would have to be given back is not claimed at all.
+        job_type = (await self._session.requests.get.submit(job_id)).type
+        if job_type not in self._functions:
+            raise InvalidValue(f"job {job_id}: this worker has no function for type {job_type!r}")
         try:
             claim = await self._session.requests.claim.submit(job_id)
         except PackhorseError:

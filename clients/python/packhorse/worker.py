@@ -319,7 +319,9 @@ class Worker:
     async def claim(self, job_id: str) -> None:
         """Claims exactly this job and runs it, whatever the concurrency.
 
-        Raises `NotFound`, or `WrongState` if it is not QUEUED.
+        Nothing happens if this worker runs it already. Raises `NotFound`, `WrongState` if it is
+        not QUEUED, `InvalidValue` for a type that this worker has no function for, `ClientClosed`
+        if the worker does not run, or is stopping.
         """
         if self._runner is None:
             raise ClientClosed("the worker does not run")

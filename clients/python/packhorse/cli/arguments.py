@@ -35,6 +35,8 @@ def headers(pairs: Sequence[str]) -> dict[str, str] | None:
         name, equals, value = pair.partition("=")
         if not equals or not name:
             raise click.UsageError(f"--header {pair!r}: write name=value")
+        if name in found:
+            raise click.UsageError(f"--header: {name!r} is given twice")
         found[name] = value
     return found or None
 

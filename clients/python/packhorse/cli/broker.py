@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import click
 
 from packhorse.cli import output
-from packhorse.cli.options import json_option, url_option, with_client
+from packhorse.cli.options import client_options, json_option, with_client
 from packhorse.client import Client
 from packhorse.filters import STATES
 
@@ -13,7 +13,7 @@ from packhorse.filters import STATES
 @click.command()
 @click.argument("job_types", metavar="[TYPE]...", nargs=-1)
 @json_option
-@url_option
+@client_options
 def counts(job_types: Sequence[str], as_json: bool) -> None:
     """Count jobs by type and state.
 
@@ -39,7 +39,7 @@ def counts(job_types: Sequence[str], as_json: bool) -> None:
 
 @click.command()
 @json_option
-@url_option
+@client_options
 def info(as_json: bool) -> None:
     """Show the broker: version, store, clients.
 

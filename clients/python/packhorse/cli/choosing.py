@@ -64,7 +64,8 @@ def which_options(command: Decorated) -> Decorated:
         click.option(
             "--since",
             metavar="TIME",
-            help="Queued, started or ended from then on; 2h: two hours ago.",
+            help="Queued, started or ended from then on: 2026-12-01T08:00, local time without "
+            "a zone; 2h: two hours ago.",
         ),
         click.option("--until", metavar="TIME", help="The same, before then."),
     )

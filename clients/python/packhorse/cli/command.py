@@ -24,7 +24,7 @@ from packhorse.cli import (
     work,
 )
 from packhorse.cli.group import CommandGroup
-from packhorse.cli.options import url_option
+from packhorse.cli.options import client_options
 from packhorse.cli.status import FAILED, INTERRUPTED, USAGE, status_of
 from packhorse.version import version
 
@@ -44,7 +44,7 @@ def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> N
     callback=_show_version,
     help="Show the version and exit.",
 )
-@url_option
+@client_options
 def packhorse() -> None:
     """Create jobs, look at them and steer them, and run the broker.
 
@@ -82,7 +82,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
             standalone_mode=False,
         )
     except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
+        for line in error.format_message().splitlines():
+            output.tell(line)
         return USAGE
     except click.UsageError as error:
         return _fail(_one_line(error), USAGE)

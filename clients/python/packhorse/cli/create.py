@@ -10,13 +10,13 @@ import click
 
 from packhorse.cli import arguments, output
 from packhorse.cli.jobterms import job_options, terms_options
-from packhorse.cli.options import check_timeout, json_option, url_option, with_client
+from packhorse.cli.options import check_timeout, client_options, json_option, with_client
 from packhorse.cli.schema import check_arguments
 from packhorse.client import Client
 from packhorse.errors import PackhorseError
 from packhorse.job import Job
 from packhorse.newjob import NewJob
-from packhorse.outcome import Outcome, failure
+from packhorse.outcome import Outcome
 from packhorse_protocol.messages import Progress
 
 LINE_EVERY_S: Final = 1.0
@@ -37,7 +37,7 @@ LINE_EVERY_S: Final = 1.0
 @click.option("--timeout", metavar="TIME", help="With --wait: at most so long (90s, 1h30m).")
 @click.option("--no-check", is_flag=True, help="Do not check the arguments by the type's schema.")
 @json_option
-@url_option
+@client_options
 def create(
     job_type: str,
     pairs: Sequence[str],
@@ -120,10 +120,8 @@ async def _follow(job: Job, most: str | None, *, as_json: bool, raw: bool) -> in
 def _write(outcome: Outcome, *, as_json: bool, raw: bool) -> None:
     if as_json:
         output.write_json(output.outcome_object(outcome))
-    elif not outcome.ok:
-        output.tell(f"error: {failure(outcome)}")
-    elif raw:
-        output.write_raw(outcome.data)
+    elif raw or not outcome.ok:
+        output.write_raw(outcome)
     else:
         output.write_line(output.result_text(outcome))
 
@@ -147,4 +145,6 @@ async def _show_progress(job: Job) -> None:
 
 
 def _line(job: Job, progress: Progress) -> str:
-    return f"{job.id} {job.type}  {progress.percent}%  {progress.text}".rstrip()[: output.LINE_CHARS]
+    return f"{job.id} {job.type}  {progress.percent}%  {progress.text}".rstrip()[
+        : output.LINE_CHARS
+    ]

@@ -4,7 +4,7 @@ import click
 
 from packhorse.cli import output
 from packhorse.cli.moments import ago
-from packhorse.cli.options import json_option, url_option, with_client
+from packhorse.cli.options import WholeNumber, client_options, json_option, with_client
 from packhorse.client import Client
 from packhorse_protocol.messages import Attempt
 
@@ -12,7 +12,7 @@ from packhorse_protocol.messages import Attempt
 @click.command()
 @click.argument("job_id", metavar="JOB")
 @json_option
-@url_option
+@client_options
 def why(job_id: str, as_json: bool) -> None:
     """Say why a job does not run.
 
@@ -36,7 +36,7 @@ def why(job_id: str, as_json: bool) -> None:
 @click.command()
 @click.argument("job_id", metavar="JOB")
 @json_option
-@url_option
+@client_options
 def attempts(job_id: str, as_json: bool) -> None:
     """Show how each attempt of a job ended, the one that completed it among them.
 
@@ -61,17 +61,21 @@ def attempts(job_id: str, as_json: bool) -> None:
 
 
 @click.command()
-@click.option("--before", metavar="TIME", help="Those before then; 2h: two hours ago.")
+@click.option(
+    "--before",
+    metavar="TIME",
+    help="Those before then, local time without a zone; 2h: two hours ago.",
+)
 @click.option(
     "--limit",
-    type=click.IntRange(min=1),
+    type=WholeNumber(min=1),
     default=50,
     show_default=True,
     metavar="N",
     help="At most so many.",
 )
 @json_option
-@url_option
+@client_options
 def actions(before: str | None, limit: int, as_json: bool) -> None:
     """Show what was done by hand, by whom and why, newest first.
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 import click
 
 from packhorse.cli.option_names import as_option
+from packhorse.cli.repeated import check_given_once
 from packhorse.errors import InvalidValue
 
 COMMANDS_GROUP: Final = "packhorse.commands"
@@ -17,6 +18,7 @@ COMMANDS_GROUP: Final = "packhorse.commands"
 BROKER_COMMANDS: Final[Mapping[str, str]] = {
     "serve": "Run the broker.",
     "fsck": "Check that records and indexes in the store agree.",
+    "migrate": "Bring the store to this release's schema version.",
     "config": "Show the broker's settings.",
 }
 """What the broker brings, with the line that stands in our help without importing it."""
@@ -55,7 +57,16 @@ class CommandGroup(click.Group):
             near = difflib.get_close_matches(name, self.list_commands(ctx), n=1)
             meant = f"did you mean {near[0]!r}?" if near else "see `packhorse --help`"
             raise click.UsageError(f"there is no command {name!r}: {meant}", ctx)
-        return super().resolve_command(ctx, args)
+        found, command, rest = super().resolve_command(ctx, args)
+        if command is not None:
+            own = click.Context(command, parent=ctx, info_name=found)
+            check_given_once(command, own, rest)
+        return found, command, rest
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        # Of the arguments up to the command's name; the command's own are looked at with it.
+        check_given_once(self, ctx, args)
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

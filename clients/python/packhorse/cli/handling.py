@@ -6,7 +6,13 @@ from collections.abc import Sequence
 import click
 
 from packhorse.cli import output
-from packhorse.cli.options import check_timeout, json_option, url_option, with_client
+from packhorse.cli.options import (
+    WholeNumber,
+    check_timeout,
+    client_options,
+    json_option,
+    with_client,
+)
 from packhorse.cli.status import FAILED, TIMED_OUT, status_of
 from packhorse.client import Client
 from packhorse.durations import seconds
@@ -22,7 +28,7 @@ from packhorse.outcome import Outcome, failure
 @click.option("--handle", "handling", is_flag=True, help="What is shown is handled.")
 @click.option("--raw", is_flag=True, help="Of one job: its result alone, as bytes.")
 @json_option
-@url_option
+@client_options
 def wait(
     job_ids: Sequence[str],
     any_one: bool,
@@ -79,7 +85,7 @@ def wait(
 @click.command()
 @click.argument("job_ids", metavar="JOB...", nargs=-1, required=True)
 @click.option("--group", required=True, metavar="NAME", help="The group that is to handle them.")
-@url_option
+@client_options
 def handle(job_ids: Sequence[str], group: str) -> int:
     """Make a group a handler of jobs: their outcomes are kept until a member handles them.
 
@@ -100,10 +106,10 @@ def handle(job_ids: Sequence[str], group: str) -> int:
 
 @click.command()
 @click.option("--group", required=True, metavar="NAME", help="The group to be a member of.")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only so many, then end.")
+@click.option("--limit", type=WholeNumber(min=1), metavar="N", help="Only so many, then end.")
 @click.option("--timeout", metavar="TIME", help="End when none has come for so long.")
 @json_option
-@url_option
+@client_options
 def outcomes(group: str, limit: int | None, timeout: str | None, as_json: bool) -> int:
     """Take the outcomes that a group is to handle, each as it comes; shown is handled.
 
@@ -146,8 +152,8 @@ async def _ended(job: Job, *, handling: bool, as_json: bool, raw: bool) -> int:
         outcome = await job.outcome(handled=False)
     except Refused as error:
         return _refused(error)
-    if raw and outcome.ok:
-        output.write_raw(outcome.data)
+    if raw:
+        output.write_raw(outcome)
     else:
         _write(outcome, as_json=as_json)
     if handling:

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 import click
 
 from packhorse.cli import output
-from packhorse.cli.options import json_option, url_option, with_client
+from packhorse.cli.options import WholeNumber, client_options, json_option, with_client
 from packhorse.client import Client
 
 
 @click.command()
 @click.argument("job_id", metavar="JOB")
 @json_option
-@url_option
+@client_options
 def show(job_id: str, as_json: bool) -> None:
     """Show a job: state, progress, payload, result.
 
@@ -36,13 +36,13 @@ def show(job_id: str, as_json: bool) -> None:
 @click.option("-f", "--follow", is_flag=True, help="Go on until the job ends.")
 @click.option(
     "--offset",
-    type=click.IntRange(min=0),
+    type=WholeNumber(min=0),
     default=0,
     metavar="N",
     help="Begin with this line, counted from 0 over the job's life.",
 )
 @json_option
-@url_option
+@client_options
 def logs(job_id: str, follow: bool, offset: int, as_json: bool) -> None:
     """Print a job's log and progress.
 
@@ -68,7 +68,7 @@ def logs(job_id: str, follow: bool, offset: int, as_json: bool) -> None:
 @click.command()
 @click.argument("job_ids", metavar="JOB...", nargs=-1, required=True)
 @json_option
-@url_option
+@client_options
 def watch(job_ids: Sequence[str], as_json: bool) -> None:
     """Print what becomes of jobs, until all have ended or are removed.
 

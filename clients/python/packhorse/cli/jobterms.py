@@ -5,7 +5,8 @@ from typing import Any, Final, TypeVar, cast, get_args
 
 import click
 
-from packhorse.cli.moments import moment
+from packhorse.cli.moments import is_duration, moment
+from packhorse.cli.options import WholeNumber
 from packhorse.newjob import JobOptions
 from packhorse.terms import OnDuplicate, Scope, Unique
 from packhorse_protocol.parts import Durability
@@ -27,9 +28,10 @@ def terms_options(command: Decorated) -> Decorated:
     options = [
         click.option(
             "--attempts",
-            type=click.IntRange(1, 1_000),
+            type=WholeNumber(1, 1_000),
             default=1,
             show_default=True,
+            metavar="N",
             help="Tries in all.",
         ),
         click.option(
@@ -40,18 +42,22 @@ def terms_options(command: Decorated) -> Decorated:
         ),
         click.option(
             "--lost-limit",
-            type=click.IntRange(min=0),
+            type=WholeNumber(min=0),
             metavar="N",
             help="FAILED after so many lost runners; 0: no limit.",
         ),
         click.option(
             "--priority",
-            type=click.IntRange(-1_000, 1_000),
+            type=WholeNumber(-1_000, 1_000),
             default=0,
             metavar="N",
             help="Higher is served first.",
         ),
-        click.option("--at", metavar="TIME", help="Queue it then: 2026-12-01T08:00."),
+        click.option(
+            "--at",
+            metavar="TIME",
+            help="Queue it then: 2026-12-01T08:00, local time without a zone; 2h: as --delay.",
+        ),
         *(click.option(f"--{name}", metavar="TIME", help=said) for name, said in TIMES.items()),
         click.option("--label", "labels", metavar="LABEL", multiple=True, help="May be repeated."),
         click.option("--unique", metavar="KEY", help="One job of the type has this key at a time."),
@@ -93,7 +99,12 @@ def job_options(
     """What `client.create` takes."""
     options = cast("JobOptions", {**others, "labels": labels})
     if at is not None:
-        options["delay_until"] = moment(at, "--at")
+        if options["delay"] is not None:
+            raise click.UsageError("--at or --delay, not both")
+        if is_duration(at):
+            options["delay"] = at
+        else:
+            options["delay_until"] = moment(at, "--at")
     if unique is not None:
         scope: Any = None if unique_scope is None else unique_scope.replace("-", "_")
         options["unique"] = Unique(

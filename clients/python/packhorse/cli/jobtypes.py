@@ -1,17 +1,18 @@
 """Commands about types: `types`, `pause`, `drain`, `limit`, `retention`, `purge`, `minutes`."""
 
 from collections.abc import Callable, Coroutine, Sequence
+from datetime import timedelta
 from typing import Any, Final, TypeVar
 
 import click
 
 from packhorse.cli import output
 from packhorse.cli.choosing import STATE_NAME
-from packhorse.cli.moments import ago, moment
-from packhorse.cli.options import json_option, url_option, why_option, with_client
+from packhorse.cli.moments import ago, is_duration, moment
+from packhorse.cli.options import WholeNumber, client_options, json_option, why_option, with_client
 from packhorse.cli.steering import confirm, write_matched
 from packhorse.client import Client
-from packhorse.durations import milliseconds
+from packhorse.durations import Duration, milliseconds
 from packhorse.filters import STATES
 from packhorse.terms import Keep
 from packhorse_protocol.messages import Action, Minute, Retention, State, TypeView
@@ -28,7 +29,7 @@ def settings_options(command: Decorated) -> Decorated:
     options = (
         click.argument("job_types", metavar="TYPE...", nargs=-1, required=True),
         why_option,
-        url_option,
+        client_options,
     )
     for option in reversed(options):
         command = option(command)
@@ -36,18 +37,28 @@ def settings_options(command: Decorated) -> Decorated:
 
 
 BROKERS_OWN: Final = "default"
-"""Said instead of a time: what the broker does with types of which nothing is set."""
+"""Said instead of a time or number: what the broker does with types of which nothing is set."""
+
+
+class _KeptJobs(WholeNumber):
+    """A number of jobs, or `default`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if value == BROKERS_OWN else super().convert(value, param, ctx)
+
+
+KEPT_JOBS: Final = _KeptJobs(min=0)
 
 
 @click.command()
 @click.argument("job_types", metavar="[TYPE]...", nargs=-1)
 @json_option
-@url_option
+@client_options
 def types(job_types: Sequence[str], as_json: bool) -> None:
     """Show types: jobs by state, waiting time, settings.
 
     SET BY is who changed the settings last, and why; of a type that is named and paused, who
-    paused it is told as well. `actions` has all changes.
+    paused it is told as well. `actions` has all changes, `schema get` the schema of a type.
 
     \b
     packhorse types
@@ -74,7 +85,11 @@ def types(job_types: Sequence[str], as_json: bool) -> None:
 
 
 @click.command()
-@click.option("--until", metavar="TIME", help="Resume by itself then: 2026-12-01T08:00.")
+@click.option(
+    "--until",
+    metavar="TIME",
+    help="Resume by itself then: 2026-12-01T08:00, local time without a zone; 2h: as --for.",
+)
 @click.option("--for", "length", metavar="TIME", help="Resume by itself after so long.")
 @settings_options
 def pause(job_types: Sequence[str], until: str | None, length: str | None, why: str) -> None:
@@ -86,6 +101,8 @@ def pause(job_types: Sequence[str], until: str | None, length: str | None, why: 
     """
     if until is not None and length is not None:
         raise click.UsageError("--until or --for, not both")
+    if until is not None and is_duration(until):
+        until, length = None, until
     until_ms = None if until is None else moment(until, "--until")
     length_ms = None if length is None else milliseconds(length, "--for")
 
@@ -136,16 +153,16 @@ def undrain(job_types: Sequence[str], why: str) -> None:
 
 @click.command()
 @click.argument("job_type", metavar="TYPE")
-@click.option("--jobs", type=click.IntRange(min=0), metavar="N", help="Most jobs; 0: no limit.")
+@click.option("--jobs", type=WholeNumber(min=0), metavar="N", help="Most jobs; 0: no limit.")
 @click.option(
     "--bytes",
     "size_bytes",
-    type=click.IntRange(min=0),
+    type=WholeNumber(min=0),
     metavar="N",
     help="Most bytes of payloads and results; 0: no limit.",
 )
 @why_option
-@url_option
+@client_options
 def limit(job_type: str, jobs: int | None, size_bytes: int | None, why: str) -> None:
     """Bound how many jobs, or bytes, a type may have.
 
@@ -163,37 +180,47 @@ def limit(job_type: str, jobs: int | None, size_bytes: int | None, why: str) -> 
 @click.command()
 @click.argument("job_type", metavar="TYPE")
 @click.option("--complete", metavar="TIME", help="Keep COMPLETE jobs so long, or `default`.")
-@click.option("--complete-jobs", type=click.IntRange(min=0), metavar="N", help="At most so many.")
+@click.option("--complete-jobs", type=KEPT_JOBS, metavar="N", help="At most so many, or `default`.")
 @click.option("--failed", metavar="TIME", help="Keep FAILED jobs so long, or `default`.")
-@click.option("--failed-jobs", type=click.IntRange(min=0), metavar="N", help="At most so many.")
+@click.option("--failed-jobs", type=KEPT_JOBS, metavar="N", help="At most so many, or `default`.")
 @why_option
-@url_option
+@client_options
 def retention(
     job_type: str,
     complete: str | None,
-    complete_jobs: int | None,
+    complete_jobs: int | str | None,
     failed: str | None,
-    failed_jobs: int | None,
+    failed_jobs: int | str | None,
     why: str,
 ) -> None:
     """Set how long ended jobs that nobody handles are kept.
 
-    0s: not at all; default: as long as the broker keeps those of types without a setting.
+    What is not named stays as it is. 0s: not at all; default: as long as the broker keeps those of
+    types without a setting, and of a number that there is none.
 
     \b
     packhorse retention thumb --complete 1h --failed 30d
     packhorse retention thumb --failed 30d --failed-jobs 10000
     packhorse retention thumb --complete default
     """
-    kept_complete = _keep(complete, complete_jobs, "--complete")
-    kept_failed = _keep(failed, failed_jobs, "--failed")
-    if kept_complete is None and kept_failed is None:
+    asked = {"complete": (complete, complete_jobs), "failed": (failed, failed_jobs)}
+    if all(each == (None, None) for each in asked.values()):
         raise click.UsageError("say --complete or --failed")
-    _with_client(
-        lambda client: client.set_retention(
-            job_type, complete=kept_complete, failed=kept_failed, why=why
-        )
-    )
+    for name, (time, _) in asked.items():
+        if time is not None and time != BROKERS_OWN:
+            milliseconds(time, f"--{name}")
+
+    async def work(client: Client) -> None:
+        [now] = [found async for found in client.types(job_type)]
+        kept = {"complete": now.keep_complete, "failed": now.keep_failed}
+        new = {
+            name: _keep(time, jobs, kept[name] or Retention())
+            for name, (time, jobs) in asked.items()
+            if (time, jobs) != (None, None)
+        }
+        await client.set_retention(job_type, why=why, **new)
+
+    with_client(work)
 
 
 @click.command()
@@ -212,7 +239,7 @@ def retention(
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @why_option
 @json_option
-@url_option
+@client_options
 def purge(
     job_type: str, states: Sequence[State], dry_run: bool, yes: bool, why: str, as_json: bool
 ) -> None:
@@ -235,9 +262,15 @@ def purge(
 
 @click.command()
 @click.argument("job_type", metavar="TYPE")
-@click.option("--since", metavar="TIME", default="1h", show_default=True, help="From then on.")
+@click.option(
+    "--since",
+    metavar="TIME",
+    default="1h",
+    show_default=True,
+    help="From then on, local time without a zone; 2h: two hours ago.",
+)
 @json_option
-@url_option
+@client_options
 def minutes(job_type: str, since: str, as_json: bool) -> None:
     """Show what happened to a type's jobs, minute by minute.
 
@@ -261,13 +294,16 @@ def _with_client(change: Callable[[Client], Coroutine[Any, Any, None]]) -> None:
     with_client(change)
 
 
-def _keep(time: str | None, jobs: int | None, option: str) -> Keep | None:
-    if time is None and jobs is None:
-        return None
-    if time is None or time == BROKERS_OWN:
-        return Keep(jobs=jobs)
-    milliseconds(time, option)
-    return Keep(time, jobs=jobs)
+def _keep(time: str | None, jobs: int | str | None, now: Retention) -> Keep:
+    """What was asked for, beside what is set; the broker replaces both as one."""
+    kept: Duration | None = time
+    if time is None:
+        kept = None if now.keep_ms is None else timedelta(milliseconds=now.keep_ms)
+    number = now.keep_jobs if jobs is None else jobs
+    return Keep(
+        None if kept == BROKERS_OWN else kept,
+        jobs=None if isinstance(number, str) else number,
+    )
 
 
 async def _pauses(client: Client, job_types: set[str]) -> dict[str, Action]:
@@ -308,14 +344,17 @@ def _type_row(found: TypeView) -> tuple[str, ...]:
         f"COMPLETE {_kept_text(found.keep_complete)}": found.keep_complete,
         f"FAILED {_kept_text(found.keep_failed)}": found.keep_failed,
     }
-    shown = ", ".join(text for text, is_set in settings.items() if is_set)
+    shown = [text for text, is_set in settings.items() if is_set]
+    by = _set_by(found) if shown else ""
+    if found.has_schema:
+        shown.append("has a schema")
     return (
         found.type,
         *(str(found.counts.get(state, 0)) for state in STATES),
         output.duration_text(found.latency_ms),
         str(found.runners),
-        shown,
-        _set_by(found) if shown else "",
+        ", ".join(shown),
+        by,
     )
 
 
@@ -324,9 +363,9 @@ def _kept_text(retention: Retention | None) -> str:
         return ""
     if 0 in (retention.keep_ms, retention.keep_jobs):
         return "not kept"
-    text = "kept"
+    text = "kept as by default"
     if retention.keep_ms is not None:
-        text += f" {output.duration_text(retention.keep_ms)}"
+        text = f"kept {output.duration_text(retention.keep_ms)}"
     if retention.keep_jobs is not None:
         text += f" (at most {retention.keep_jobs})"
     return text

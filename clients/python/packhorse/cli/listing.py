@@ -7,7 +7,7 @@ import click
 
 from packhorse.cli import output
 from packhorse.cli.choosing import Chosen, which_options
-from packhorse.cli.options import json_option, url_option, with_client
+from packhorse.cli.options import WholeNumber, client_options, json_option, with_client
 from packhorse.client import Client
 from packhorse_protocol.messages import JobSummary
 
@@ -32,7 +32,7 @@ BELOW: Final = ("UNIQUE", "LABELS")
 @click.option("--newest-first", is_flag=True, help="The latest time first.")
 @click.option(
     "--limit",
-    type=click.IntRange(min=1),
+    type=WholeNumber(min=1),
     default=100,
     show_default=True,
     metavar="N",
@@ -40,7 +40,7 @@ BELOW: Final = ("UNIQUE", "LABELS")
 )
 @click.option("--all", "everything", is_flag=True, help="However many there are.")
 @json_option
-@url_option
+@client_options
 def list_jobs(
     newest_first: bool, limit: int, everything: bool, as_json: bool, **chosen: Any
 ) -> None:

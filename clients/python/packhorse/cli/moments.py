@@ -1,4 +1,7 @@
-"""Points in time on the command line: `2026-12-01T08:00`, or a duration from now."""
+"""Points in time on the command line: `2026-12-01T08:00`, or a duration from now.
+
+Without a time zone a time is the local one of whoever types it.
+"""
 
 from datetime import datetime
 
@@ -23,12 +26,19 @@ def moment(text: str, option: str) -> int:
         ) from error
 
 
+def is_duration(text: str) -> bool:
+    """Whether it says how long, and not when."""
+    try:
+        milliseconds(text)
+    except InvalidValue:
+        return False
+    return True
+
+
 async def ago(client: Client, text: str | None, option: str) -> int | None:
     """A time, or a duration before the broker's now: `90s`, `2h`."""
     if text is None:
         return None
-    try:
-        before_ms = milliseconds(text)
-    except InvalidValue:
+    if not is_duration(text):
         return moment(text, option)
-    return max(0, (await client.info()).now_ms - before_ms)
+    return max(0, (await client.info()).now_ms - milliseconds(text))

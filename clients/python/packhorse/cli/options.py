@@ -2,6 +2,7 @@
 
 import asyncio
 import getpass
+import os
 import secrets
 import socket
 from collections.abc import Callable, Coroutine
@@ -19,16 +20,32 @@ Result = TypeVar("Result")
 Parameters = ParamSpec("Parameters")
 
 URL: Final = "packhorse.url"
-"""Where the address given on the command line is kept in the context."""
+WHO: Final = "packhorse.who"
+"""Where the address and the name given on the command line are kept in the context."""
 
+WHO_VARIABLE: Final = "PACKHORSE_CLIENT"
 
 MAX_WHO_CHARS: Final = 100
 """Of a client id's 128: beside it stands what makes it unique."""
 
 
+class WholeNumber(click.IntRange):
+    """A whole number within bounds."""
+
+    name = "whole number"
+
+
 def _keep_url(context: click.Context, _: click.Parameter, url: str | None) -> None:
     if url is not None:
         context.meta[URL] = url
+
+
+def _keep_who(context: click.Context, _: click.Parameter, who: str | None) -> None:
+    if who is None:
+        return
+    if not who.isprintable() or not 1 <= len(who) <= MAX_WHO_CHARS:
+        raise click.UsageError(f"--as: a name of 1 to {MAX_WHO_CHARS} printable characters")
+    context.meta[WHO] = who
 
 
 def url_option(command: Decorated) -> Decorated:
@@ -40,6 +57,20 @@ def url_option(command: Decorated) -> Decorated:
         callback=_keep_url,
         help=f"The broker's address (else {ENVIRONMENT_VARIABLE}, else tcp://127.0.0.1:7225).",
     )(command)
+
+
+def client_options(command: Decorated) -> Decorated:
+    """`--url` and `--as`: which broker, and in whose name."""
+    return url_option(
+        click.option(
+            "--as",
+            "who",
+            metavar="NAME",
+            expose_value=False,
+            callback=_keep_who,
+            help=f"Who does it, for the records (else {WHO_VARIABLE}, else user@host).",
+        )(command)
+    )
 
 
 def json_option(command: Decorated) -> Decorated:
@@ -76,11 +107,20 @@ def with_client(work: Callable[[Client], Coroutine[Any, Any, Result]]) -> Result
 
 
 def client_id() -> str:
-    """Says who sits here: what is done by hand is recorded with it. Never the same twice."""
+    """Says who sits here: what is done by hand is recorded with it. Never the same twice.
+
+    An id is one client's at a time, and two commands may run at once in the same name.
+    """
+    context = click.get_current_context(silent=True)
+    said = None if context is None else context.meta.get(WHO)
+    who = said or os.environ.get(WHO_VARIABLE) or _user_at_host()
+    readable = "".join(letter for letter in who if letter.isprintable())
+    return f"{readable[:MAX_WHO_CHARS]}-{secrets.token_hex(4)}"
+
+
+def _user_at_host() -> str:
     try:
         user = getpass.getuser()
     except (OSError, KeyError):
         user = "somebody"  # a process in a container may belong to a user without name
-    who = f"{user}@{socket.gethostname()}"
-    readable = "".join(letter for letter in who if letter.isprintable())
-    return f"{readable[:MAX_WHO_CHARS]}-{secrets.token_hex(4)}"
+    return f"{user}@{socket.gethostname()}"

@@ -18,7 +18,7 @@ from typing import Any, Final
 import click
 
 from packhorse.errors import PayloadError
-from packhorse.outcome import Outcome
+from packhorse.outcome import Outcome, failure
 from packhorse.payload import unpack_result
 from packhorse.watching import FINISHED
 from packhorse_protocol.messages import (
@@ -91,12 +91,16 @@ def check_raw() -> None:
         raise click.UsageError("--raw writes bytes as they are: send them to a file or a program")
 
 
-def write_raw(data: bytes) -> None:
-    """A result alone: bytes and text as they are, any other value as JSON."""
+def write_raw(outcome: Outcome) -> None:
+    """The result alone: bytes and text as they are, any other value as JSON. Of a FAILED job there
+    is none, and what was wrong is told."""
+    if not outcome.ok:
+        tell(f"error: {failure(outcome)}")
+        return
     try:
-        value = unpack_result(data)
+        value = unpack_result(outcome.data)
     except PayloadError:
-        value = data  # packed by no Python client: they may mean anything
+        value = outcome.data  # packed by no Python client: they may mean anything
     if not isinstance(value, bytes):
         value = (value if isinstance(value, str) else json_text(value)).encode()
     click.echo(value, nl=False)

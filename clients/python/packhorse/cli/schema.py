@@ -8,11 +8,12 @@ from typing import Any, Final
 import click
 
 from packhorse.cli import output
-from packhorse.cli.options import url_option, with_client
+from packhorse.cli.options import client_options, with_client
 from packhorse.cli.status import NOT_FOUND
 from packhorse.client import Client
 from packhorse.errors import Forbidden, Unsupported
 from packhorse.payload import NOTHING
+from packhorse.schemas import check_schema
 
 INSTALL: Final = "pip install 'packhorse[cli]'"
 
@@ -29,7 +30,7 @@ def schema() -> None:
 
 @schema.command("get")
 @click.argument("job_type", metavar="TYPE")
-@url_option
+@client_options
 def get(job_type: str) -> int:
     """Print the schema. Exit status 3: there is none.
 
@@ -52,7 +53,7 @@ def get(job_type: str) -> int:
 @schema.command("put")
 @click.argument("job_type", metavar="TYPE")
 @click.argument("path", metavar="FILE")
-@url_option
+@client_options
 def put(job_type: str, path: str) -> None:
     """Store the schema from a file, - for standard input; `null` removes it.
 
@@ -62,7 +63,7 @@ def put(job_type: str, path: str) -> None:
     """
     found = _read(path)
     if found is not None:
-        _check_itself(found)
+        check_schema(found)
 
     async def work(client: Client) -> None:
         await client.publish_schema(job_type, found)
@@ -112,15 +113,3 @@ def _read(path: str) -> dict[str, Any] | None:
     if found is not None and not isinstance(found, dict):
         raise click.UsageError(f"{path}: a schema is a JSON object")
     return found
-
-
-def _check_itself(found: dict[str, Any]) -> None:
-    try:
-        import jsonschema
-    except ImportError:
-        return
-    kind = jsonschema.validators.validator_for(found, jsonschema.Draft202012Validator)
-    try:
-        kind.check_schema(found)
-    except jsonschema.exceptions.SchemaError as error:
-        raise click.UsageError(f"no JSON Schema: {output.value_text(error.message)}") from error

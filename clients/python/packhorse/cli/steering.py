@@ -8,7 +8,7 @@ import click
 
 from packhorse.cli import output
 from packhorse.cli.choosing import Chosen, which_options
-from packhorse.cli.options import json_option, url_option, why_option, with_client
+from packhorse.cli.options import WholeNumber, client_options, json_option, why_option, with_client
 from packhorse.cli.status import status_of
 from packhorse.client import Client
 from packhorse.errors import PackhorseError, SomeRefused
@@ -35,7 +35,7 @@ def steering_options(command: Decorated) -> Decorated:
         click.option("--yes", is_flag=True, help="Do not ask."),
         why_option,
         json_option,
-        url_option,
+        client_options,
     )
     for option in reversed(options):
         command = option(command)
@@ -65,7 +65,7 @@ def cancel(grace: str | None, why: str, **common: Any) -> int:
 @click.command()
 @click.option(
     "--attempts",
-    type=click.IntRange(1, 1_000),
+    type=WholeNumber(1, 1_000),
     default=1,
     show_default=True,
     metavar="N",

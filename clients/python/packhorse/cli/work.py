@@ -6,10 +6,12 @@ import logging
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
 from packhorse.address import ENVIRONMENT_VARIABLE
+from packhorse.cli import output
 from packhorse.cli.options import URL, url_option
 from packhorse.worker import Worker
 
@@ -30,8 +32,20 @@ def work(target: str) -> None:
     url = click.get_current_context().meta.get(URL)
     if url is not None:
         os.environ[ENVIRONMENT_VARIABLE] = url  # workers are made where they are defined
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    to_stderr = logging.StreamHandler()
+    to_stderr.setFormatter(_OneLine("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[to_stderr])
     asyncio.run(_load(target).run())
+
+
+class _OneLine(logging.Formatter):
+    """Errors of jobs stand in log messages: what they hold is shown, not obeyed."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        return output.shown(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
+        return "\n".join(map(output.shown, super().formatException(ei).split("\n")))
 
 
 def _load(target: str) -> Worker:

@@ -78,7 +78,8 @@ class JobTypes:
     ) -> None:
         """How long COMPLETE and FAILED jobs that nobody handles are kept, and how many.
 
-        A duration, or `Keep("7d", jobs=10_000)`. None leaves it as it is.
+        A duration, or `Keep("7d", jobs=10_000)`, which replaces time and number together. None
+        leaves both as they are.
         """
         self._loop.run(
             self._wrapped.set_retention(job_type, complete=complete, failed=failed, why=why)
@@ -87,7 +88,8 @@ class JobTypes:
     def publish_schema(self, job_type: str, schema: Mapping[str, Any] | None) -> None:
         """Stores the JSON Schema of the type's arguments, for creators to check by; None: none.
 
-        Needs the role `run`. Raises `InvalidValue` for one that is too large or no JSON.
+        Needs the role `run`. Raises `InvalidValue` for one that is too large, no JSON, or no JSON
+        Schema (which is looked at where jsonschema is installed: `packhorse[cli]`).
         """
         self._loop.run(self._wrapped.publish_schema(job_type, schema))
 
