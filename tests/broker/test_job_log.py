@@ -140,3 +140,10 @@ async def test_there_is_no_log_of_no_job(brokers: Brokers, broker: Broker) -> No
     wire = await brokers.connect(broker)
     [refused] = await wire.ask(ReadLog, job="missing")
     assert refused.code == Code.NOT_FOUND
+
+
+async def test_the_furthest_offset_is_as_good_as_any(brokers: Brokers, broker: Broker) -> None:
+    wire = await brokers.connect(broker)
+    await create(wire, "a")
+    [page] = await wire.ask(ReadLog, job="a", offset=2**63 - 1, limit=100)
+    assert page.entries == ()
