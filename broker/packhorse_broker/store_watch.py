@@ -10,6 +10,7 @@
 
 import secrets
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -115,6 +116,7 @@ class StoreWatch:
             )
             self._replaced()
         self._remember(state)
+        self.waits = replace(self.waits, connected=state.replicas)
         self._look_for_room(state.used_bytes, state.max_bytes)
 
     def _remember(self, state: StoreState) -> None:

@@ -69,6 +69,17 @@ async def test_a_job_has_what_it_asks_for_all_its_life(brokers: Brokers, broker:
     assert durability is None
 
 
+async def test_where_there_are_no_replicas_nobody_waits(brokers: Brokers) -> None:
+    """It would hold up all others, for what they did not ask for."""
+    broker = await brokers.start(durability_wait_ms=60_000, store_timeout_ms=600_000)
+    await broker._sweeper.sweep()
+    wire = await brokers.connect(broker)
+    _, durability = await told(
+        wire, Create, jobs=(NewJob(type="t", id="a", durability="replicated"),)
+    )
+    assert durability == "not_met"
+
+
 async def test_what_the_store_can_not_promise_is_refused(brokers: Brokers, broker: Broker) -> None:
     wire = await brokers.connect(broker)
     job = NewJob(type="t", id="a", durability="disk")

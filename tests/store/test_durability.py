@@ -43,6 +43,22 @@ def test_what_is_sent(
 
 
 @pytest.mark.parametrize(
+    ("connected", "wanted", "hopeless"),
+    [
+        (None, REPLICATED, False),
+        (1, REPLICATED, True),
+        (2, REPLICATED, False),
+        (0, DISK, False),
+        (0, STORE, False),
+    ],
+)
+def test_what_is_not_worth_waiting_for(
+    connected: int | None, wanted: Durability, hopeless: bool
+) -> None:
+    assert Waits(replicas=2, connected=connected).hopeless(wanted) is hopeless
+
+
+@pytest.mark.parametrize(
     ("reply", "met"),
     [(2, True), (3, True), (1, False), ([1, 0], True), ([0, 0], False), ([], False), (None, False)],
 )

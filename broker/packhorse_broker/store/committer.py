@@ -248,9 +248,7 @@ class Committer:
         replies = await self._lane.commit(commands, grows=not into_full)
         if replies is None:
             return None
-        wait = self._waits().command(_wanted(changes))
-        if wait is not None:
-            round_.durable = self._waits().met(await self._lane.acknowledged(wait))
+        round_.durable = await self._is_durable(_wanted(changes))
         self._known_types |= writes.new_types
         if bodies:
             found = replies[0] if replies else await self._read_bodies(bodies)
@@ -258,6 +256,16 @@ class Committer:
         self._candidates.settled(windows)
         self.commits += 1
         return round_
+
+    async def _is_durable(self, wanted: Durability) -> bool:
+        """Waits for what is wanted of the transaction just committed; whether it came."""
+        waits = self._waits()
+        wait = waits.command(wanted)
+        if wait is None:
+            return True
+        if waits.hopeless(wanted):
+            return False
+        return waits.met(await self._lane.acknowledged(wait))
 
     def _rules_of(self, job_type: str) -> Rules:
         return with_retention(self._rules, self._types[job_type])

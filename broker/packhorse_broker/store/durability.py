@@ -35,6 +35,14 @@ class Waits:
     by_waitaof: bool = False
     """Whether it takes a WAITAOF; else the store writes to disk before it answers."""
     timeout_ms: int = 1_000
+    connected: int | None = None
+    """Replicas that the store had when it was asked last; None: it was not asked yet."""
+
+    def hopeless(self, wanted: Durability) -> bool:
+        """Whether there are too few replicas: waiting for them would only hold up others."""
+        level = max(wanted, self.least)
+        few = self.connected is not None and self.connected < self.replicas
+        return few and level is Durability.REPLICATED
 
     def command(self, wanted: Durability) -> bytes | None:
         """What is sent after EXEC; None where its answer says it all."""

@@ -64,6 +64,8 @@ class StoreState:
     used_bytes: int
     max_bytes: int
     """0: it may take all the memory that there is."""
+    replicas: int
+    """Connected now."""
 
 
 class Registry:
@@ -259,16 +261,19 @@ class Registry:
         """Which store it is, and how full. All links leave a server that is no longer the primary
         of its Sentinels."""
         await self._lane.leave_former_primary()
-        identity, memory = await self._ask(
-            pack(("GET", self._keys.store)), pack(("INFO", "memory"))
+        identity, memory, replication = await self._ask(
+            pack(("GET", self._keys.store)),
+            pack(("INFO", "memory")),
+            pack(("INFO", "replication")),
         )
-        lines = (line.partition(":") for line in memory.decode().splitlines())
+        lines = (line.partition(":") for line in (memory + replication).decode().splitlines())
         told = {name: value.strip() for name, _, value in lines}
         return StoreState(
             identity=identity,
             run_id=self._lane.run_id,
             used_bytes=int(told.get("used_memory", "0")),
             max_bytes=int(told.get("maxmemory", "0")),
+            replicas=int(told.get("connected_slaves", "0")),
         )
 
     async def time_ms(self) -> float:
