@@ -17,7 +17,7 @@ from rich.console import Console
 
 from tests.history.run import Finished, Settings, run
 from tests.history.table import show
-from tests.history.topology import TOPOLOGIES
+from tests.history.topologies import TOPOLOGIES
 
 
 @click.command()

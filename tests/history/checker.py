@@ -20,6 +20,7 @@ from tests.history import (
     rules_time,
 )
 from tests.history.evidence import Case, Evidence, Violation
+from tests.history.rollback import explained
 
 INVARIANTS: Final[dict[int, str]] = {
     1: "no acknowledged job is lost, none is there unasked",
@@ -62,14 +63,11 @@ RULES: Final[tuple[Rule, ...]] = (
     rules_time.fsck,
 )
 
-LOST_IN_A_ROLL_BACK: Final = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 9, 10})
-"""What an asynchronous failover may break: it is counted then, and does not fail the run."""
-
 
 class Verdict(Struct, frozen=True, kw_only=True):
     violations: tuple[Violation, ...]
     rolled_back: tuple[Violation, ...] = ()
-    """What the loss of acknowledged writes at a failover explains."""
+    """What the proven loss of acknowledged changes explains: it is counted, and is no defect."""
 
     @property
     def sound(self) -> bool:
@@ -82,14 +80,17 @@ class Verdict(Struct, frozen=True, kw_only=True):
     def count(self, invariant: int) -> int:
         return sum(violation.invariant == invariant for violation in self.violations)
 
+    def count_rolled_back(self, invariant: int) -> int:
+        return sum(violation.invariant == invariant for violation in self.rolled_back)
+
 
 def judge(evidence: Evidence) -> Verdict:
     case = Case(evidence)
     found = [violation for rule in RULES for violation in rule(case)]
-    excused = LOST_IN_A_ROLL_BACK if evidence.rolls_back else frozenset()
+    excused = [explained(case, violation) for violation in found]
     return Verdict(
-        violations=tuple(one for one in found if one.invariant not in excused),
-        rolled_back=tuple(one for one in found if one.invariant in excused),
+        violations=tuple(one for one, ok in zip(found, excused, strict=True) if not ok),
+        rolled_back=tuple(one for one, ok in zip(found, excused, strict=True) if ok),
     )
 
 

@@ -9,13 +9,10 @@ from typing import Final
 from msgspec import Struct, field
 
 from tests.history.dump import StoredJob
-from tests.history.history import NS_PER_MS, SUPERVISOR, Asked, Entry
+from tests.history.history import NS_PER_MS, ROLLED_BACK, SUPERVISOR, Asked, Entry
 
 OUTAGE_MS: Final = 1_500
 """A shorter absence of the store or of all brokers need not be noticed by those who sweep."""
-
-WELCOME_NS: Final = 2_500 * NS_PER_MS
-"""In which a broker may still have taken a hello in to which no answer came."""
 
 NEVER: Final = 2**63 - 1
 
@@ -30,8 +27,6 @@ class Evidence(Struct, kw_only=True):
     fsck: list[str] = field(default_factory=list)
     flush_ms: int = 0
     """How old a client's last response may be in the store: its broker may die with the rest."""
-    rolls_back: bool = False
-    """Whether the store may lose acknowledged writes at a failover."""
 
 
 class Violation(Struct, frozen=True, kw_only=True):
@@ -41,6 +36,18 @@ class Violation(Struct, frozen=True, kw_only=True):
     """Its number in `checker.INVARIANTS`."""
     what: str
     lines: tuple[Entry, ...] = ()
+    jobs: tuple[str, ...] = ()
+    """Those that it is about, beside those of the lines."""
+    absolute: bool = False
+    """No loss of acknowledged changes can explain it."""
+
+
+class Span(Struct, frozen=True, kw_only=True):
+    """Moments in ns, both in it."""
+
+    begin: int
+    end: int
+    where: str = ""
 
 
 class Call(Struct, frozen=True):
@@ -195,43 +202,31 @@ class Case:
 
     @cached_property
     def told_gone(self) -> dict[str, list[Entry]]:
-        """When each client learnt that it had been given up."""
+        """When each client learnt that it had been given up: its registration is another one."""
         found: dict[str, list[Entry]] = defaultdict(list)
-        known: set[str] = set()
+        registered_at: dict[str, int] = {}
         for entry in self.history:
             if entry.op == "hello" and entry.kind == "ok":
-                if entry.who in known and not entry.flag:
+                former = registered_at.get(entry.who, entry.registered_at)
+                if former != entry.registered_at or (entry.who in registered_at and not entry.flag):
                     found[entry.who].append(entry)
-                known.add(entry.who)
+                registered_at[entry.who] = entry.registered_at
             elif entry.op == "closed" and entry.code == "client_gone":
-                # The hello that comes next is told `resumed` false for this same removal.
-                known.discard(entry.who)
+                # The welcome that comes next tells of this same removal.
+                registered_at.pop(entry.who, None)
                 found[entry.who].append(entry)
         return found
 
     def was_given_up(self, who: str, after: int = 0) -> bool:
-        """Whether it learnt so, or may not have: the welcome that said it was lost, and the next
-        one, of a registration that was new by then, spoke of a resume."""
+        """Whether it learnt so, or had no welcome any more that would have told it."""
         told = any(entry.at >= after for entry in self.told_gone[who])
-        return told or self.may_be_unaware(who, after)
-
-    def may_be_unaware(self, who: str, after: int) -> bool:
-        """Whether a hello was not answered that came after a silence of the client's timeout."""
-        timeout_ms = self.timeouts_ms.get(who, 0) - 2 * self.evidence.flush_ms
-        return any(
-            call.invoke.at > after
-            and self.longest_silence_ms(who, after, call.invoke.at + WELCOME_NS) >= timeout_ms
-            for call in self.unwelcomed[who]
-        )
+        return told or who in self.never_back
 
     @cached_property
-    def unwelcomed(self) -> dict[str, list[Call]]:
-        """Of each client the hellos to which no answer came."""
-        found: dict[str, list[Call]] = defaultdict(list)
-        for call in self.calls:
-            if call.invoke.op == "hello" and call.answer is None:
-                found[call.invoke.who].append(call)
-        return found
+    def never_back(self) -> set[str]:
+        """Clients that got no answer to their last hello."""
+        last = {call.invoke.who: call for call in self.calls if call.invoke.op == "hello"}
+        return {who for who, call in last.items() if call.answer is None}
 
     @cached_property
     def outages(self) -> list[tuple[int, int]]:
@@ -266,6 +261,15 @@ class Case:
         return max(longest, end - begin)
 
     # -- faults
+
+    @cached_property
+    def lost_spans(self) -> list[Span]:
+        """In which the store acknowledged what it lost."""
+        return [
+            Span(begin=entry.at - entry.number, end=entry.at, where=entry.text)
+            for entry in self.history
+            if entry.op == ROLLED_BACK
+        ]
 
     @cached_property
     def faults(self) -> Sequence[Entry]:

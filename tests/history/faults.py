@@ -4,7 +4,7 @@
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from msgspec import Struct
@@ -35,8 +35,15 @@ WEIGHTS: Final[dict[str, int]] = {
     "exec answer lost": 10,
     "exec answer cut": 5,
     "exec held": 5,
+    "kill primary": 5,
+    "strand primary": 5,
+    "pause primary": 8,
+    "kill replica": 4,
+    "pause replica": 4,
+    "kill sentinel": 3,
+    "pause sentinel": 2,
 }
-"""How often each kind happens, in relation to the others."""
+"""How often each kind happens, in relation to the others for which there are targets."""
 
 LENGTHS_S: Final[dict[str, tuple[float, float]]] = {
     "kill store": (0.1, 4.0),
@@ -53,6 +60,13 @@ LENGTHS_S: Final[dict[str, tuple[float, float]]] = {
     "freeze": (0.2, 4.0),
     "delay": (0.5, 3.0),
     "trickle": (0.2, 1.5),
+    "kill primary": (1.0, 8.0),
+    "strand primary": (1.0, 6.0),
+    "pause primary": (0.1, 6.0),
+    "kill replica": (0.1, 4.0),
+    "pause replica": (0.1, 4.0),
+    "kill sentinel": (0.1, 6.0),
+    "pause sentinel": (0.1, 4.0),
 }
 """Bounds of how long one lasts; kinds that are not here are over at once."""
 
@@ -63,7 +77,10 @@ class Cast(Struct, frozen=True, kw_only=True):
     """Who there is to be hit."""
 
     brokers: Sequence[str]
-    servers: Sequence[str]
+    proxied: Sequence[str]
+    """Brokers with something between them and their store."""
+    servers: Mapping[str, Sequence[str]]
+    """Of the store, by the word for them."""
     producers: Sequence[str]
     runners: Sequence[str]
     handlers: Sequence[str]
@@ -93,10 +110,11 @@ def schedule(seed: str, seconds: float, cast: Cast) -> list[PlannedFault]:
     planned: list[PlannedFault] = []
     busy_until: dict[str, float] = {}
     at_s = FIRST_AT_S
+    weights = {kind: weight for kind, weight in WEIGHTS.items() if targets(kind, cast)}
     while True:
         at_s += chance.expovariate(1 / MEAN_GAP_S)
-        [kind] = chance.choices(list(WEIGHTS), list(WEIGHTS.values()))
-        target = chance.choice(_targets(kind, cast))
+        [kind] = chance.choices(list(weights), list(weights.values()))
+        target = chance.choice(targets(kind, cast))
         length_s = chance.uniform(*LENGTHS_S.get(kind, (0.0, 0.0)))
         delay_ms = chance.randint(*DELAYS_MS) if kind == "delay" else 0
         if at_s >= seconds:
@@ -116,12 +134,15 @@ def schedule(seed: str, seconds: float, cast: Cast) -> list[PlannedFault]:
         )
 
 
-def _targets(kind: str, cast: Cast) -> Sequence[str]:
+def targets(kind: str, cast: Cast) -> Sequence[str]:
+    """Those of which a fault of this kind hits one."""
     match kind.split():
-        case [_, "broker"] | ["exec", *_] | ["cut", "store"]:
+        case ["exec", *_] | ["cut", "store"]:
+            return cast.proxied
+        case [_, "broker"]:
             return cast.brokers
-        case [_, "store"]:
-            return cast.servers
+        case [_, "store" | "primary" | "replica" | "sentinel" as word]:
+            return cast.servers.get(word, ())
         case [_, "runner"]:
             return cast.runners
         case [_, "producer"]:

@@ -6,7 +6,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from tests.history.evidence import Case, Story
+from tests.history.evidence import Call, Case, Story
 from tests.history.history import NS_PER_MS, Entry
 from tests.history.rules_outcomes import missed
 
@@ -21,6 +21,8 @@ class Operation(Struct, kw_only=True):
     acknowledged: int = 0
     refused: int = 0
     unknown: int = 0
+    not_met: int = 0
+    """Of the acknowledged, those for which the broker had waited in vain."""
 
 
 class Figures(Struct, kw_only=True):
@@ -36,8 +38,13 @@ class Figures(Struct, kw_only=True):
     longest_outage_ms: dict[str, int]
     removals: int
     """Clients that were given up."""
-    unaware: int
-    """Outcomes that never reached a handler which was given up and may not have learnt it."""
+    missed: int
+    """Outcomes that never reached a handler, which was given up."""
+    failovers: int
+    lost_spans_ms: dict[str, list[float]]
+    """How long each span was in which the store acknowledged what it lost, by where."""
+    risked: int
+    """Changes that were acknowledged in these: some of them are lost."""
     lateness_ms: list[float]
     """Of delayed jobs: from when each was due until it was first claimed, in order."""
 
@@ -48,6 +55,7 @@ def count(case: Case) -> Figures:
         operation = operations[call.invoke.op]
         if call.done:
             operation.acknowledged += 1
+            operation.not_met += call.answer is not None and call.answer.not_met
         elif call.refused:
             operation.refused += 1
         else:
@@ -70,13 +78,24 @@ def count(case: Case) -> Figures:
         overlap_ms=max(map(_overlap_ms, stories), default=0.0),
         longest_outage_ms=outages,
         removals=sum(map(len, case.told_gone.values())),
-        unaware=sum(
-            not any(entry.at >= since.at for entry in case.told_gone[who])
-            for story in stories
-            for who, group, since in missed(story)
-            if not group
-        ),
+        missed=sum(not group for story in stories for _, group, _ in missed(story)),
+        failovers=sum(entry.op == "failover" for entry in case.history),
+        lost_spans_ms=_lost_spans_ms(case),
+        risked=sum(call.done and _in_a_lost_span(case, call) for call in case.calls),
         lateness_ms=sorted(late for story in stories if (late := _lateness_ms(story)) is not None),
+    )
+
+
+def _lost_spans_ms(case: Case) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = defaultdict(list)
+    for span in case.lost_spans:
+        found[span.where].append((span.end - span.begin) / NS_PER_MS)
+    return found
+
+
+def _in_a_lost_span(case: Case, call: Call) -> bool:
+    return any(
+        span.begin <= call.invoke.at and call.settled_at <= span.end for span in case.lost_spans
     )
 
 

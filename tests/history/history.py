@@ -74,10 +74,14 @@ class Entry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     finished_at: int = 0
     """By the store's clock, ms."""
     created_at: int = 0
+    registered_at: int = 0
     number: int = 0
-    """What the op says it is: attempts of a `retry`, ms of a wait, a client's timeout, a pid."""
+    """What the op says it is: attempts of a `retry`, ms of a wait, a client's timeout, a pid, ns
+    of what was `rolled back` until now."""
     flag: bool = False
     """`existed` of a create, `resumed` of a hello, `retry` of a fail, `removed` of an event."""
+    not_met: bool = False
+    """Done, though what the broker waits for before it answers had not come in time."""
     asked: Asked | None = None
 
     def line(self) -> str:
@@ -88,6 +92,9 @@ _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(Entry).decode
 
 SUPERVISOR: Final = "supervisor"
+
+ROLLED_BACK: Final = "rolled back"
+"""The note of a span in which the store acknowledged what it lost: it ends with the note."""
 
 FOLDER_SUFFIX: Final = ".jsonl"
 

@@ -18,7 +18,7 @@ AT_EXEC: Final[dict[str, Fault]] = {
 
 
 class Injection:
-    """`run` returns when the last fault is healed."""
+    """`run` returns when the last fault is healed. What the store could not stand is left out."""
 
     def __init__(self, scene: Scene, planned: Sequence[PlannedFault]) -> None:
         self._scene = scene
@@ -36,6 +36,8 @@ class Injection:
         now_s = asyncio.get_running_loop().time()
         await asyncio.sleep(max(0.0, began_s + fault.at_s - now_s))
         async with self._turns[fault.target]:
+            if not await self._scene.topology.may_lose(fault.target):
+                return
             self._record(fault, healed=False)
             await self._perform(fault)
             self._record(fault, healed=True)
@@ -55,8 +57,8 @@ class Injection:
                 self._scene.topology.fail_exec(self._broker(fault), AT_EXEC[fault.kind])
             case ["cut", "store"]:
                 self._scene.topology.cut_store(self._broker(fault))
-            case [how, "store"]:
-                await self._on_store(how, fault)
+            case [how, "store" | "primary" | "replica" | "sentinel"]:
+                await self._on_server(how, fault)
             case ["kill", what]:
                 await self._kill(what, fault)
             case ["pause", what]:
@@ -67,17 +69,17 @@ class Injection:
     def _broker(self, fault: PlannedFault) -> int:
         return self._scene.brokers.index(fault.target)
 
-    async def _on_store(self, how: str, fault: PlannedFault) -> None:
+    async def _on_server(self, how: str, fault: PlannedFault) -> None:
         topology = self._scene.topology
         self._scene.went("store", fault.target)
-        if how == "kill":
-            await topology.kill(fault.target)
-            await asyncio.sleep(fault.length_s)
-            await topology.restart(fault.target)
-        else:
+        if how == "pause":
             topology.pause(fault.target)
             await asyncio.sleep(fault.length_s)
             topology.resume(fault.target)
+        else:
+            await (topology.strand if how == "strand" else topology.kill)(fault.target)
+            await asyncio.sleep(fault.length_s)
+            await topology.restart(fault.target)
         self._scene.came_back("store", fault.target)
 
     async def _kill(self, what: str, fault: PlannedFault) -> None:

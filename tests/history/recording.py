@@ -180,6 +180,7 @@ class RecordingClient:
             number=welcome.timeout_ms,
             epoch=welcome.store,
             text=welcome.broker,
+            registered_at=welcome.registered_at,
         )
         for request in self._opened():
             self._send(request)
@@ -247,6 +248,8 @@ class RecordingClient:
             kind = "info" if result.code in UNKNOWN else "fail"
             self.recorder.write(kind, op, **{**about, "code": result.code})  # type: ignore[arg-type]
             return Answer(code=result.code, details=dict(result.details or {}))
+        if isinstance(answer, Ok) and answer.durability == "not_met":
+            about["not_met"] = True
         self.recorder.write("ok", op, **{**about, "epoch": self._epoch, **item.told(result)})
         return Answer(result)
 

@@ -32,7 +32,9 @@ def tokens(case: Case) -> Iterator[Violation]:
                 )
             owner = owners.setdefault(claim.token, claim)
             if (owner.who, owner.job) != (claim.who, claim.job):
-                yield Violation(invariant=3, what="one token, two claims", lines=(owner, claim))
+                yield Violation(
+                    invariant=3, what="one token, two claims", lines=(owner, claim), absolute=True
+                )
 
 
 def accepted_ends(case: Case) -> Iterator[Violation]:
@@ -138,8 +140,7 @@ def _ended(case: Case, story: Story, held: Entry, passed_on: Entry) -> bool:
         for call in story.maybe(op):
             if call.invoke.token == held.token and call.invoke.at < passed_on.at:
                 return True
-    made_at = min([call.invoke.at for call in story.creates] or [held.at])
-    if _may_be_given_up(case, held.who, made_at, passed_on.at):
+    if case.was_given_up(held.who, after=held.at):
         return True
     return any(
         entry.who == held.who
@@ -147,13 +148,6 @@ def _ended(case: Case, story: Story, held: Entry, passed_on: Entry) -> bool:
         and held.at < entry.at < held.at + TAKEN_BACK_NS
         for entry in case.history
     )
-
-
-def _may_be_given_up(case: Case, who: str, since: int, until: int) -> bool:
-    """Its silence may have begun before the job was there: it is claimed for who does not read."""
-    timeout_ms = case.timeouts_ms.get(who, 0)
-    silent_ms = case.longest_silence_ms(who, since - timeout_ms * NS_PER_MS, until)
-    return silent_ms >= timeout_ms - 2 * case.evidence.flush_ms
 
 
 def attempts(case: Case) -> Iterator[Violation]:
@@ -200,7 +194,9 @@ def _counters(case: Case, story: Story) -> Iterator[Violation]:
     for right, what in checks:
         if not right:
             claims = tuple(story.claims)
-            yield Violation(invariant=7, what=f"{story.job}: {what}", lines=claims[-3:])
+            yield Violation(
+                invariant=7, what=f"{story.job}: {what}", lines=claims[-3:], jobs=(story.job,)
+            )
 
 
 def given_up(case: Case) -> Iterator[Violation]:

@@ -38,6 +38,7 @@ def unexpected(case: Case) -> Iterator[Violation]:
                 invariant=1,
                 what=f"{job} exists, though no create of it can have been done",
                 lines=(*refused, *seen[:1]),
+                jobs=(job,),
             )
 
 
@@ -74,7 +75,8 @@ def twice(case: Case) -> Iterator[Violation]:
         by_name[stored.name].add(job)
     for name, jobs in by_name.items():
         if len(jobs) > 1:
-            yield Violation(invariant=2, what=f"one create, {name}, made {sorted(jobs)}")
+            what = f"one create, {name}, made {sorted(jobs)}"
+            yield Violation(invariant=2, what=what, jobs=tuple(sorted(jobs)))
 
 
 def _says_new(call: Call) -> bool:
@@ -94,6 +96,7 @@ def _incarnations(case: Case, story: Story) -> Iterator[Violation]:
             invariant=2,
             what=f"there were {len(moments)} jobs {story.job}, one after the other",
             lines=tuple(seen.values()),
+            jobs=(story.job,),
         )
 
 

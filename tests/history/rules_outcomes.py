@@ -74,11 +74,13 @@ def delivered(case: Case) -> Iterator[Violation]:
                     invariant=5,
                     what=f"the outcome of {story.job} never reached {group or who}",
                     lines=(since,),
+                    jobs=(story.job,),
                 )
     for job in case.jobs.values():
         if job.finished and (job.handlers or job.groups):
             owed = ", ".join((*job.handlers, *job.groups))
-            yield Violation(invariant=5, what=f"{job.id} has ended and is still owed to {owed}")
+            what = f"{job.id} has ended and is still owed to {owed}"
+            yield Violation(invariant=5, what=what, jobs=(job.id,))
 
 
 def missed(story: Story) -> Iterator[tuple[str, str, Entry]]:

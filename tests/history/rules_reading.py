@@ -111,6 +111,7 @@ def logs(case: Case) -> Iterator[Violation]:
                     what=f"the log of {job.id} has a line {found[line]} times, it was written"
                     f" {least[line]} to {most[line]} times",
                     lines=tuple(entry for call in calls for entry in call.lines),
+                    jobs=(job.id,),
                 )
 
 
@@ -120,4 +121,5 @@ def _offsets(job: StoredJob) -> Iterator[Violation]:
             invariant=10,
             what=f"the log of {job.id} goes from {job.log_first} to {job.log_end} and holds"
             f" {list(job.log_offsets)}",
+            jobs=(job.id,),
         )

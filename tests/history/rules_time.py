@@ -53,6 +53,7 @@ def timeouts(case: Case) -> Iterator[Violation]:
                 yield Violation(
                     invariant=8,
                     what=f"attempt {one.attempt} of {job.id} was ended after {ran_ms} ms",
+                    jobs=(job.id,),
                 )
 
 

@@ -54,6 +54,7 @@ async def run(settings: Settings, folder: Path) -> Finished:
         began_s = time.monotonic()
         await Injection(scene, plan(scene.cast)).run()
         await asyncio.sleep(max(0.0, began_s + settings.seconds - time.monotonic()))
+        await scene.topology.settled()
         return await _judged(settings, scene, folder)
     finally:
         await scene.stop()
@@ -67,6 +68,11 @@ async def _judged(settings: Settings, scene: Scene, folder: Path) -> Finished:
         drained = await _drained(settings, scene, raw)
         drained_s = time.monotonic() - began_s
         scene.recorder.write("note", "drained" if drained else "not drained")
+    finally:
+        await raw.close()
+    # Waiting may have been given up in the middle of an answer: that connection is of no use.
+    raw = await Raw.open(scene.topology.direct_url)
+    try:
         jobs = await dump.read(raw, PREFIX)
     finally:
         await raw.close()
@@ -77,7 +83,6 @@ async def _judged(settings: Settings, scene: Scene, folder: Path) -> Finished:
         drained=drained,
         fsck=checked.out[:-1] if checked.status == 0 else [*checked.out, *checked.err],
         flush_ms=FLUSH_MS,
-        rolls_back=scene.topology.fails_over,
     )
     return Finished(
         settings=settings, evidence=evidence, verdict=judge(evidence), drained_s=drained_s

@@ -17,7 +17,8 @@ from tests.history.network import NetworkLink
 from tests.history.processes import Process
 from tests.history.programs import READY, WOUND_DOWN, Settings
 from tests.history.recording import Pace
-from tests.history.topology import PREFIX, TOPOLOGIES
+from tests.history.topologies import TOPOLOGIES
+from tests.history.topology import PREFIX
 from tests.support.daemon import PACKHORSE
 
 SWEEP_MS: Final = 200
@@ -54,7 +55,7 @@ class Scene:
 
     def __init__(self, folder: Path, seed: str, topology: str, company: Company) -> None:
         self.recorder = Recorder(folder, SUPERVISOR)
-        self.topology = TOPOLOGIES[topology]()
+        self.topology = TOPOLOGIES[topology](self.recorder)
         self._folder = folder
         self._seed = seed
         self._company = company
@@ -81,6 +82,7 @@ class Scene:
 
         return Cast(
             brokers=self.brokers,
+            proxied=self.brokers if self.topology.has_proxies else (),
             servers=self.topology.servers(),
             producers=of("producer"),
             runners=of("runner"),
@@ -128,7 +130,7 @@ class Scene:
             program = [sys.executable, "-m", "tests.history.mutations", self._company.mutation]
         process = self._processes[name]
         listen = self._listen.get(name, "tcp://127.0.0.1:0")
-        store = ("--store", self.topology.store_url(number))
+        store = ("--store", self.topology.store_url(number), *self.topology.broker_flags)
         await process.start([*program, "serve", "--listen", listen, *store, *BROKER_FLAGS])
         line = await process.says("broker tcp://")
         self._listen[name] = line.partition("broker ")[2].split()[0]
@@ -153,8 +155,10 @@ class Scene:
 
     def went(self, what: str, name: str) -> None:
         """One of the store's servers, or of the brokers, no longer answers."""
-        all_of = self.topology.servers() if what == "store" else self.brokers
+        alone = self.topology.servers().get("store", ())
+        all_of = alone if what == "store" else self.brokers
         self._away[what].add(name)
+        # Of servers of which another takes the place the topology itself notes when all are away.
         if len(self._away[what]) == len(all_of):
             self._away_since.setdefault(what, time.monotonic_ns())
 

@@ -29,11 +29,20 @@ def show(finished: Finished, console: Console) -> None:
 
 
 def _operations(figures: Figures) -> Table:
-    table = Table("operation", "acknowledged", "refused", "unknown", title="what was asked")
-    for name, operation in figures.operations.items():
-        table.add_row(
-            name, *map(str, (operation.acknowledged, operation.refused, operation.unknown))
-        )
+    columns = ("operation", "acknowledged", "of them not met", "refused", "unknown")
+    table = Table(*columns, title="what was asked")
+    for name, one in figures.operations.items():
+        counts = (one.acknowledged, one.not_met, one.refused, one.unknown)
+        table.add_row(name, *map(str, counts))
+    every = figures.operations.values()
+    table.add_section()
+    table.add_row(
+        "all",
+        str(sum(one.acknowledged for one in every)),
+        str(sum(one.not_met for one in every)),
+        str(sum(one.refused for one in every)),
+        str(sum(one.unknown for one in every)),
+    )
     return table
 
 
@@ -52,13 +61,20 @@ def _summary(finished: Finished, figures: Figures) -> Table:
     table.add_row("jobs", str(figures.jobs))
     table.add_row("claims, executions", f"{figures.claims}, {figures.executions}")
     table.add_row("lost", str(verdict.count(1)))
+    table.add_row("lost by roll-back", _lost_by_roll_back(verdict))
+    if figures.failovers:
+        table.add_row("failovers", str(figures.failovers))
+    for where, spans_ms in figures.lost_spans_ms.items():
+        table.add_row(f"rolled back: {where}", f"{len(spans_ms)} times, {sum(spans_ms):.0f} ms")
+    if figures.lost_spans_ms:
+        table.add_row("acknowledged in what was rolled back", str(figures.risked))
     table.add_row("finished twice or by a stale claim", str(verdict.count(3)))
     for cause, times in sorted(figures.again.items()):
         table.add_row(f"executed again: {cause}", str(times))
     table.add_row("longest overlap of two claims' code", f"{figures.overlap_ms:.0f} ms")
     table.add_row("clients given up", str(figures.removals))
-    if figures.unaware:
-        table.add_row("outcomes missed by handlers that never learnt it", str(figures.unaware))
+    if figures.missed:
+        table.add_row("outcomes missed by handlers that were given up", str(figures.missed))
     for what, length_ms in sorted(figures.longest_outage_ms.items()):
         table.add_row(f"longest outage survived: {what}", f"{length_ms} ms")
     late = figures.lateness_ms
@@ -72,9 +88,13 @@ def _summary(finished: Finished, figures: Figures) -> Table:
         drained = f"NOT within {settings.drain_s:.0f} s"
     table.add_row("drained in", drained)
     table.add_row("fsck", f"{len(finished.evidence.fsck)} findings")
-    if verdict.rolled_back:
-        table.add_row("explained by lost writes of a failover", str(len(verdict.rolled_back)))
     return table
+
+
+def _lost_by_roll_back(verdict: Verdict) -> str:
+    lost = [violation for violation in verdict.rolled_back if violation.invariant == 1]
+    not_met = sum(any(line.not_met for line in violation.lines) for violation in lost)
+    return f"{len(lost)} jobs, {not_met} of them acknowledged as not met"
 
 
 def _repeated_by(finished: Finished) -> str:
@@ -83,10 +103,11 @@ def _repeated_by(finished: Finished) -> str:
 
 
 def _invariants(verdict: Verdict) -> Table:
-    table = Table("", "invariant", "violations", title="what was promised")
+    table = Table("", "invariant", "violations", "by roll-back", title="what was promised")
     for number, what in INVARIANTS.items():
         count = verdict.count(number)
-        table.add_row(str(number), what, f"[bold red]{count}[/]" if count else "0")
+        excused = str(verdict.count_rolled_back(number))
+        table.add_row(str(number), what, f"[bold red]{count}[/]" if count else "0", excused)
     return table
 
 

@@ -48,7 +48,7 @@ def each(kind: str, *at_s: float, length_s: float = 0.0) -> Plan:
         word = kind.split()[-1]
         of: dict[str, Sequence[str]] = {
             "broker": cast.brokers,
-            "store": cast.servers,
+            "store": cast.servers["store"],
             "runner": cast.runners,
             "handler": cast.handlers,
             "producer": cast.producers,
@@ -86,7 +86,7 @@ BUGS: Final[dict[str, Bug]] = {
         plan=each("kill broker", 0.5, length_s=1.8), breaks=frozenset({13}), company=ONE_BROKER
     ),
     "outcomes_not_repeated": Bug(
-        plan=each("kill handler", 0.6, length_s=0.3),
+        plan=each("kill handler", 0.4, 0.8, 1.2, 1.6, length_s=0.2),
         breaks=frozenset({5, 11}),
         drain_s=STUCK_DRAIN_S,
     ),

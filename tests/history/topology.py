@@ -1,17 +1,19 @@
 """The store of a run: real servers on this machine that can be killed and paused.
 
 A topology gives each broker a URL of its own, so that what lies between can fail for one broker
-and not for the others. A new one implements `Topology` and gets its word in `TOPOLOGIES`.
+and not for the others. A new one implements `Topology` and gets its word in `topologies.py`.
 """
 
 import asyncio
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from packhorse_broker.store.process import find_server
+from tests.history.history import Recorder
+from tests.history.marks import Marking, Marks
 from tests.history.processes import Process
 from tests.support.proxy import Fault, FaultProxy
 
@@ -22,10 +24,13 @@ READY: Final = "Ready to accept connections"
 
 
 class Topology(ABC):
-    """`start`, then `store_urls`; `stop` ends every process and removes the data."""
+    """`start`, then `store_url`; `stop` ends every process and removes the data.
 
-    fails_over: bool = False
-    """Whether acknowledged writes may be lost when a server is: asynchronous replication."""
+    It records what its servers lost of what they had acknowledged; see `marks.py`.
+    """
+
+    broker_flags: Sequence[str] = ()
+    """Of `packhorse serve`, beside the store's URL."""
 
     @abstractmethod
     async def start(self, brokers: int) -> None: ...
@@ -44,8 +49,26 @@ class Topology(ABC):
         all is over."""
 
     @abstractmethod
-    def servers(self) -> Sequence[str]:
-        """Names of the servers that can be killed and paused."""
+    def servers(self) -> Mapping[str, Sequence[str]]:
+        """Those that can be killed and paused, by the word that faults have for them. The whole
+        store is away as long as all of the `store` are."""
+
+    @property
+    @abstractmethod
+    def has_proxies(self) -> bool:
+        """Whether something is between each broker and its store, for `fail_exec`, `cut_store`."""
+
+    @abstractmethod
+    async def settled(self) -> None:
+        """Returns when the store is whole again, after the last fault."""
+
+    async def may_lose(self, server: str) -> bool:
+        """Whether it can be killed or paused now, and the store can stand it."""
+        return True
+
+    async def strand(self, server: str) -> None:
+        """Its replicas no longer hear of what it acknowledges, then it is killed."""
+        raise NotImplementedError(f"{server} has no replicas")
 
     @abstractmethod
     async def kill(self, server: str) -> None: ...
@@ -61,45 +84,40 @@ class Topology(ABC):
     def resume(self, server: str) -> None: ...
 
     @abstractmethod
-    def fail_exec(self, broker: int, fault: Fault) -> bool:
-        """What happens at that broker's next EXEC; False: this topology has nothing between."""
+    def fail_exec(self, broker: int, fault: Fault) -> None:
+        """What happens at that broker's next EXEC."""
 
     @abstractmethod
-    def cut_store(self, broker: int) -> bool:
-        """Ends the broker's connections to the store; False as above."""
+    def cut_store(self, broker: int) -> None:
+        """Ends the broker's connections to the store."""
 
 
 class ValkeyServer:
-    """One server on a Unix socket or a port of loopback. What it answered it keeps."""
+    """One server on a Unix socket."""
 
-    def __init__(self, name: str, folder: Path, *, port: int = 0) -> None:
+    def __init__(self, name: str, folder: Path) -> None:
         self.name = name
         self._folder = folder / name
         self._folder.mkdir(parents=True)
-        self._port = port
         self._socket = folder / f"{name}.sock"
         self._process = Process(name, folder)
 
     @property
     def url(self) -> str:
-        if self._port:
-            return f"redis://127.0.0.1:{self._port}/0"
         return f"unix://{self._socket}"
 
     @property
     def process(self) -> Process:
         return self._process
 
-    async def start(self, *settings: str) -> None:
+    async def start(self) -> None:
         """Returns when it has read its data and listens."""
         await self._process.start(
             [
                 str(find_server()),
-                *("--port", str(self._port), "--bind", "127.0.0.1"),
-                *(("--unixsocket", str(self._socket)) if not self._port else ()),
+                *("--port", "0", "--unixsocket", str(self._socket)),
                 *("--dir", str(self._folder), "--save", ""),
                 *("--appendonly", "yes", "--appendfsync", "everysec"),
-                *settings,
             ]
         )
         await self._process.says(READY)
@@ -108,15 +126,18 @@ class ValkeyServer:
 class Embedded(Topology):
     """One server, as an embedded store is, shared by all brokers."""
 
-    def __init__(self) -> None:
+    has_proxies = True
+
+    def __init__(self, recorder: Recorder) -> None:
         # The path of a socket must be short.
         self._folder = tempfile.TemporaryDirectory(prefix="ph-chaos-")
         self._server = ValkeyServer("store", Path(self._folder.name))
+        self._marking = Marking(Marks(recorder), self._server.name, self._server.url)
         self._proxies: list[FaultProxy] = []
         self._delivering: set[asyncio.Task[None]] = set()
 
     async def start(self, brokers: int) -> None:
-        await self._server.start()
+        await self.restart(self._server.name)
         for _ in range(brokers):
             proxy = FaultProxy(self._server.url)
             await proxy.__aenter__()
@@ -128,8 +149,12 @@ class Embedded(Topology):
         await asyncio.gather(*self._delivering, return_exceptions=True)
         for proxy in self._proxies:
             await proxy.__aexit__(None, None, None)
+        await self._marking.stop()
         await self._server.process.kill()
         self._folder.cleanup()
+
+    async def settled(self) -> None:
+        """It is when it was started again, or resumed."""
 
     def store_url(self, broker: int) -> str:
         return self._proxies[broker].url
@@ -138,14 +163,16 @@ class Embedded(Topology):
     def direct_url(self) -> str:
         return self._server.url
 
-    def servers(self) -> Sequence[str]:
-        return (self._server.name,)
+    def servers(self) -> Mapping[str, Sequence[str]]:
+        return {"store": (self._server.name,)}
 
     async def kill(self, server: str) -> None:
+        await self._marking.end()
         await self._server.process.kill()
 
     async def restart(self, server: str) -> None:
         await self._server.start()
+        await self._marking.begin()
 
     def pause(self, server: str) -> None:
         self._server.process.pause()
@@ -153,21 +180,16 @@ class Embedded(Topology):
     def resume(self, server: str) -> None:
         self._server.process.resume()
 
-    def fail_exec(self, broker: int, fault: Fault) -> bool:
+    def fail_exec(self, broker: int, fault: Fault) -> None:
         self._proxies[broker].fail(fault)
         if fault is Fault.HOLD:
             self._delivering.add(asyncio.create_task(self._deliver(self._proxies[broker])))
-        return True
 
-    def cut_store(self, broker: int) -> bool:
+    def cut_store(self, broker: int) -> None:
         self._proxies[broker].cut()
-        return True
 
     async def _deliver(self, proxy: FaultProxy) -> None:
         """A transaction that was held arrives late: after its connection was given up."""
         while await proxy.met() is not Fault.HOLD:
             pass
         await proxy.deliver()
-
-
-TOPOLOGIES: Final[dict[str, Callable[[], Topology]]] = {"embedded": Embedded}

@@ -113,8 +113,8 @@ class ClusterDown(Trouble):
     """A node of a cluster that lacks one of its slots."""
 
     def __init__(self) -> None:
-        port = str(free_port())
-        self.server = StoreServer("--cluster-enabled", "yes", "--port", port, "--cluster-port", "0")
+        ports = ("--port", str(free_port()), "--cluster-port", str(free_port()))
+        self.server = StoreServer("--cluster-enabled", "yes", *ports)
 
     async def prepare(self) -> None:
         await super().prepare()

@@ -6,7 +6,8 @@ server that is a replica is refused, and the Sentinels are asked again.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import redis.asyncio as redis
@@ -14,11 +15,23 @@ from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.sentinel import Sentinel
 from redis.exceptions import ConnectionError as LostConnection
 from redis.exceptions import RedisError
+from redis.utils import str_if_bytes
 
-from packhorse_broker.store_url import SentinelUrl, read_sentinels
+from packhorse_broker.store_url import read_sentinels
 
 Place = tuple[str, int]
 """Host and port."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a Sentinel knows."""
+
+    epoch: int
+    """Of its configuration: the higher the newer."""
+    place: Place
+    is_up: bool
+
 
 SHARE_OF_SENTINELS: Final = 0.5
 """Of the time for a connection, what the Sentinels have to answer: one may be away."""
@@ -58,25 +71,22 @@ async def find_primary(url: str, options: dict[str, Any]) -> Place | None:
         },
     )
     try:
-        return _newest(sentinels, await _answers(asked.sentinels))
+        return _newest(await _answers(asked.sentinels, sentinels.service))
     finally:
         await asked.aclose()
 
 
-async def _answers(sentinels: Sequence[redis.Redis]) -> list[Mapping[str, Any]]:
+async def _answers(sentinels: Sequence[redis.Redis], service: str) -> list[Answer]:
     """What more than half of them know, or all that answer. Raises the last error if none does."""
-    asking = [asyncio.ensure_future(sentinel.sentinel_masters()) for sentinel in sentinels]
-    answers: list[Mapping[str, Any]] = []
+    asking = [asyncio.create_task(_ask(sentinel, service)) for sentinel in sentinels]
+    answers: list[Answer] = []
     lost: RedisError | OSError = LostConnection("no Sentinel answers")
     try:
         for answer in asyncio.as_completed(asking):
             try:
-                known = await answer
+                answers.append(await answer)
             except (RedisError, OSError) as error:
                 lost = error
-                continue
-            if isinstance(known, Mapping):
-                answers.append(known)
             if 2 * len(answers) > len(sentinels):
                 break
     finally:
@@ -88,11 +98,25 @@ async def _answers(sentinels: Sequence[redis.Redis]) -> list[Mapping[str, Any]]:
     return answers
 
 
-def _newest(sentinels: SentinelUrl, answers: Sequence[Mapping[str, Any]]) -> Place:
-    known = [answer[sentinels.service] for answer in answers if sentinels.service in answer]
-    newest = max((int(one["config-epoch"]) for one in known), default=0)
-    for one in known:
-        is_up = one["is_master"] and not one["is_sdown"] and not one["is_odown"]
-        if is_up and int(one["config-epoch"]) == newest:
-            return str(one["ip"]), int(one["port"])
-    raise LostConnection(f"no Sentinel knows a primary {sentinels.service!r}")
+async def _ask(sentinel: redis.Redis, service: str) -> Answer:
+    """The address is asked for by itself: the Sentinel that leads a failover gives the former
+    primary's in all else that it says, until the other replicas follow the new one."""
+    about: Any = await sentinel.sentinel_master(service)
+    place: Any = await sentinel.sentinel_get_master_addr_by_name(service)
+    if place is None:
+        raise LostConnection(f"a Sentinel knows no primary {service!r}")
+    host, port = str_if_bytes(place[0]), int(place[1])
+    leads = (host, port) != (about["ip"], about["port"])
+    return Answer(
+        epoch=about["config-epoch"],
+        place=(host, port),
+        is_up=leads or not (about["is_sdown"] or about["is_odown"]),
+    )
+
+
+def _newest(answers: Sequence[Answer]) -> Place:
+    newest = max(answer.epoch for answer in answers)
+    for answer in answers:
+        if answer.is_up and answer.epoch == newest:
+            return answer.place
+    raise LostConnection("the Sentinels say that the primary is down")

@@ -1,0 +1,16 @@
+"""The stores that a run can have, each by its word."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from tests.history.history import Recorder
+from tests.history.sentinel import WatchedBySentinels
+from tests.history.topology import Embedded, Topology
+
+TOPOLOGIES: Final[dict[str, Callable[[Recorder], Topology]]] = {
+    "embedded": Embedded,
+    "sentinel": partial(WatchedBySentinels, replicated=False),
+    "sentinel-replicated": partial(WatchedBySentinels, replicated=True),
+}
+"""`sentinel-replicated` answers what one replica has, and the primary takes nothing without one."""
