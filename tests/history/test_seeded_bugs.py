@@ -86,7 +86,7 @@ BUGS: Final[dict[str, Bug]] = {
         plan=each("kill broker", 0.5, length_s=1.8), breaks=frozenset({13}), company=ONE_BROKER
     ),
     "outcomes_not_repeated": Bug(
-        plan=each("kill handler", 0.4, 0.8, 1.2, 1.6, length_s=0.2),
+        plan=each("cut", *(0.4 + 0.08 * n for n in range(20))),
         breaks=frozenset({5, 11}),
         drain_s=STUCK_DRAIN_S,
     ),
