@@ -330,15 +330,20 @@ async def test_readers_take_turns(caller: Caller, reader: Reader) -> None:
     ]
 
 
-async def test_lost_connection_is_told_once(
+async def test_a_connection_that_was_lost_meanwhile_is_made_anew(
     caller: Caller, opener: Opener, proxy: FaultProxy
 ) -> None:
+    """Only a store that is not there is told of."""
     await caller.submit(create("a"))
     reader = opener.reader(proxy.url)
     assert len(await reader.records(["a"])) == 1
     proxy.cut()
+    assert len(await reader.records(["a"])) == 1
+    proxy.refusing = True
+    proxy.cut()
     with pytest.raises(StoreUnavailable):
         await reader.records(["a"])
+    proxy.refusing = False
     assert len(await reader.records(["a"])) == 1
     await reader.close()
 

@@ -10,8 +10,10 @@ from typing import Any, Final, TypeAlias
 
 from msgspec import Struct
 from msgspec.structs import replace
+from redis.exceptions import ConnectionError as LostConnection
 
 from packhorse_broker.jobs.model import Job, LogEntry, State
+from packhorse_broker.store.errors import StoreUnavailable
 from packhorse_broker.store.keys import PartitionKeys
 from packhorse_broker.store.link import pack
 from packhorse_broker.store.records import CorruptRecord, decode_entry, decode_job
@@ -48,6 +50,12 @@ class Reader:
 
     async def _ask(self, *commands: bytes) -> list[Any]:
         async with self._turn:
+            try:
+                return await self._lane.ask(*commands)
+            except StoreUnavailable as error:
+                if not isinstance(error.__cause__, LostConnection | OSError):
+                    raise
+            # The connection had ended while nothing was asked: the store may be there again.
             return await self._lane.ask(*commands)
 
     async def records(self, ids: Sequence[str]) -> list[Found]:
