@@ -248,7 +248,9 @@ class Committer:
         replies = await self._lane.commit(commands, grows=not into_full)
         if replies is None:
             return None
-        round_.durable = await self._is_durable(_wanted(changes))
+        wanted = _wanted(changes)
+        if wanted or self._waits().least:
+            round_.durable = await self._is_durable(Durability(wanted))
         self._known_types |= writes.new_types
         if bodies:
             found = replies[0] if replies else await self._read_bodies(bodies)
@@ -371,11 +373,14 @@ class Committer:
             _call(self._committed, told_of(list(round_.changes.values())))
 
 
-def _wanted(changes: Sequence[Change]) -> Durability:
-    """What the jobs of a batch ask for, all of them together."""
-    return Durability(
-        max(change.job.terms.durability if change.job.terms else 0 for change in changes)
-    )
+def _wanted(changes: Sequence[Change]) -> int:
+    """The durability that the jobs of a batch ask for, all of them together."""
+    wanted = 0
+    for change in changes:
+        terms = change.job.terms
+        if terms is not None and terms.durability > wanted:
+            wanted = terms.durability
+    return wanted
 
 
 def _call(callback: Callable[..., None], *args: object) -> None:
