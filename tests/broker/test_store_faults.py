@@ -54,6 +54,7 @@ def store_url(trouble: Trouble) -> str:
 
 
 async def beat(wire: Wire) -> None:
+    """Signs of life are a matter of time, whatever happens: so it sleeps between two."""
     while True:
         wire.send(ClientBeat())
         await asyncio.sleep(HASTY_MS / 1000 / HEARTBEATS_PER_TIMEOUT)

@@ -34,6 +34,7 @@ class Injection:
 
     async def _at_its_time(self, began_s: float, fault: PlannedFault) -> None:
         now_s = asyncio.get_running_loop().time()
+        # The plan says when and for how long, here and below: no event brings a fault about.
         await asyncio.sleep(max(0.0, began_s + fault.at_s - now_s))
         async with self._turns[fault.target]:
             if not await self._scene.topology.may_lose(fault.target):

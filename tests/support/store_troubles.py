@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import signal
+from abc import ABC, abstractmethod
 from typing import Final
 
 from redis.exceptions import RedisError, ResponseError
@@ -14,7 +15,7 @@ from tests.support.store_server import READY, StoreServer
 ALL_SLOTS: Final = ("0", "16383")
 
 
-class Trouble:
+class Trouble(ABC):
     """Of a server of one's own, started with `settings`."""
 
     settings: tuple[str, ...] = ()
@@ -26,11 +27,11 @@ class Trouble:
         await self.server.start()
         self.raw = await Raw.open(self.server.url)
 
-    async def begin(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    async def begin(self) -> None: ...
 
-    async def end(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    async def end(self) -> None: ...
 
     async def close(self) -> None:
         await self.raw.close()
