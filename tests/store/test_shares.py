@@ -3,7 +3,8 @@
 import pytest
 
 from packhorse_broker.store import shares
-from packhorse_broker.store.keys import queue_member
+from packhorse_broker.store.candidates import Candidates
+from packhorse_broker.store.keys import PartitionKeys, queue_member
 from packhorse_broker.store.shares import ALONE, OWNER_MS, SHARED_WINDOW, Rivals, Shares
 
 NAMES = ("b-1", "b-2", "b-3")
@@ -112,3 +113,15 @@ def test_it_remembers_no_more_than_it_may(group: Group, monkeypatch: pytest.Monk
         share.passed_on([f"k{n}" for n in range(start, start + 4)], "b-2")
     assert list(share._kept) == [f"j{n}" for n in range(15, 20)]
     assert list(share._passed_on) == [f"k{n}" for n in range(15, 20)]
+
+
+def test_who_else_claims_may_change_before_the_answer_comes() -> None:
+    """The queue held as many as were asked for, so it may hold more."""
+    rivals = ALONE
+    keys = PartitionKeys("test", 0)
+    candidates = Candidates(keys, Shares(lambda _: rivals, lambda: START_MS))
+    asked = candidates.asking({"t": 40})
+    rivals = Rivals(NAMES, 0)
+    window = candidates.windows({"t": 40}, [waiting(40), *([] for _ in asked[1:])])["t"]
+    assert window.full
+    assert window.left

@@ -98,13 +98,17 @@ class Candidates:
         self._undrawable: dict[str, int] = {}
         """By type: how many entries at the head of the queue to look past."""
         self._turns: dict[str, _Turns] = {}
+        self._asked: dict[str, int] = {}
+        """How many entries were asked for: who else claims may be another one by the answer."""
 
     def asking(self, wanted: Mapping[str, int]) -> list[bytes]:
         """The commands for so many candidates of each type."""
         commands: list[bytes] = []
+        self._asked.clear()
         for job_type, claims in wanted.items():
             key = self._keys.queue(job_type)
-            count = self._reads(job_type, claims)
+            count = self._shares.window(job_type, claims) + self._undrawable.get(job_type, 0)
+            self._asked[job_type] = count
             commands.append(pack(("ZRANGE", key, 0, count - 1)))
             fair = self._fair_turns(job_type, claims)
             if fair:
@@ -125,7 +129,7 @@ class Candidates:
             window = Window(
                 deque(own[: claims + self._undrawable.get(job_type, 0)]),
                 deque(),
-                full=len(members) == self._reads(job_type, claims) and bool(own),
+                full=len(members) == self._asked[job_type] and bool(own),
                 left=left,
                 claims=self._turns[job_type].claims if job_type in self._turns else 0,
             )
@@ -133,10 +137,6 @@ class Candidates:
                 _put_fair(window, next(answers))
             found[job_type] = window
         return found
-
-    def _reads(self, job_type: str, claims: int) -> int:
-        """How many entries at the head of the queue are read."""
-        return self._shares.window(job_type, claims) + self._undrawable.get(job_type, 0)
 
     def _fair_turns(self, job_type: str, claims: int) -> int:
         """How many of the claims may be fair turns; 0 mostly where there is one priority only."""
