@@ -25,7 +25,7 @@ def address(url: str, timeout_ms: int = 20_000) -> StoreAddress:
 async def link(proxy: FaultProxy) -> AsyncIterator[Link]:
     opened = await Link.open(address(proxy.url))
     yield opened
-    await opened.drop()
+    opened.drop()
 
 
 async def test_link_knows_who_it_is(link: Link, raw: Raw) -> None:
@@ -53,8 +53,8 @@ async def test_error_reply_is_raised(link: Link) -> None:
 
 
 async def test_a_dropped_link_is_not_opened_again(link: Link, proxy: FaultProxy) -> None:
-    await link.drop()
-    await link.drop()
+    link.drop()
+    link.drop()
     with pytest.raises(LostConnection):
         await link.ask(pack(("PING",)))
     assert proxy.commands[b"PING"] == 0
@@ -74,7 +74,7 @@ async def test_silence_of_the_store_has_an_end(proxy: FaultProxy) -> None:
     proxy.pause_at(b"PING")
     with pytest.raises(StoreTimeout, match="did not answer in time"):
         await link.ask(pack(("PING",)))
-    await link.drop()
+    link.drop()
 
 
 async def test_store_that_does_not_read_has_an_end(proxy: FaultProxy) -> None:
@@ -82,7 +82,7 @@ async def test_store_that_does_not_read_has_an_end(proxy: FaultProxy) -> None:
     proxy.pause_at(b"PING")
     with pytest.raises(StoreTimeout, match="in time"):
         await link.ask(pack(("PING",)), pack(("ECHO", bytes(16 * 1024 * 1024))))
-    await link.drop()
+    link.drop()
 
 
 async def test_a_question_that_is_cancelled_leaves_no_answer_to_the_next(
@@ -159,4 +159,4 @@ async def test_a_replica_is_refused(own_store: EmbeddedStore, own_raw: Raw) -> N
     with pytest.raises(StoreUnavailable, match="replica"):
         await Link.open(address(own_store.url))
     await own_raw("REPLICAOF", "NO", "ONE")
-    await (await Link.open(address(own_store.url))).drop()
+    (await Link.open(address(own_store.url))).drop()

@@ -76,7 +76,7 @@ async def test_a_sentinel_that_hangs_is_not_waited_for(
     hung = group.sentinels[number]
     hung.signal(signal.SIGSTOP)
     link = await Link.open(address)
-    await link.drop()
+    link.drop()
     hung.signal(signal.SIGCONT)
 
 
@@ -91,4 +91,4 @@ async def test_the_newest_configuration_counts(group: SentinelGroup, address: St
     link = await Link.open(address)
     assert link.place is not None
     assert link.place[1] == group.servers[1].port
-    await link.drop()
+    link.drop()

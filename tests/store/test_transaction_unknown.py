@@ -94,7 +94,7 @@ async def test_without_the_kill_the_late_exec_would_be_applied_after_the_read(
     proxy.fail(Fault.HOLD)
     await link.exchange(pack(("MULTI",)) + pack(("INCR", counter)) + pack(("EXEC",)), 0)
     await proxy.met()
-    await link.drop()
+    link.drop()
 
     assert await raw("GET", counter) is None
     assert await proxy.deliver() == b"*1\r\n:1\r\n"

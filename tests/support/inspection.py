@@ -28,7 +28,7 @@ class Raw:
         return reply
 
     async def close(self) -> None:
-        await self._link.drop()
+        self._link.drop()
 
     async def keys(self, prefix: bytes) -> set[bytes]:
         """Every key that begins so."""

@@ -268,7 +268,7 @@ async def _ask(socket: Path, *command: str) -> object | None:
     else:
         return replies[0]
     finally:
-        await link.drop()
+        link.drop()
 
 
 async def _shut_down(socket: Path) -> bool:
@@ -286,7 +286,7 @@ async def _shut_down(socket: Path) -> bool:
         # It does not answer, it ends: silence or a lost connection is what is expected.
         return True
     finally:
-        await link.drop()
+        link.drop()
     return False
 
 

@@ -1,7 +1,7 @@
 """One connection to the store, made by redis-py and used by us command by command.
 
-redis-py owns sockets, TLS, credentials and the reply parser. Its retries and health checks are
-off: both reopen a connection behind the caller's back, and a WATCH is then gone (a later EXEC
+redis-py makes it, with TLS, credentials and the name it goes by. Its retries and health checks
+are off: both reopen a connection behind the caller's back, and a WATCH is then gone (a later EXEC
 would overwrite somebody else's change). For the same reason a link that saw any error is
 dropped, never used again.
 """
@@ -13,15 +13,14 @@ from typing import Any, Final, cast
 from weakref import WeakSet
 
 import hiredis
-from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as LostConnection
 from redis.exceptions import RedisError, ResponseError
-from redis.exceptions import TimeoutError as StoreTimeout
 
 from packhorse_broker.store.errors import StoreUnavailable
 from packhorse_broker.store.primary import Place, connection_to, find_primary
+from packhorse_broker.store.replies import Replies
 
 Arg = bytes | str | int | float
 Argument = Sequence[Arg]
@@ -77,10 +76,8 @@ class StoreAddress:
 class Link:
     """A live connection: `await Link.open(address)`, then `ask`, then `close`."""
 
-    def __init__(
-        self, connection: AbstractConnection, timeout_ms: int, place: Place | None = None
-    ) -> None:
-        self._connection = connection
+    def __init__(self, replies: Replies, timeout_ms: int, place: Place | None) -> None:
+        self._replies = replies
         self._timeout_s = timeout_ms / 1000
         self.place = place
         """Where Sentinels said that the primary is."""
@@ -99,18 +96,16 @@ class Link:
                 connection, place = await connection_to(address.url, address.options())
         except (RedisError, OSError, TimeoutError) as error:
             raise StoreUnavailable(describe(error)) from error
-        link = cls(connection, address.timeout_ms, place)
+        link = cls(Replies.of(connection), address.timeout_ms, place)
         try:
-            async with asyncio.timeout(link._timeout_s):
-                await connection.connect()  # type: ignore[no-untyped-call]
             [connection_id, info, role] = await link.ask(
                 pack(("CLIENT", "ID")), pack(("INFO", "server")), pack(("ROLE",))
             )
         except (RedisError, OSError, TimeoutError) as error:
-            await link.drop()
+            link.drop()
             raise StoreUnavailable(describe(error)) from error
         if role[0] != b"master":
-            await link.drop()
+            link.drop()
             raise StoreUnavailable("the server is a replica: it can't be written to")
         link.connection_id = connection_id
         link.run_id = _info_field(info, "run_id")
@@ -128,33 +123,22 @@ class Link:
     async def exchange(self, data: bytes, replies: int) -> list[Any]:
         """One write, and so many replies, under one timeout. Raises as `ask`; it is not known
         then what was sent."""
-        if self.is_left or not self._connection.is_connected:
-            raise LostConnection("the connection to the store is closed")
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                await self._connection.send_packed_command([data], check_health=False)
-                return [await self.next_reply() for _ in range(replies)]
-        except TimeoutError:
-            raise StoreTimeout("the store did not answer in time") from None
+        if self.is_left:
+            raise LostConnection("the connection to the store is left")
+        return await self._replies.exchange(data, replies, self._timeout_s)
 
     async def next_reply(self) -> Any:
         """The next reply, however long it takes."""
-        return await self._connection.read_response(disable_decoding=True, timeout=_NO_TIMEOUT)
+        return await self._replies.next()
 
     def leave(self) -> None:
         """From now on it raises what a lost connection does; an exchange that is under way ends
         as it would have."""
         self.is_left = True
 
-    async def drop(self) -> None:
+    def drop(self) -> None:
         """Closes the connection at once."""
-        try:
-            await self._connection.disconnect(nowait=True)
-        except (RedisError, OSError):
-            return
-
-
-_NO_TIMEOUT: Final = float("inf")
+        self._replies.drop()
 
 
 def _info_field(info: bytes, name: str) -> str:

@@ -6,6 +6,7 @@ server that is a replica is refused, and the Sentinels are asked again.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -40,9 +41,9 @@ SHARE_OF_SENTINELS: Final = 0.5
 async def connection_to(
     url: str, options: dict[str, Any]
 ) -> tuple[AbstractConnection, Place | None]:
-    """A connection to the primary, not made yet, and where Sentinels say that it is.
+    """A new connection to the primary, and where Sentinels say that it is.
 
-    Raises RedisError, OSError if no Sentinel answers or none knows a primary.
+    Raises RedisError, OSError if it can't be made, no Sentinel answers or none knows a primary.
     """
     place = await find_primary(url, options)
     sentinels = read_sentinels(url)
@@ -50,6 +51,12 @@ async def connection_to(
         url = sentinels.of_primary(*place)
     pool = redis.ConnectionPool.from_url(url, **options)
     connection: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call]
+    try:
+        await connection.connect()  # type: ignore[no-untyped-call]
+    except BaseException:
+        with contextlib.suppress(RedisError, OSError):
+            await connection.disconnect(nowait=True)
+        raise
     return connection, place
 
 

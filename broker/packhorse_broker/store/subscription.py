@@ -46,7 +46,7 @@ class Subscription:
         try:
             await self._link.ask(pack(("SSUBSCRIBE", self._channel)))
         except (RedisError, OSError, TimeoutError) as error:
-            await self._link.drop()
+            self._link.drop()
             raise StoreUnavailable(describe(error)) from error
         return self._messages(self._link)
 
@@ -62,4 +62,4 @@ class Subscription:
 
     async def __aexit__(self, *_: object) -> None:
         if self._link is not None:
-            await self._link.drop()
+            self._link.drop()

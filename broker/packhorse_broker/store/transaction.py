@@ -80,11 +80,11 @@ class Lane:
         try:
             return await link.ask(*commands)
         except (RedisError, OSError, TimeoutError) as error:
-            await self._drop()
+            self._drop()
             raise self._failure(error) from error
         except BaseException:
             # Cancelled between sending and reading: the answers would be taken for the next ones.
-            await self._drop()
+            self._drop()
             raise
 
     async def write(self, *commands: Argument) -> list[Any]:
@@ -129,17 +129,17 @@ class Lane:
         try:
             replies = await self._execute(link, block, len(commands) + 1)
         except StoreFull:
-            await self._drop()
+            self._drop()
             if forced or grows:
                 raise
             return None
         except OutcomeUnknown as lost:
-            await self._drop()
+            self._drop()
             applied = await self._settle(link, self._number)
             _log.warning("store.outcome_settled", applied=applied, cause=str(lost))
             return [] if applied else None
         except BaseException:
-            await self._drop()
+            self._drop()
             raise
         if replies is None:
             return None
@@ -161,10 +161,10 @@ class Lane:
             [reply] = await link.ask(wait)
         except (RedisError, OSError, TimeoutError) as error:
             _log.warning("store.not_acknowledged", error=describe(error))
-            await self._drop()
+            self._drop()
             return None
         except BaseException:
-            await self._drop()
+            self._drop()
             raise
         return reply
 
@@ -222,10 +222,10 @@ class Lane:
             await asyncio.sleep(pause_ms / 1000 * random.uniform(0.5, 1.0))
             pause_ms = min(2 * pause_ms, RECONNECT_MOST_MS)
 
-    async def _drop(self) -> None:
+    def _drop(self) -> None:
         if self._link is not None:
             link, self._link = self._link, None
-            await link.drop()
+            link.drop()
 
     async def close(self, *, forget_mark: bool = True) -> None:
         """Closes the connection; the writer's mark goes with it."""
@@ -234,4 +234,4 @@ class Lane:
                 await self._link.ask(pack(("DEL", self._mark)))
             except (RedisError, OSError, TimeoutError):
                 _log.debug("store.mark_kept", mark=self._mark)
-        await self._drop()
+        self._drop()

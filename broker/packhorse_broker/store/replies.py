@@ -1,0 +1,126 @@
+"""The bytes of one connection to the store: commands out in one write, replies back as they come.
+
+redis-py makes the connection, with TLS and credentials, and hands its transport over. Its own
+streams cost several times what parsing does, and are on the path of every job.
+"""
+
+import asyncio
+from collections import deque
+from typing import Any, Final
+
+import hiredis
+from redis.asyncio.connection import AbstractConnection, DefaultParser
+from redis.exceptions import ConnectionError as LostConnection
+from redis.exceptions import InvalidResponse, RedisError
+from redis.exceptions import TimeoutError as StoreTimeout
+
+_NOT_YET: Final = object()
+"""What the parser says where a reply is not complete."""
+
+
+class Replies(asyncio.Protocol):
+    """One exchange at a time, or one reader of what comes without being asked for."""
+
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self._writer = writer
+        """Closes the connection when it goes."""
+        self._transport = writer.transport
+        self._transport.set_protocol(self)
+        self._loop = asyncio.get_running_loop()
+        self._parser = hiredis.Reader(
+            protocolError=InvalidResponse,
+            replyError=DefaultParser.parse_error,
+            notEnoughData=_NOT_YET,
+        )
+        self._arrived: deque[Any] = deque()
+        self._wanted = 0
+        self._waiter: asyncio.Future[None] | None = None
+        self._lost: RedisError | None = None
+
+    @classmethod
+    def of(cls, connection: AbstractConnection) -> "Replies":
+        """Takes over a connection that redis-py made and on which no reply is awaited."""
+        held: Any = connection
+        replies = cls(held._writer)  # noqa: SLF001 - there is no other way to it
+        held._reader = held._writer = None  # noqa: SLF001 - it would close what it holds
+        return replies
+
+    async def exchange(self, data: bytes, count: int, timeout_s: float) -> list[Any]:
+        """One write, then so many replies.
+
+        Raises the first error among them, a lost connection or a timeout as redis-py's
+        exceptions; the connection is of no use then.
+        """
+        if self._lost is not None:
+            raise self._lost
+        self._transport.write(data)
+        timer = self._loop.call_later(timeout_s, self._expire)
+        try:
+            return await self._take(count)
+        except BaseException:
+            # What still comes would be taken for the answer to the next question.
+            self._end(LostConnection("the connection to the store was given up"))
+            raise
+        finally:
+            timer.cancel()
+
+    async def next(self) -> Any:
+        """The next reply, however long it takes. Raises as `exchange`."""
+        [reply] = await self._take(1)
+        return reply
+
+    async def _take(self, count: int) -> list[Any]:
+        arrived = self._arrived
+        if len(arrived) < count:
+            if self._lost is not None:
+                raise self._lost
+            self._wanted = count
+            self._waiter = self._loop.create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        replies = [arrived.popleft() for _ in range(min(count, len(arrived)))]
+        for reply in replies:
+            if isinstance(reply, RedisError):
+                raise reply
+        return replies
+
+    def drop(self) -> None:
+        """Closes the connection at once; what was not sent yet is not sent."""
+        self._transport.abort()
+
+    # -- what the loop calls
+
+    def data_received(self, data: bytes) -> None:
+        parser, arrived = self._parser, self._arrived
+        parser.feed(data)
+        refused = False
+        try:
+            while (reply := parser.gets()) is not _NOT_YET:
+                arrived.append(reply)
+                refused = refused or isinstance(reply, RedisError)
+        except InvalidResponse as error:
+            self._end(error)
+            self._transport.abort()
+            return
+        # Behind an error there may be no more: EXEC is not answered by a server that let go.
+        if self._waiter is not None and (refused or len(arrived) >= self._wanted):
+            _wake(self._waiter)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end(LostConnection(f"the store closed the connection{f': {exc}' if exc else ''}"))
+
+    def _expire(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(StoreTimeout("the store did not answer in time"))
+
+    def _end(self, why: RedisError) -> None:
+        self._lost = self._lost or why
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(why)
+
+
+def _wake(waiter: "asyncio.Future[None]") -> None:
+    if not waiter.done():
+        waiter.set_result(None)
