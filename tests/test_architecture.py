@@ -55,6 +55,7 @@ BROKER_LAYERS = (
     {"server"},
     {"reception"},
     {"sweeper", "timers"},
+    {"parts"},
     {"broker"},
     {"daemon", "local"},
     {"cli"},

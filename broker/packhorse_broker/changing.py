@@ -21,6 +21,7 @@ from packhorse_broker.jobs.model import Progress as JobProgress
 from packhorse_broker.jobs.model import Refusal as JobRefusal
 from packhorse_broker.operations import Operations
 from packhorse_broker.sessions import Session
+from packhorse_broker.store.homes import TAG, unique_tag
 from packhorse_broker.store.work import Failed, Result
 from packhorse_broker.store_watch import StoreWatch
 from packhorse_protocol import NO_ROOM, Code
@@ -109,6 +110,7 @@ class Changing:
             self._too_large("payload", len(job.payload), self._config.max_payload_bytes)
             or self._not_offered(job)
             or _wrong_unique(job, session)
+            or self._not_at_home(job)
             or self._operations.creation(
                 job, session.client, handle=request.handle, group=request.group
             )
@@ -127,6 +129,17 @@ class Changing:
                 Code.NOT_DURABLE, "this store does not say when a change is on its disk"
             )
         return None
+
+    def _not_at_home(self, job: NewJob) -> Problem | None:
+        if job.unique is None or self._operations.is_at_home(job):
+            return None
+        tag = unique_tag(job.type, job.unique.key)
+        return views.problem(
+            Code.MALFORMED,
+            f"id: in a store with several partitions the id of a job with this unique key has to "
+            f"end in {TAG}{tag}",
+            path="id",
+        )
 
     # -- by hand
 

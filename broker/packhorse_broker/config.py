@@ -52,10 +52,19 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         plain(
             "store",
             "The Redis or Valkey that keeps the jobs. Unset: an embedded one in data_dir.",
-            "redis://host:port/db, rediss://host:port/db, unix:///path or "
-            "sentinel://host:port,host:port/name",
+            "redis://host:port/db, rediss://host:port/db, unix:///path, "
+            "sentinel://host:port,host:port/name or cluster://host:port,host:port",
         ),
     ] = None
+    partitions: Annotated[
+        int,
+        count(
+            0,
+            1_024,
+            "Parts that the jobs are spread over, each on one primary of a Cluster. It is fixed "
+            "when the store is first used. 0: 16 on a Cluster, else 1.",
+        ),
+    ] = 0
     durability: Annotated[
         Literal["store", "disk", "replicated"],
         plain(

@@ -16,7 +16,8 @@ from packhorse_broker.jobs.model import Job
 from packhorse_broker.sessions import Session, Sessions
 from packhorse_broker.store.changes import Change
 from packhorse_broker.store.errors import StoreUnavailable
-from packhorse_broker.store.reader import Found, Reader
+from packhorse_broker.store.reader import Found
+from packhorse_broker.store.readers import Reading
 from packhorse_broker.store.records import CorruptRecord
 from packhorse_broker.views import outcome_view
 
@@ -38,7 +39,7 @@ class Delivery:
     """`changed` after each commit, `catch_up` after a resume, `handled` when a handler answers."""
 
     def __init__(
-        self, sessions: Sessions, reader: Reader, groups: GroupDelivery, spawn: Spawn
+        self, sessions: Sessions, reader: Reading, groups: GroupDelivery, spawn: Spawn
     ) -> None:
         self._sessions = sessions
         self._reader = reader

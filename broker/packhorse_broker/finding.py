@@ -15,7 +15,7 @@ from packhorse_broker.job_views import attempts_of, job_summary
 from packhorse_broker.jobs.model import AttemptRecord, Job, State
 from packhorse_broker.sessions import Session
 from packhorse_broker.store.finder import Finder, Place, Query, WrongPlace
-from packhorse_broker.store.reader import Reader
+from packhorse_broker.store.readers import Reading
 from packhorse_broker.store.registry import Registry
 from packhorse_broker.store.takes import NOBODY, TakesBoard
 from packhorse_broker.store.types import PLAIN
@@ -67,7 +67,7 @@ class Finding:
     def __init__(
         self,
         config: Config,
-        reader: Reader,
+        reader: Reading,
         finder: Finder,
         registry: Registry,
         takes: TakesBoard,

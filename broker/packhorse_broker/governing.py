@@ -16,7 +16,8 @@ from packhorse_broker.sessions import Session
 from packhorse_broker.store.minutes import EVENTS, Minutes
 from packhorse_broker.store.takes import NOBODY, TakesBoard
 from packhorse_broker.store.type_changes import TypeChanges
-from packhorse_broker.store.type_reader import TypeOverview, TypeReader
+from packhorse_broker.store.type_reader import TypeOverview
+from packhorse_broker.store.type_readers import ReadingTypes
 from packhorse_broker.store.types import SettingsChange, StoredSchema
 from packhorse_broker.type_news import TypeNews
 from packhorse_protocol import NO_ROOM, Code
@@ -66,7 +67,7 @@ class Governing:
         self,
         config: Config,
         changes: TypeChanges,
-        reader: TypeReader,
+        reader: ReadingTypes,
         news: TypeNews,
         minutes: Minutes,
         takes: TakesBoard,

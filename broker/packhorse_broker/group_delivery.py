@@ -17,10 +17,11 @@ import structlog
 from packhorse_broker.group_members import MEMBER_WINDOW, GroupMembers
 from packhorse_broker.jobs.model import Job
 from packhorse_broker.sessions import Session
-from packhorse_broker.store.assignments import Assignments
+from packhorse_broker.store.assignments_at_home import Assigning
 from packhorse_broker.store.changes import Change
 from packhorse_broker.store.errors import StoreUnavailable
-from packhorse_broker.store.reader import Found, Reader
+from packhorse_broker.store.reader import Found
+from packhorse_broker.store.readers import Reading
 from packhorse_broker.store.records import CorruptRecord
 
 _log = structlog.get_logger(__name__)
@@ -39,8 +40,8 @@ class GroupDelivery:
 
     def __init__(
         self,
-        reader: Reader,
-        assignments: Assignments,
+        reader: Reading,
+        assignments: Assigning,
         spawn: Spawn,
         *,
         say_owed: Callable[[str], None],

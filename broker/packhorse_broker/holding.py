@@ -16,7 +16,7 @@ from packhorse_broker.feeder import Feeder
 from packhorse_broker.jobs.model import Job, State
 from packhorse_broker.sessions import Session
 from packhorse_broker.store.errors import StoreUnavailable
-from packhorse_broker.store.reader import Reader
+from packhorse_broker.store.readers import Reading
 from packhorse_broker.views import claim_view
 from packhorse_protocol.messages import Revocation
 
@@ -36,7 +36,7 @@ class Holding:
     """`push_all` after a resume, `reconcile` now and then, `tell_cancelled` when another broker has
     committed requests to cancel."""
 
-    def __init__(self, reader: Reader, feeder: Feeder, clock: StoreClock) -> None:
+    def __init__(self, reader: Reading, feeder: Feeder, clock: StoreClock) -> None:
         self._reader = reader
         self._feeder = feeder
         self._clock = clock

@@ -8,7 +8,7 @@ from packhorse_broker.config import Config
 from packhorse_broker.job_views import job_view
 from packhorse_broker.jobs.model import Job, LogEntry
 from packhorse_broker.sessions import Session
-from packhorse_broker.store.reader import Reader
+from packhorse_broker.store.readers import Reading
 from packhorse_broker.watching import Watching
 from packhorse_protocol import NO_ROOM, Code, limits
 from packhorse_protocol.messages import (
@@ -43,7 +43,7 @@ class Status(Protocol):
 class Looking:
     """A method for each request. All raise StoreUnavailable, CorruptRecord."""
 
-    def __init__(self, config: Config, reader: Reader, watching: Watching, status: Status) -> None:
+    def __init__(self, config: Config, reader: Reading, watching: Watching, status: Status) -> None:
         self._config = config
         self._reader = reader
         self._watching = watching

@@ -17,8 +17,7 @@ from msgspec import Struct, structs
 from packhorse_broker.cancelling import newly_requested
 from packhorse_broker.store.changes import Change, RevokeReason
 from packhorse_broker.store.errors import StoreUnavailable
-from packhorse_broker.store.link import StoreAddress
-from packhorse_broker.store.subscription import Publisher, Subscription
+from packhorse_broker.store.subscription import Channel
 
 _log = structlog.get_logger(__name__)
 
@@ -74,9 +73,7 @@ class Notices:
     def __init__(
         self,
         broker: str,
-        address: StoreAddress,
-        channel: bytes,
-        publisher: Publisher,
+        channels: Sequence[Channel],
         *,
         heard: Callable[[Notice], None],
         missed: Callable[[], None],
@@ -84,15 +81,14 @@ class Notices:
         keeps: Callable[[str, Sequence[str]], bool],
         has_room: Callable[[str], bool],
     ) -> None:
-        """`earliest`: when the first of some changed jobs is due, 0: none is; `keeps`: whether
-        runners at this broker can take these new jobs of a type, so that nobody else need know;
-        `has_room`: whether a group's members here have room for what ends here."""
+        """`channels`: one in each partition; `earliest`: when the first of some jobs is due,
+        0: none is; `keeps`: whether runners at this broker can take these new jobs of a type, so
+        that nobody else need know; `has_room`: whether a group's members here have room for what
+        ends here."""
         self.broker = broker
-        self._channel = channel
+        self._channels = channels
         self.peers = 0
         """Other brokers on this store: without any, changes are not published."""
-        self._address = address
-        self._publisher = publisher
         self._heard = heard
         self._missed = missed
         self._earliest = earliest
@@ -137,8 +133,9 @@ class Notices:
         )
 
     async def say_running(self) -> None:
-        """Keeps the channel audible: a subscription that hears nothing is taken for dead."""
-        await self._publish(Notice(broker=self.broker))
+        """Keeps all channels audible: a subscription that hears nothing is taken for dead."""
+        data = self.encode(Notice(broker=self.broker))
+        await asyncio.gather(*(channel.publish(data) for channel in self._channels))
 
     async def say_moved(self, client: str) -> None:
         await self._publish(Notice(broker=self.broker, moved=(client,)))
@@ -155,8 +152,9 @@ class Notices:
         await self._publish(Notice(broker=self.broker, given_back=(group,)))
 
     async def _publish(self, notice: Notice) -> None:
-        """Outside of any transaction. Raises StoreUnavailable."""
-        await self._publisher.publish(self.encode(notice))
+        """Outside of any transaction; on any of the channels, for all are heard. Raises
+        StoreUnavailable."""
+        await self._channels[0].publish(self.encode(notice))
 
     @staticmethod
     def encode(notice: Notice) -> bytes:
@@ -165,15 +163,24 @@ class Notices:
 
     async def run(self) -> None:
         """Listens, and says `missed` whenever something may have gone by."""
+        async with asyncio.TaskGroup() as listening:
+            for channel in self._channels:
+                listening.create_task(self._listen(channel), name="packhorse-notices")
+
+    async def _listen(self, channel: Channel) -> None:
         while True:
             try:
-                async with Subscription(self._address, self._channel) as messages:
+                async with channel.listen() as messages:
                     self._missed()
                     async for data in messages:
                         self._receive(data)
             except StoreUnavailable as error:
                 _log.warning("notices.lost", error=str(error))
             await asyncio.sleep(RECONNECT_S)
+
+    async def close(self) -> None:
+        for channel in self._channels:
+            await channel.close()
 
     def _receive(self, data: bytes) -> None:
         try:

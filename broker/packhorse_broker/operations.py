@@ -16,8 +16,9 @@ from packhorse_broker.clock import StoreClock
 from packhorse_broker.contents import fingerprint, on_duplicate_of, pack_body, terms_of
 from packhorse_broker.jobs.commands import Command, Create, HandlerGone, RunnerGone
 from packhorse_broker.jobs.model import Applied
-from packhorse_broker.store.committer import Committer
-from packhorse_broker.store.reader import Reader
+from packhorse_broker.store.committers import Committing
+from packhorse_broker.store.homes import TAG, Homes, unique_tag
+from packhorse_broker.store.readers import Reading
 from packhorse_broker.store.records import CorruptRecord
 from packhorse_broker.store.registry import Registry
 from packhorse_broker.store.work import Failed, Result, Submission
@@ -46,10 +47,11 @@ class Operations:
 
     def __init__(
         self,
-        committer: Committer,
-        reader: Reader,
+        committer: Committing,
+        reader: Reading,
         registry: Registry,
         clock: StoreClock,
+        homes: Homes,
         *,
         broker: str,
         leaving_ms: int,
@@ -60,6 +62,7 @@ class Operations:
         self._reader = reader
         self._registry = registry
         self._clock = clock
+        self._homes = homes
         self._broker = broker
         self._leaving_ms = leaving_ms
         self._close_session = close_session
@@ -86,7 +89,7 @@ class Operations:
         job: NewJob, client: str, *, handle: bool, group: str | None = None
     ) -> tuple[str, Create]:
         """The command that creates a job; its id is made here unless it was chosen."""
-        job_id = job.id if job.id is not None else new_id()
+        job_id = job.id if job.id is not None else new_job_id(job)
         command = Create(
             id=job_id,
             type=job.type,
@@ -104,6 +107,12 @@ class Operations:
             on_duplicate=on_duplicate_of(job),
         )
         return job_id, command
+
+    def is_at_home(self, job: NewJob) -> bool:
+        """Whether the job, by the id that was chosen for it, may have its unique key."""
+        if job.id is None or job.unique is None:
+            return True
+        return self._homes.fits(job.id, job.type, job.unique.key)
 
     async def remove_client(
         self, client: str, *, if_silent_at: int | None = None, if_connection: str | None = None
@@ -179,6 +188,13 @@ class Operations:
 
 
 def new_id() -> str:
-    """A job id made by the broker."""
+    """An id made by the broker."""
     bits = secrets.randbits(5 * ID_CHARS)
     return "".join([ID_ALPHABET[(bits >> shift) & 31] for shift in range(0, 5 * ID_CHARS, 5)])
+
+
+def new_job_id(job: NewJob) -> str:
+    """One by which the job is where its unique key is."""
+    if job.unique is None:
+        return new_id()
+    return f"{new_id()}{TAG}{unique_tag(job.type, job.unique.key)}"

@@ -17,7 +17,7 @@ from packhorse_broker.holding import Holding
 from packhorse_broker.operations import new_id
 from packhorse_broker.sessions import Session, Sessions
 from packhorse_broker.store.errors import StoreUnavailable
-from packhorse_broker.store.reader import Reader
+from packhorse_broker.store.readers import Reading
 from packhorse_broker.store.records import ClientRecord
 from packhorse_broker.store.registry import Refused as NotRegistered
 from packhorse_broker.store.registry import Registry
@@ -61,7 +61,7 @@ class Reception:
         config: Config,
         sessions: Sessions,
         registry: Registry,
-        reader: Reader,
+        reader: Reading,
         clock: StoreClock,
         feeder: Feeder,
         delivery: Delivery,

@@ -5,6 +5,8 @@
     sentinel://user:password@host:26379,host:26379/name/0
                                                  the primary that Sentinels know by this name;
                                                  sentinels:// with TLS
+    cluster://user:password@host:6379,host:6379  a Cluster, by some of its nodes; clusters:// with
+                                                 TLS
 
 The user and password are the store's; those of the Sentinels are the parameters
 `sentinel_username` and `sentinel_password`. Other parameters are redis-py's.
@@ -23,7 +25,11 @@ MASK: Final = "***"
 SENTINEL_PORT: Final = 26379
 """Where a Sentinel listens if the URL does not say."""
 
+STORE_PORT: Final = 6379
+"""Where a node of a Cluster listens if the URL does not say."""
+
 _SCHEME_OF_PRIMARY: Final = {"sentinel": "redis", "sentinels": "rediss"}
+_SCHEME_OF_NODE: Final = {"cluster": "redis", "clusters": "rediss"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +48,27 @@ class SentinelUrl:
     def of_primary(self, host: str, port: int) -> str:
         """The URL by which redis-py connects to the primary, once it is known."""
         scheme = "rediss" if self.tls else "redis"
-        name = f"[{host}]" if ":" in host else host
-        return f"{scheme}://{self._credentials}{name}:{port}/{self.database}{self._query}"
+        place = _place(host, port)
+        return f"{scheme}://{self._credentials}{place}/{self.database}{self._query}"
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterUrl:
+    """Some nodes of a Cluster, and how to connect to any."""
+
+    seeds: tuple[tuple[str, int], ...]
+    _scheme: str
+    _credentials: str = field(repr=False)
+    _query: str = field(repr=False)
+
+    def of_node(self, host: str, port: int) -> str:
+        """The URL by which redis-py connects to a node."""
+        return f"{self._scheme}://{self._credentials}{_place(host, port)}/0{self._query}"
 
 
 def check_store_url(url: str) -> None:
     """Raises ValueError unless it is of one of the kinds above, complete enough to try."""
-    if read_sentinels(url) is not None:
+    if read_sentinels(url) is not None or read_cluster(url) is not None:
         return
     parts = urlsplit(url)
     if parts.scheme == "unix":
@@ -56,7 +76,7 @@ def check_store_url(url: str) -> None:
             raise ValueError("unix:// needs the absolute path of a socket")
         return
     if parts.scheme not in ("redis", "rediss") or not parts.hostname:
-        raise ValueError("redis://, rediss:// or sentinel:// and a host")
+        raise ValueError("redis://, rediss://, sentinel:// or cluster:// and a host")
     if parts.port == 0:
         raise ValueError("port 0 can't be connected to")
     _database(parts.path.strip("/") or dict(parse_qsl(parts.query)).get("db", "0"))
@@ -75,7 +95,7 @@ def read_sentinels(url: str) -> SentinelUrl | None:
     about_sentinels = {key: value for key, value in query if key.startswith("sentinel_")}
     others = urlencode([(key, value) for key, value in query if key not in about_sentinels])
     return SentinelUrl(
-        sentinels=tuple(_host_and_port(host) for host in hosts.split(",")),
+        sentinels=tuple(_host_and_port(host, SENTINEL_PORT) for host in hosts.split(",")),
         service=unquote(service),
         database=_database(database or "0"),
         tls=parts.scheme == "sentinels",
@@ -86,11 +106,31 @@ def read_sentinels(url: str) -> SentinelUrl | None:
     )
 
 
-def _host_and_port(text: str) -> tuple[str, int]:
+def read_cluster(url: str) -> ClusterUrl | None:
+    """None for a URL that names no Cluster. Raises ValueError if it does and can't be used."""
+    parts = urlsplit(url)
+    if parts.scheme not in _SCHEME_OF_NODE:
+        return None
+    credentials, at, hosts = parts.netloc.rpartition("@")
+    if _database(parts.path.strip("/") or "0"):
+        raise ValueError("a Cluster has the database 0 alone")
+    return ClusterUrl(
+        seeds=tuple(_host_and_port(host, STORE_PORT) for host in hosts.split(",")),
+        _scheme=_SCHEME_OF_NODE[parts.scheme],
+        _credentials=credentials + at,
+        _query=f"?{parts.query}" if parts.query else "",
+    )
+
+
+def _host_and_port(text: str, port: int) -> tuple[str, int]:
     parts = urlsplit(f"//{text}")
     if not parts.hostname or parts.port == 0:
-        raise ValueError("a Sentinel is a host, or host:port")
-    return parts.hostname, parts.port or SENTINEL_PORT
+        raise ValueError("each server is named as host, or host:port")
+    return parts.hostname, parts.port or port
+
+
+def _place(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _database(text: str) -> int:

@@ -21,7 +21,7 @@ from packhorse_broker.notices import Notices
 from packhorse_broker.operations import Operations
 from packhorse_broker.sessions import Session, Sessions
 from packhorse_broker.store.errors import StoreError, StoreUnavailable
-from packhorse_broker.store.reader import Reader
+from packhorse_broker.store.readers import Reading
 from packhorse_broker.store.records import ClientRecord, CorruptRecord
 from packhorse_broker.store.registry import Registry
 
@@ -51,7 +51,7 @@ class Sweeper:
         self,
         sessions: Sessions,
         registry: Registry,
-        reader: Reader,
+        reader: Reading,
         operations: Operations,
         feeder: Feeder,
         delivery: Delivery,

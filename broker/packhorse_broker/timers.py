@@ -20,7 +20,7 @@ from packhorse_broker.jobs.model import Applied, State
 from packhorse_broker.operations import Operations
 from packhorse_broker.store.changes import Change
 from packhorse_broker.store.errors import StoreError
-from packhorse_broker.store.reader import Reader
+from packhorse_broker.store.readers import Reading
 
 _log = structlog.get_logger(__name__)
 
@@ -43,7 +43,7 @@ class Timers:
 
     def __init__(
         self,
-        reader: Reader,
+        reader: Reading,
         operations: Operations,
         clock: StoreClock,
         *,

@@ -15,9 +15,10 @@ from msgspec import Struct
 from packhorse_broker.jobs.commands import Evict
 from packhorse_broker.jobs.model import Job, State
 from packhorse_broker.operations import Operations
-from packhorse_broker.store.reader import Found, Reader
+from packhorse_broker.store.reader import Found
+from packhorse_broker.store.readers import Reading
 from packhorse_broker.store.records import CorruptRecord
-from packhorse_broker.store.type_reader import TypeReader
+from packhorse_broker.store.type_readers import ReadingTypes
 from packhorse_broker.store.types import TypeBook
 from packhorse_broker.store.work import Failed
 
@@ -52,7 +53,7 @@ class Trimming:
     """`trim` now and then. Several brokers that do so at once do not remove too many."""
 
     def __init__(
-        self, operations: Operations, reader: Reader, types: TypeReader, book: TypeBook
+        self, operations: Operations, reader: Reading, types: ReadingTypes, book: TypeBook
     ) -> None:
         self._operations = operations
         self._reader = reader

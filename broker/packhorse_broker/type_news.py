@@ -10,7 +10,8 @@ import asyncio
 
 from packhorse_broker.clock import StoreClock
 from packhorse_broker.feeder import Feeder
-from packhorse_broker.store.type_reader import TypeReader
+from packhorse_broker.store.type_copies import TypeCopies
+from packhorse_broker.store.type_readers import ReadingTypes
 from packhorse_broker.store.types import TypeBook, TypeSettings
 
 
@@ -18,9 +19,15 @@ class TypeNews:
     """Keeps the book of types up to date."""
 
     def __init__(
-        self, reader: TypeReader, book: TypeBook, feeder: Feeder, clock: StoreClock
+        self,
+        reader: ReadingTypes,
+        copies: TypeCopies,
+        book: TypeBook,
+        feeder: Feeder,
+        clock: StoreClock,
     ) -> None:
         self._reader = reader
+        self._copies = copies
         self._book = book
         self._feeder = feeder
         self._clock = clock
@@ -31,12 +38,15 @@ class TypeNews:
         """Types whose pause ends by itself."""
 
     async def follow(self) -> None:
-        """Reads what was changed since the last time. Raises StoreUnavailable."""
+        """Reads what was changed since the last time; it holds everywhere then. Raises
+        StoreUnavailable."""
         async with self._turn:
             while True:
-                changed, self._number = await self._reader.changed_since(self._number)
+                changed, number = await self._reader.changed_since(self._number)
                 if not changed:
                     return
+                await self._copies.bring(changed)
+                self._number = number
                 for job_type, settings in changed.items():
                     self._book.put(job_type, settings)
                     self._wake(job_type, settings)

@@ -13,7 +13,8 @@ from packhorse_broker.jobs.model import Job, LogEntry
 from packhorse_broker.sessions import Session
 from packhorse_broker.store.changes import Change
 from packhorse_broker.store.errors import StoreUnavailable
-from packhorse_broker.store.reader import Found, Reader
+from packhorse_broker.store.reader import Found
+from packhorse_broker.store.readers import Reading
 from packhorse_broker.store.records import CorruptRecord
 from packhorse_broker.views import entry_view, progress_of, state_name
 from packhorse_protocol.messages import Event
@@ -42,7 +43,7 @@ class _Watched:
 class Watching:
     """`watch` and `unwatch` for sessions, `changed` after a commit, `look` for others' changes."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: Reading) -> None:
         self._reader = reader
         self._watched: dict[str, _Watched] = {}
         self._jobs_of: dict[Session, set[str]] = {}

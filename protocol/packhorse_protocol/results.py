@@ -206,6 +206,7 @@ class BrokerInfo:
     store_full: bool = False
     commits: Count = 0
     conflicts: Count = 0
+    partitions: Count = 0
 
 
 @record

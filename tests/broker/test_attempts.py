@@ -158,7 +158,7 @@ async def test_a_claim_that_nobody_got_is_no_attempt(brokers: Brokers, broker: B
     await create(wire, "a", attempts=100)
     for _ in range(3):
         held = await claim(gone, "a")
-        [told] = await broker._operations.applied([("a", TakeBack("gone", held.token))])
+        [told] = await broker.parts.operations.applied([("a", TakeBack("gone", held.token))])
         assert isinstance(told, Applied)
     assert (await get(wire, "a")).released == 3
     await fail(wire, "a", ATTEMPTS_KEPT, traceback="")

@@ -144,7 +144,7 @@ async def test_it_is_told_once_however_often_claims_are_compared_with_the_store(
     claim = await claimed(wire, "a")
     await cancel(wire, "a")
     assert (await cancelling(wire)).token == claim.token
-    broker._fanout.missed()
+    broker.parts.fanout.missed()
     await at_rest(broker)
     await get(wire, "a")
     assert not wire.kept(Cancelling)
@@ -177,7 +177,7 @@ class Apart:
     async def __call__(self) -> tuple[Wire, Wire]:
         self.brokers = [await self._all.start() for _ in range(2)]
         for broker in [*self.brokers, *self.brokers]:
-            await broker._sweeper.sweep()
+            await broker.parts.sweeper.sweep()
         runner, other = [await self._all.connect(broker) for broker in self.brokers]
         return runner, other
 
@@ -208,11 +208,11 @@ async def test_a_lost_notice_of_an_end_is_made_up_for(apart: Apart) -> None:
     runner, other = await apart()
     deaf, _ = apart.brokers
     claim = await claimed(runner, "a")
-    deaf._notices._heard = _nothing
+    deaf.parts.notices._heard = _nothing
     await cancel(other, "a", grace_ms=0)
     while (await get(other, "a")).state == "STARTED":
         continue
-    deaf._fanout.missed()
+    deaf.parts.fanout.missed()
     assert await revoked(runner, claim) == "cancelled"
 
 
@@ -220,9 +220,9 @@ async def test_a_lost_notice_of_a_request_is_made_up_for(apart: Apart) -> None:
     runner, other = await apart()
     deaf, _ = apart.brokers
     claim = await claimed(runner, "a")
-    deaf._notices._heard = _nothing
+    deaf.parts.notices._heard = _nothing
     await cancel(other, "a")
-    deaf._fanout.missed()
+    deaf.parts.fanout.missed()
     assert (await cancelling(runner)).token == claim.token
 
 

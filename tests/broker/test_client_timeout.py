@@ -149,7 +149,7 @@ async def test_signs_of_life_reach_the_store_in_one_write(brokers: Brokers) -> N
                 wire.send(ClientBeat())
         await asyncio.gather(*(wire.ask(Take, types={}, credit=0) for wire in wires))
         assert not proxy.commands
-        await broker._sweeper.sweep()
+        await broker.parts.sweeper.sweep()
         # The other one says that this broker runs.
         assert proxy.commands[b"ZADD"] == 2
         after = [await raw("ZSCORE", alive, wire.id) for wire in wires]
@@ -206,7 +206,7 @@ async def test_a_sweep_right_after_the_start_removes_nobody(brokers: Brokers, ra
     await raw.close()
     second = await brokers.start()
     for _ in range(5):
-        await second._sweeper.sweep()
+        await second.parts.sweeper.sweep()
     assert await clients(await brokers.connect(second)) == 2
 
 
@@ -215,7 +215,7 @@ async def test_after_a_pause_of_the_process_everybody_has_a_full_timeout(
 ) -> None:
     """A broker that was stopped (SIGSTOP, a suspended laptop) heard nothing meanwhile."""
     broker = await brokers.start()
-    sweeper = broker._sweeper
+    sweeper = broker.parts.sweeper
     mute = await brokers.connect(broker, "mute", timeout_ms=LONG_MS)
     await mute.abort()
     await times_out(raw, brokers.prefix, "mute", at_ms=1)
@@ -247,7 +247,7 @@ async def test_a_clock_of_the_store_that_is_set_removes_nobody(
     other = await brokers.connect(broker, timeout_ms=LONG_MS)
     [before] = await other.ask(Info)
     for _ in range(3):
-        await broker._sweeper.sweep()
+        await broker.parts.sweeper.sweep()
     [after] = await other.ask(Info)
     assert after.now_ms - before.now_ms >= LONG_MS
     assert after.clients == 2
@@ -269,7 +269,7 @@ async def test_a_client_of_a_store_that_was_away_has_a_full_timeout(
 ) -> None:
     async with FaultProxy(brokers.store_url) as proxy:
         broker = await brokers.start(store_url=proxy.url, sweep_ms=20, min_client_timeout_ms=10)
-        sweeper = broker._sweeper
+        sweeper = broker.parts.sweeper
         mute = await brokers.connect(broker, "mute", timeout_ms=LONG_MS)
         await mute.abort()
         proxy.refusing = True
@@ -292,10 +292,10 @@ async def test_one_that_is_heard_is_not_removed_whatever_the_store_says(
     """Its signs of life reach the store a little late."""
     broker = await brokers.start(min_client_timeout_ms=10)
     wire = await brokers.connect(broker, "me", timeout_ms=LONG_MS)
-    broker._sweeper._gaps.clear()
+    broker.parts.sweeper._gaps.clear()
     await times_out(raw, brokers.prefix, "me", at_ms=1)
     await raw.close()
-    await broker._sweeper.sweep()
+    await broker.parts.sweeper.sweep()
     assert await clients(wire) == 1
 
 

@@ -72,7 +72,7 @@ async def test_a_job_has_what_it_asks_for_all_its_life(brokers: Brokers, broker:
 async def test_where_there_are_no_replicas_nobody_waits(brokers: Brokers) -> None:
     """It would hold up all others, for what they did not ask for."""
     broker = await brokers.start(durability_wait_ms=60_000, store_timeout_ms=600_000)
-    await broker._sweeper.sweep()
+    await broker.parts.sweeper.sweep()
     wire = await brokers.connect(broker)
     _, durability = await told(
         wire, Create, jobs=(NewJob(type="t", id="a", durability="replicated"),)

@@ -70,8 +70,8 @@ def sent(session: Session) -> list[str]:
 
 async def test_one_that_does_not_read_is_passed_over(broker: Broker, creator: Wire) -> None:
     outlet = stuck()
-    slow = member(broker._groups, "slow", outlet)
-    quick = member(broker._groups, "quick")
+    slow = member(broker.parts.groups, "slow", outlet)
+    quick = member(broker.parts.groups, "quick")
     await owed(creator, "a", "b")
     await at_rest(broker)
     assert sent(quick) == ["a", "b"]
@@ -87,15 +87,15 @@ async def test_where_nobody_reads_it_waits_until_one_does(
 ) -> None:
     """Also for outcomes that are kept apart from their records."""
     outlet = stuck()
-    slow = member(broker._groups, "slow", outlet)
+    slow = member(broker.parts.groups, "slow", outlet)
     await owed(creator, "a", "b", result=bytes(size))
     await at_rest(broker)
     assert sent(slow) == []
     outlet.reads = True
-    broker._groups.writable(slow)
+    broker.parts.groups.writable(slow)
     await at_rest(broker)
     assert sent(slow) == ["a", "b"]
-    broker._groups.writable(slow)
+    broker.parts.groups.writable(slow)
     await at_rest(broker)
     assert sent(slow) == []
 
@@ -107,11 +107,11 @@ async def test_large_outcomes_wait_when_the_member_stops_reading(
     monkeypatch.setattr("packhorse_broker.group_delivery.LARGE_PAGE", 1)
     await owed(creator, "a", "b", result=bytes(1_000))
     outlet = OneAtATime()
-    slow = member(broker._groups, "slow", outlet)
+    slow = member(broker.parts.groups, "slow", outlet)
     await at_rest(broker)
     assert sent(slow) == ["a"]
     outlet.reads = True
-    broker._groups.writable(slow)
+    broker.parts.groups.writable(slow)
     await at_rest(broker)
     assert sent(slow) == ["b"]
 
@@ -120,12 +120,12 @@ async def test_all_members_together_have_a_window(
     broker: Broker, creator: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("packhorse_broker.group_members.GROUP_WINDOW", 3)
-    members = [member(broker._groups, name) for name in ("one", "two")]
+    members = [member(broker.parts.groups, name) for name in ("one", "two")]
     await owed(creator, *"abcde")
     await at_rest(broker)
     first = [sent(session) for session in members]
     assert first == [["a", "c"], ["b"]]
-    broker._groups.handled("g", ("a", "b", "c"))
+    broker.parts.groups.handled("g", ("a", "b", "c"))
     await at_rest(broker)
     # Nobody has said so to the store: they are owed still, and come again.
     assert sorted(job for session in members for job in sent(session)) == ["a", "b", "c"]
@@ -135,35 +135,35 @@ async def test_what_is_answered_while_it_is_read_is_not_sent_again(
     broker: Broker, creator: Wire
 ) -> None:
     await owed(creator, "a", "b")
-    handler = member(broker._groups, "h")
+    handler = member(broker.parts.groups, "h")
     await asyncio.sleep(0)  # The look into the store has begun.
-    broker._groups.handled("g", ("a",))
+    broker.parts.groups.handled("g", ("a",))
     await at_rest(broker)
     assert sent(handler) == ["b"]
 
 
 async def test_one_whose_connection_has_ended_is_no_member(broker: Broker) -> None:
-    gone = member(broker._groups, "gone")
+    gone = member(broker.parts.groups, "gone")
     await at_rest(broker)
-    assert broker._groups.has_room("g")
+    assert broker.parts.groups.has_room("g")
     gone.closed = True
-    broker._groups.leave(gone)
-    broker._groups.join(gone, ("g",))
-    assert not broker._groups.has_room("g")
-    broker._groups.handled("g", ("a",))
-    broker._groups.catch_up("g")
+    broker.parts.groups.leave(gone)
+    broker.parts.groups.join(gone, ("g",))
+    assert not broker.parts.groups.has_room("g")
+    broker.parts.groups.handled("g", ("a",))
+    broker.parts.groups.catch_up("g")
 
 
 async def test_what_a_member_leaves_is_not_the_brokers_any_more(
     brokers: Brokers, broker: Broker, creator: Wire
 ) -> None:
-    one, two = member(broker._groups, "one"), member(broker._groups, "two", stuck())
+    one, two = member(broker.parts.groups, "one"), member(broker.parts.groups, "two", stuck())
     await at_rest(broker)
     await owed(creator, "a")
     await at_rest(broker)
     raw = await Raw.open(brokers.store_url)
     assert await raw("HGETALL", brokers.keys.taken("g")) == [b"a", broker.id.encode()]
-    broker._groups.leave(one)
+    broker.parts.groups.leave(one)
     await at_rest(broker)
     assert await raw("HGETALL", brokers.keys.taken("g")) == []
     assert sent(two) == []
@@ -177,7 +177,7 @@ async def test_an_outcome_that_cant_be_read_is_passed_over(
     raw = await Raw.open(brokers.store_url)
     await raw("SET", brokers.keys.outcome("broken"), b"\xc1")
     await raw.close()
-    handler = member(broker._groups, "h")
+    handler = member(broker.parts.groups, "h")
     await at_rest(broker)
     assert sent(handler) == ["sound"]
 
@@ -189,7 +189,7 @@ async def test_a_job_that_is_gone_is_passed_over(
     await owed(creator, "here")
     raw = await Raw.open(brokers.store_url)
     await raw("ZADD", brokers.keys.group("g"), 1, "gone")
-    handler = member(broker._groups, "h")
+    handler = member(broker.parts.groups, "h")
     await at_rest(broker)
     assert sent(handler) == ["here"]
     await raw("ZREM", brokers.keys.group("g"), "gone")
@@ -205,18 +205,18 @@ async def test_what_could_not_be_read_is_looked_for_again(
     await owed(creator, "a")
     proxy.refusing = True
     proxy.cut()
-    handler = member(broker._groups, "h")
+    handler = member(broker.parts.groups, "h")
     await at_rest(broker)
     assert sent(handler) == []
     proxy.refusing = False
     while not (found := sent(handler)):
-        broker._groups.look()
+        broker.parts.groups.look()
         await at_rest(broker)
     assert found == ["a"]
     # With nothing left to be sent a look that fails is of no consequence.
     proxy.refusing = True
     proxy.cut()
-    broker._groups.look()
+    broker.parts.groups.look()
     await at_rest(broker)
     proxy.refusing = False
     assert sent(handler) == []

@@ -235,7 +235,7 @@ async def two(brokers: Brokers) -> list[Broker]:
     """Both know of each other and do not sweep by themselves."""
     started = [await brokers.start() for _ in range(2)]
     for broker in [*started, *started]:
-        await broker._sweeper.sweep()
+        await broker.parts.sweeper.sweep()
     return started
 
 
@@ -273,9 +273,9 @@ async def test_what_the_last_member_leaves_goes_elsewhere(
 
 async def test_what_no_notice_told_is_found_by_looking(brokers: Brokers, two: list[Broker]) -> None:
     creator, handler = await brokers.connect(two[0]), await member(brokers, two[1])
-    two[1]._notices._heard = lambda _: None
+    two[1].parts.notices._heard = lambda _: None
     await owed(creator, "a")
-    two[1]._groups.look()
+    two[1].parts.groups.look()
     assert await told(handler) == ["a"]
 
 
@@ -289,11 +289,11 @@ async def test_members_everywhere_get_each_outcome_once(
     for start in range(0, len(jobs), 40):
         await owed(creator, *jobs[start : start + 40])
         for broker in two:
-            broker._groups.look()
+            broker.parts.groups.look()
     seen = [job for wire in members for job in await told(wire, MEMBER_WINDOW)]
     assert sorted(seen) == jobs
     for wire, broker in zip(members, (*two, *two), strict=True):
-        broker._groups.look()
+        broker.parts.groups.look()
         await nothing_more(wire, broker)
 
 
@@ -327,12 +327,12 @@ async def test_what_a_lost_broker_had_taken_is_brought_by_another(
     near, far = [await member(brokers, broker) for broker in two]
     await owed(near, "a", "b")
     assert await told(near, 2) == ["a", "b"]
-    two[1]._groups.catch_up("g")
+    two[1].parts.groups.catch_up("g")
     await nothing_more(far, two[1])
     await near.ask(Handled, jobs=("a",), group="g")
-    two[1]._groups.running({two[0].id, two[1].id})
+    two[1].parts.groups.running({two[0].id, two[1].id})
     await nothing_more(far, two[1])
-    two[1]._groups.running({two[1].id})
+    two[1].parts.groups.running({two[1].id})
     assert await told(far) == ["b"]
 
 
@@ -363,5 +363,5 @@ async def test_what_is_owed_no_more_takes_up_no_room(
     else:
         elsewhere = await brokers.connect(two[1])
         await elsewhere.ask(Handled, jobs=tuple(first), group="g")
-        two[0]._groups.look()
+        two[0].parts.groups.look()
     assert await told(handler) == ["late"]

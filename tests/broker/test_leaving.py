@@ -131,10 +131,10 @@ async def test_nothing_is_kept_of_connections_that_are_gone(
     assert not list(broker.sessions)
     parts = (
         (broker.server, ("_connections", "_strangers", "_tasks")),
-        (broker._feeder, ("_takers", "_may_wait", "_drawing", "_signalled", "_appetite")),
-        (broker._watching, ("_watched", "_jobs_of")),
-        (broker._delivery, ("_reading",)),
-        (broker._operations, ("_removing",)),
+        (broker.parts.feeder, ("_takers", "_may_wait", "_drawing", "_signalled", "_appetite")),
+        (broker.parts.watching, ("_watched", "_jobs_of")),
+        (broker.parts.delivery, ("_reading",)),
+        (broker.parts.operations, ("_removing",)),
     )
     for part, collections in parts:
         for name in collections:
@@ -218,7 +218,7 @@ async def test_what_was_asked_before_the_close_is_committed_and_answered(brokers
     broker = await brokers.start()
     wire = await brokers.connect(broker)
     requests = [wire.begin(Create, jobs=(NewJob(type="t", id=f"j{n}"),)) for n in range(50)]
-    await until(lambda: broker._committer.waiting > 0)
+    await until(lambda: broker.parts.committer.waiting > 0)
     await brokers.stop(broker)
     answers = [message for message in await wire.ended() if getattr(message, "id", None)]
     done = [answer for answer in answers if isinstance(answer, Ok)]

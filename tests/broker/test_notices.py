@@ -11,8 +11,7 @@ from packhorse_broker.notices import Notice, Notices
 from packhorse_broker.store.changes import Change, EndedClaim
 from packhorse_broker.store.keys import PartitionKeys
 from packhorse_broker.store.link import StoreAddress
-from packhorse_broker.store.subscription import Publisher
-from packhorse_broker.store.transaction import Lane
+from packhorse_broker.store.subscription import Channel
 
 TOKEN = bytes(16)
 ADDRESS = StoreAddress(url="redis://127.0.0.1:1", timeout_ms=1, client_name="never connected")
@@ -26,9 +25,7 @@ class Ears:
         self.heard: list[Notice] = []
         self.notices = Notices(
             "here",
-            ADDRESS,
-            KEYS.events,
-            Publisher(Lane(ADDRESS, KEYS.writer("w")), KEYS.events),
+            [Channel(ADDRESS, KEYS.events, KEYS.writer("w"))],
             heard=self.heard.append,
             missed=lambda: None,
             earliest=lambda changes: 1_000 * len(changes),

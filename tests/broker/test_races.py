@@ -32,8 +32,8 @@ class Gate:
     def __init__(self, broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
         self.reached = asyncio.Event()
         self._open = asyncio.Event()
-        self._read = broker._reader.records
-        monkeypatch.setattr(broker._reader, "records", self._records)
+        self._read = broker.parts.reader.records
+        monkeypatch.setattr(broker.parts.reader, "records", self._records)
 
     async def _records(self, ids: Sequence[str]) -> list[Found]:
         found = await self._read(ids)
@@ -86,7 +86,7 @@ async def test_a_claim_that_ends_while_it_is_compared_with_the_store_is_over(
     await take(runner, 1)
     [a] = await runner.claims(1)
     gate = Gate(broker, monkeypatch)
-    broker._fanout.missed()
+    broker.parts.fanout.missed()
     await gate.reached.wait()
     await complete(runner, a)
     gate.open()
@@ -213,7 +213,7 @@ async def test_jobs_that_come_while_a_draw_is_under_way_are_not_forgotten(
     await take(runner, 5)
     await proxy.met()
     later = creator.begin(Create, jobs=(NewJob(type="t", id="b"),))
-    await until(lambda: broker._committer.waiting > 0)
+    await until(lambda: broker.parts.committer.waiting > 0)
     proxy.resume()
     await creator.answer(later)
     assert names(await runner.claims(2)) == ["a", "b"]
@@ -232,7 +232,7 @@ async def test_one_that_says_bye_while_connections_are_compared_is_answered(
         return await ask(clients)
 
     monkeypatch.setattr(broker._registry, "newest_connections", delayed)
-    sweep = asyncio.create_task(broker._sweeper.sweep())
+    sweep = asyncio.create_task(broker.parts.sweeper.sweep())
     await reached.wait()
     bye = leaver.begin(Bye)
     await until(lambda: broker.sessions.get(leaver.id) is None)
@@ -331,7 +331,7 @@ async def test_an_older_look_does_not_overtake_a_newer_event(
     await create(runner, "a", persistent=True)
     await watcher.ask(Watch, jobs=("a",))
     gate = Gate(broker, monkeypatch)
-    broker._fanout.missed()
+    broker.parts.fanout.missed()
     await gate.reached.wait()
     [claim] = await runner.ask(ClaimJobs, jobs=("a",))
     await watcher.events("a", lambda event: event.state == "STARTED")

@@ -118,7 +118,7 @@ async def test_its_handlers_are_told_once(
     first = await brokers.start()
     second = await brokers.start() if elsewhere else first
     for broker in (first, second, first):
-        await broker._sweeper.sweep()
+        await broker.parts.sweeper.sweep()
     waiting, admin = await brokers.connect(first), await brokers.connect(second)
     await create(waiting, "a", "b", handle=True)
     if watches:
@@ -141,18 +141,18 @@ async def test_its_handlers_are_told_though_another_job_has_its_id_at_once(
     first = await brokers.start()
     second = await brokers.start() if elsewhere else first
     for broker in (first, second, first):
-        await broker._sweeper.sweep()
+        await broker.parts.sweeper.sweep()
     waiting, admin = await brokers.connect(first), await brokers.connect(second)
     await create(waiting, "a", handle=True)
     if watches:
         await waiting.ask(Watch, jobs=("a",))
-    commits = second._committer.commits
+    commits = second.parts.committer.commits
     removal = Remove(id=901, jobs=("a",))
     creation = Create(id=902, jobs=(NewJob(id="a", type="other"),))
     admin.send_bytes(admin.connection.send(removal) + admin.connection.send(creation))
     for request in (removal, creation):
         assert isinstance(await admin.answer(request.id), Ok)
-    assert second._committer.commits == commits + 1
+    assert second.parts.committer.commits == commits + 1
     [event] = await waiting.events("a", lambda event: event.removed)
     assert event.version > 1
     assert (await get(admin, "a")).handlers == ()

@@ -54,7 +54,7 @@ async def test_a_broker_that_was_down_catches_up(brokers: Brokers) -> None:
         await fail(wire, *ids[start : start + 600])
     await brokers.stop(first)
     second = await brokers.start(failed_retention_ms=10)
-    while (await second._reader.due(second._clock.now_ms(), 1))[0]:
+    while (await second.parts.reader.due(second._clock.now_ms(), 1))[0]:
         pass
     other = await brokers.connect(second)
     found = await other.ask(Get, jobs=tuple(ids[:1_000]))

@@ -41,16 +41,14 @@ async def two(request: pytest.FixtureRequest, brokers: Brokers) -> list[Broker]:
     quick: dict[str, Any] = {} if told else {"sweep_ms": 10, "last_response_flush_ms": 10}
     two = []
     for _ in range(2):
-        broker = brokers.make(**quick)
-        if not told:
-            broker._notices._channel = b"where-nobody-speaks"
+        broker = brokers.make(deaf=not told, **quick)
         await broker.start()
         two.append(broker)
     for broker in two:
-        await broker._sweeper.sweep()
+        await broker.parts.sweeper.sweep()
     for broker in two:
-        await broker._sweeper.sweep()
-        assert broker._notices.peers == 1
+        await broker.parts.sweeper.sweep()
+        assert broker.parts.notices.peers == 1
     return two
 
 
@@ -197,8 +195,8 @@ async def test_a_broker_that_ended_is_no_longer_counted(
     brokers: Brokers, two: list[Broker], near: Wire
 ) -> None:
     await brokers.stop(two[1])
-    await two[0]._sweeper.sweep()
-    assert two[0]._notices.peers == 0
+    await two[0].parts.sweeper.sweep()
+    assert two[0].parts.notices.peers == 0
 
 
 async def test_runners_on_both_share_the_work(
@@ -245,7 +243,7 @@ async def test_what_happens_while_a_broker_hears_nothing_is_found_when_it_hears_
     """Its subscription was cut; no sweep helps it."""
     two = [await brokers.start(broker_name=name) for name in ("one", "two")]
     for broker in [*two, *two]:
-        await broker._sweeper.sweep()
+        await broker.parts.sweeper.sweep()
     near, far = [await brokers.connect(broker) for broker in two]
     await create(far, "watched", "held", handle=True)
     await far.ask(Watch, jobs=("watched",))

@@ -46,7 +46,7 @@ async def test_a_step_of_this_machines_clock_is_none_of_the_stores(
     real = time.time
     monkeypatch.setattr(time, "time", lambda: real() + step_s)
     for _ in range(3):
-        await broker._sweeper.sweep()
+        await broker.parts.sweeper.sweep()
     [after] = await wire.ask(Info)
     assert 0 <= after.now_ms - before.now_ms < HOUR_MS // 2
     assert after.clients == 2

@@ -159,7 +159,7 @@ async def test_a_record_that_is_none_costs_its_own_job_only(
     await take(wire, 3)
     assert names(await wire.claims(2)) == ["a", "c"]
     await raw("SET", record, kept)
-    broker._feeder.queued("t")
+    broker.parts.feeder.queued("t")
     assert names(await wire.claims(1)) == ["b"]
 
 
@@ -194,7 +194,7 @@ async def test_a_client_record_that_is_none_keeps_nobody_else_out(
     refused = await brokers.dial(broker)
     refused.send(Hello(versions=(1,), client="bad"))
     assert (await refused.closing_error()).code == Code.INTERNAL
-    await broker._sweeper.sweep()
+    await broker.parts.sweeper.sweep()
     good = await brokers.connect(broker, "good")
     await create(good, "a")
     assert (await get(good, "a")).state == "QUEUED"

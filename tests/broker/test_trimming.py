@@ -98,7 +98,7 @@ async def test_the_oldest_go(broker: Broker, wire: Wire, state: State) -> None:
     for job in jobs:
         await finish(wire, job, state=state)
     assert await count(wire, state) == 5
-    await broker._sweeper.sweep()
+    await broker.parts.sweeper.sweep()
     assert await count(wire, state) == 2
     left = await there(wire, *jobs)
     assert len(left) == 2
@@ -108,14 +108,14 @@ async def test_the_oldest_go(broker: Broker, wire: Wire, state: State) -> None:
 async def test_none_are_kept(broker: Broker, wire: Wire) -> None:
     await keep(wire, 0)
     await finish(wire, "a", "b")
-    await broker._sweeper.sweep()
+    await broker.parts.sweeper.sweep()
     assert await count(wire, "COMPLETE") == 0
 
 
 async def test_without_a_bound_all_stay(broker: Broker, wire: Wire) -> None:
     await keep(wire, None)
     await finish(wire, "a", "b")
-    await broker._sweeper.sweep()
+    await broker.parts.sweeper.sweep()
     assert await count(wire, "COMPLETE") == 2
 
 
@@ -125,12 +125,12 @@ async def test_those_that_are_needed_stay_and_do_not_count(broker: Broker, wire:
     await finish(wire, "handled", handle=True)
     await finish(wire, "a", "b", "c")
     await finish(wire, "late", persistent=True)
-    await broker._sweeper.sweep()
+    await broker.parts.sweeper.sweep()
     left = await there(wire, "persistent", "handled", "a", "b", "c", "late")
     assert set(left) > {"persistent", "handled", "late"}
     assert len(left) == 5
     await finish(wire, "d", "e")
-    await broker._sweeper.sweep()
+    await broker.parts.sweeper.sweep()
     assert await count(wire, "COMPLETE") == 5
 
 
@@ -139,12 +139,12 @@ async def test_many_that_stay_are_passed_over(broker: Broker, wire: Wire) -> Non
     await keep(wire, 3)
     await finish(wire, *(f"p{number}" for number in range(2 * PAGE + 10)), persistent=True)
     await finish(wire, *(f"j{number}" for number in range(10)))
-    await broker._sweeper.sweep()
+    await broker.parts.sweeper.sweep()
     assert await count(wire, "COMPLETE") == 2 * PAGE + 10 + 3
-    [passed] = broker._trimming._passed.values()
+    [passed] = broker.parts.trimming._passed.values()
     assert passed.at_ms > 0
     await finish(wire, *(f"k{number}" for number in range(10)))
-    await broker._sweeper.sweep()
+    await broker.parts.sweeper.sweep()
     assert await count(wire, "COMPLETE") == 2 * PAGE + 10 + 3
 
 
@@ -154,21 +154,21 @@ async def test_those_that_stayed_are_looked_at_again(
     """By then nobody may be there any more to handle them."""
     await keep(wire, 0)
     await finish(wire, "a", handle=True)
-    await broker._sweeper.sweep()
+    await broker.parts.sweeper.sweep()
     assert await there(wire, "a") == ["a"]
     await wire.ask(Bye)
     other = await brokers.connect(broker)
-    await broker._sweeper.sweep()
+    await broker.parts.sweeper.sweep()
     assert await there(other, "a") == ["a"]
     for _ in range(FORGET_ROUNDS):
-        await broker._trimming.trim()
+        await broker.parts.trimming.trim()
     assert await there(other, "a") == []
 
 
 async def test_many_go_at_once(broker: Broker, wire: Wire) -> None:
     await keep(wire, 10)
     await finish(wire, *(f"j{number}" for number in range(2 * PAGE + 100)))
-    await broker._sweeper.sweep()
+    await broker.parts.sweeper.sweep()
     assert await count(wire, "COMPLETE") == 10
 
 
@@ -178,20 +178,20 @@ async def test_several_brokers_do_not_remove_too_many(brokers: Brokers) -> None:
     await keep(wire, 10)
     await finish(wire, *(f"j{number}" for number in range(100)))
     for broker in two:
-        await broker._type_news.follow()
+        await broker.parts.type_news.follow()
     for broker in [*two, *two]:
-        await broker._trimming.trim()
+        await broker.parts.trimming.trim()
     assert await count(wire, "COMPLETE") == 10
 
 
 async def test_stray_entries_stop_nothing(broker: Broker, wire: Wire, raw: Raw) -> None:
     """They are fsck's to mend."""
     await keep(wire, 1)
-    key = broker._keys.complete("t")
+    key = broker.parts.partitions.keys[0].complete("t")
     for number in range(3):
         await raw("ZADD", key, number + 1, f"stray-{number}")
     await finish(wire, "a", "b")
-    await broker._trimming.trim()
+    await broker.parts.trimming.trim()
     assert len(await there(wire, "a", "b")) == 1
     await raw("ZREM", key, *(f"stray-{number}" for number in range(3)))
 
@@ -206,7 +206,7 @@ async def test_without_a_store_it_is_left_for_the_next_time(
         await finish(wire, "a")
         proxy.cut_at(b"ZCOUNT")
         with pytest.raises(StoreUnavailable):
-            await broker._trimming.trim()
-        await broker._trimming.trim()
+            await broker.parts.trimming.trim()
+        await broker.parts.trimming.trim()
         assert await there(wire, "a") == []
         await brokers.stop(broker)

@@ -59,7 +59,7 @@ async def view(wire: Wire, job_type: str = "t") -> TypeView:
 async def drawn_from(broker: Broker) -> None:
     """Until all draws that were begun are answered, and what they brought is on its way."""
     await asyncio.sleep(0)
-    await broker._operations.applied([])
+    await broker.parts.operations.applied([])
     await at_rest(broker)
 
 
@@ -364,7 +364,7 @@ async def two(brokers: Brokers) -> list[Broker]:
     """Two brokers that hear each other and do not sweep."""
     two = [await brokers.start() for _ in range(2)]
     for broker in [*two, *two]:
-        await broker._sweeper.sweep()
+        await broker.parts.sweeper.sweep()
     return two
 
 
@@ -401,18 +401,17 @@ async def test_a_pause_here_ends_the_claims_there(brokers: Brokers, two: list[Br
 async def test_settings_are_told_to_other_brokers(brokers: Brokers, two: list[Broker]) -> None:
     near = await brokers.connect(two[0])
     await configure(near, keep_failed=Retention(keep_ms=5))
-    await until(lambda: two[1]._types["t"].keep_failed_ms == 5)
+    await until(lambda: two[1].parts.book["t"].keep_failed_ms == 5)
 
 
 async def test_settings_that_nobody_told_of_are_found(brokers: Brokers) -> None:
-    first, second = [brokers.make() for _ in range(2)]
-    second._notices._channel = b"where-nobody-speaks"
+    first, second = brokers.make(), brokers.make(deaf=True)
     await first.start()
     await second.start()
     near = await brokers.connect(first)
     await configure(near, max_jobs=3)
-    await second._sweeper.sweep()
-    assert second._types["t"].max_jobs == 3
+    await second.parts.sweeper.sweep()
+    assert second.parts.book["t"].max_jobs == 3
 
 
 async def test_runners_of_all_brokers_are_counted(brokers: Brokers, two: list[Broker]) -> None:
@@ -420,8 +419,8 @@ async def test_runners_of_all_brokers_are_counted(brokers: Brokers, two: list[Br
     await take(near, 1)
     await take(far, 1)
     assert (await view(near)).runners == 1
-    await two[1]._sweeper.sweep()
+    await two[1].parts.sweeper.sweep()
     assert (await view(near)).runners == 2
     await far.ask(Bye)
-    await two[1]._sweeper.sweep()
+    await two[1].parts.sweeper.sweep()
     assert (await view(near)).runners == 1

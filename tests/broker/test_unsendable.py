@@ -21,7 +21,7 @@ LONG = "x" * 2_000
 
 async def put(broker: Broker, items: Sequence[tuple[str, Command]]) -> None:
     """Commands in one batch."""
-    results = await broker._operations.applied(items)
+    results = await broker.parts.operations.applied(items)
     assert all(isinstance(result, Applied) for result in results)
 
 

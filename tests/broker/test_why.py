@@ -107,7 +107,7 @@ async def test_nothing_is_in_the_way(brokers: Brokers, broker: Broker) -> None:
     wire = await brokers.connect(broker)
     runner = await brokers.connect(broker)
     await take(runner, 1)
-    broker._feeder.paused = True
+    broker.parts.feeder.paused = True
     await create(wire, "a")
     assert await codes(wire, "a") == ["next"]
 
@@ -118,10 +118,10 @@ async def test_runners_of_other_brokers_count(brokers: Brokers) -> None:
     runner = await brokers.connect(second)
     await take(runner, 1)
     await create(wire, "a")
-    await second._sweeper.sweep()
+    await second.parts.sweeper.sweep()
     await runner.claims(1)
     await create(wire, "b")
-    await second._sweeper.sweep()
+    await second.parts.sweeper.sweep()
     assert await codes(wire, "b") == ["no_room"]
 
 

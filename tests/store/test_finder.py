@@ -8,6 +8,7 @@ from packhorse_broker.jobs.model import AttemptRecord, End, Expired, State
 from packhorse_broker.jobs.terms import Scope, Terms, Unique
 from packhorse_broker.store.finder import Finder, Place, Query, WrongPlace, time_of
 from packhorse_broker.store.keys import PartitionKeys
+from packhorse_broker.store.read_lane import ReadLane
 from packhorse_broker.store.records import encode_attempt
 from packhorse_broker.store.types import PLAIN, TypeSettings, encode_settings
 from tests.store.shelf import Shelf, find, job
@@ -22,7 +23,7 @@ def shelf(raw: Raw, keys: PartitionKeys) -> Shelf:
 
 @pytest.fixture
 def finder(opener: Opener, keys: PartitionKeys) -> Finder:
-    return Finder(opener.lane(), keys)
+    return Finder([ReadLane(opener.lane(), keys)])
 
 
 # -- what is found, in which order

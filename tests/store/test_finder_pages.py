@@ -17,6 +17,7 @@ from packhorse_broker.store.finder import (
     WrongPlace,
 )
 from packhorse_broker.store.keys import PartitionKeys
+from packhorse_broker.store.read_lane import ReadLane
 from packhorse_broker.store.records import encode_job
 from packhorse_broker.store.seeking import Entry
 from tests.store.shelf import Shelf, all_pages, find, ids, job
@@ -33,7 +34,7 @@ def shelf(raw: Raw, keys: PartitionKeys) -> Shelf:
 
 @pytest.fixture
 def finder(opener: Opener, keys: PartitionKeys) -> Finder:
-    return Finder(opener.lane(), keys)
+    return Finder([ReadLane(opener.lane(), keys)])
 
 
 @pytest.mark.parametrize("newest_first", [False, True])

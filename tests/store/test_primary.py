@@ -38,8 +38,8 @@ async def test_a_former_primary_that_still_takes_writes_is_left(
     stray = await Raw.open(group.servers[1].url)
     await stray("SET", "taken", "and lost")
     await stray.close()
-    assert await address.leave_former_primary()
-    assert not await address.leave_former_primary()
+    assert await address.leave_former_primaries()
+    assert not await address.leave_former_primaries()
     with pytest.raises(StoreUnavailable):
         await lane.ask(PING)
     await lane.ask(PING)
@@ -52,7 +52,7 @@ async def test_a_primary_that_is_one_keeps_its_links(
 ) -> None:
     lane = Lane(address, b"mark")
     await lane.ask(PING)
-    assert not await address.leave_former_primary()
+    assert not await address.leave_former_primaries()
     await lane.ask(PING)
     await lane.close()
 
@@ -64,7 +64,7 @@ async def test_links_stay_while_no_sentinel_answers(
     await lane.ask(PING)
     for sentinel in group.sentinels:
         await sentinel.kill()
-    assert not await address.leave_former_primary()
+    assert not await address.leave_former_primaries()
     await lane.ask(PING)
     await lane.close()
 

@@ -128,13 +128,26 @@ async def test_an_error_within_a_reply_is_part_of_it(replies: Replies, store: St
     assert isinstance(reply[1], ResponseError)
 
 
-async def test_after_an_error_nothing_is_asked(replies: Replies, store: Store) -> None:
-    question = asked(replies, 1)
+async def test_an_error_of_which_no_more_comes_is_the_end(replies: Replies, store: Store) -> None:
+    question = asked(replies, 2)
     store.says(b"-ERR no\r\n")
     with pytest.raises(ResponseError):
         await question
     with pytest.raises(LostConnection, match="given up"):
         await replies.exchange(b"again", 1, LONG_S)
+
+
+async def test_after_an_error_that_was_all_more_can_be_asked(
+    replies: Replies, store: Store
+) -> None:
+    question = asked(replies, 2)
+    await store.hears(b"ask")
+    store.says(b"-ERR no\r\n+OK\r\n")
+    with pytest.raises(ResponseError):
+        await question
+    question = asked(replies, 1)
+    store.says(b"+AGAIN\r\n")
+    assert await question == [b"AGAIN"]
 
 
 async def test_a_question_that_was_cancelled_is_the_last(replies: Replies, store: Store) -> None:

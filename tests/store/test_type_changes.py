@@ -7,6 +7,7 @@ import pytest
 from packhorse_broker.jobs.model import ActionRecord, Retention
 from packhorse_broker.store.errors import StoreUnavailable
 from packhorse_broker.store.keys import PartitionKeys
+from packhorse_broker.store.read_lane import ReadLane
 from packhorse_broker.store.records import CorruptRecord
 from packhorse_broker.store.type_changes import TypeChanges
 from packhorse_broker.store.type_reader import TypeReader
@@ -38,7 +39,7 @@ def changes(opener: Opener, keys: PartitionKeys) -> TypeChanges:
 
 @pytest.fixture
 def reader(opener: Opener, keys: PartitionKeys) -> TypeReader:
-    return TypeReader(opener.lane(), keys)
+    return TypeReader(ReadLane(opener.lane(), keys))
 
 
 async def settings(reader: TypeReader, job_type: str = "mail") -> TypeSettings:

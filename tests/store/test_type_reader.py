@@ -7,6 +7,7 @@ import pytest
 from packhorse_broker.jobs.commands import Release
 from packhorse_broker.jobs.model import ActionRecord, State
 from packhorse_broker.store.keys import PartitionKeys, queue_member
+from packhorse_broker.store.read_lane import ReadLane
 from packhorse_broker.store.records import encode_action
 from packhorse_broker.store.type_changes import TypeChanges
 from packhorse_broker.store.type_reader import CHANGES_PAGE, TypeReader
@@ -27,7 +28,7 @@ def changes(opener: Opener, keys: PartitionKeys) -> TypeChanges:
 
 @pytest.fixture
 def reader(opener: Opener, keys: PartitionKeys) -> TypeReader:
-    return TypeReader(opener.lane(), keys)
+    return TypeReader(ReadLane(opener.lane(), keys))
 
 
 # -- what was changed since

@@ -6,7 +6,9 @@ from typing import Any, Final
 
 from packhorse_broker.broker import Broker
 from packhorse_broker.config import Config
+from packhorse_broker.parts import Parts
 from packhorse_broker.store.keys import PartitionKeys
+from packhorse_broker.store.schema import StoreIdentity
 from packhorse_protocol.messages import Hello, Refused, Welcome
 from tests.support.inspection import Contents, Raw
 from tests.support.wire import Wire
@@ -27,6 +29,16 @@ async def until(condition: Callable[[], bool]) -> None:
         await asyncio.sleep(0)
 
 
+class DeafBroker(Broker):
+    """Listens where nobody speaks."""
+
+    def _parts_for(self, identity: StoreIdentity) -> Parts:
+        parts = super()._parts_for(identity)
+        for channel in parts.notices._channels:
+            channel._name = b"where-nobody-speaks"
+        return parts
+
+
 class Brokers:
     """`start` brokers and `connect` clients; `close` ends all and checks what they left."""
 
@@ -43,15 +55,16 @@ class Brokers:
         await broker.start()
         return broker
 
-    def make(self, *, store_url: str | None = None, **settings: Any) -> Broker:
-        """One that is not started yet."""
+    def make(self, *, store_url: str | None = None, deaf: bool = False, **settings: Any) -> Broker:
+        """One that is not started yet; `deaf`: it hears nothing of what others tell."""
         defaults: dict[str, Any] = {
             "listen": ("tcp://127.0.0.1:0",),
             "prefix": self.prefix,
             "sweep_ms": NEVER_MS,
             "last_response_flush_ms": NEVER_MS,
         }
-        broker = Broker(Config(**{**defaults, **settings}), store_url or self.store_url)
+        made = DeafBroker if deaf else Broker
+        broker = made(Config(**{**defaults, **settings}), store_url or self.store_url)
         self._brokers.append(broker)
         return broker
 

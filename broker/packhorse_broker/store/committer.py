@@ -12,7 +12,7 @@ Nobody is answered before EXEC was.
 import asyncio
 import random
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -31,6 +31,7 @@ from packhorse_broker.store.round import Clock, Round, Wanted, with_retention
 from packhorse_broker.store.shares import ALONE, Rivals, Shares
 from packhorse_broker.store.transaction import Lane
 from packhorse_broker.store.types import PLAIN, TypeBook, TypeSettings, decode_settings
+from packhorse_broker.store.usage import Usage, usage_of
 from packhorse_broker.store.work import Draw, Failed, Submission, Work, grows, halves
 from packhorse_broker.store.writes import Writes
 
@@ -62,6 +63,10 @@ Publish = Callable[[Sequence[Change]], bytes | None]
 """What other brokers are told of changes, sent in the same transaction; None: nothing."""
 
 
+UsageElsewhere = Callable[[list[str]], Awaitable[Sequence[list[Usage]]]]
+"""What each of the other partitions holds of some types."""
+
+
 class Committer:
     """The one writer of a partition's jobs in this process. `start`, `submit`, `close`."""
 
@@ -79,6 +84,7 @@ class Committer:
         committed: Callable[[Sequence[Change]], None],
         rivals: Callable[[str], Rivals] = lambda _: ALONE,
         left: Callable[[str], None] = lambda _: None,
+        elsewhere: UsageElsewhere | None = None,
     ) -> None:
         self._lane = lane
         self._keys = keys
@@ -100,6 +106,8 @@ class Committer:
         self._candidates = Candidates(keys, self.shares)
         self._left = left
         """Told of types of which jobs were left to other brokers, who may not come to them."""
+        self._elsewhere = elsewhere
+        """What types hold in the other partitions; None: there are no others."""
         self._told_corrupt: set[str] = set()
         self.commits = 0
         self.conflicts = 0
@@ -116,6 +124,14 @@ class Committer:
             _fail([work], StoreUnavailable("the broker has no room for more work right now"))
             return
         self._arrived.set()
+
+    def keep(self, jobs: Sequence[str]) -> None:
+        """This broker queues these and has places for them: nobody else is told."""
+        self.shares.keep(jobs)
+
+    def passed_on(self, jobs: Sequence[str], broker: str) -> None:
+        """A broker, perhaps this one, queues these and has no places for them."""
+        self.shares.passed_on(jobs, broker)
 
     def begin_anew(self) -> None:
         """The store was wiped: which types it has seen is not known any more."""
@@ -320,18 +336,15 @@ class Committer:
             round_.holders[name] = value.decode() if value is not None else None
 
     async def _read_usage(self, round_: Round, types: list[str]) -> None:
-        """How much the types with a limit hold. It is not watched: what other brokers create in
-        the same moment may exceed a limit by their batch."""
-        keys = self._keys
-        sets = (keys.delayed, keys.queue, keys.started, keys.complete, keys.failed)
-        replies = await self._lane.ask(
-            *(pack(("ZCARD", key(job_type))) for job_type in types for key in sets),
-            *(pack(("HGET", keys.bytes, job_type)) for job_type in types),
-        )
-        for place, job_type in enumerate(types):
-            jobs = sum(replies[len(sets) * place : len(sets) * (place + 1)])
-            held_bytes = int(replies[len(sets) * len(types) + place] or 0)
-            round_.usage[job_type] = (jobs, held_bytes)
+        """How much the types with a limit hold. It is not watched: what is created in the same
+        moment by other brokers, or in other partitions, may exceed a limit by their batch."""
+        found = await usage_of(self._lane.ask, self._keys, types)
+        for others in await self._elsewhere(types) if self._elsewhere is not None else ():
+            found = [
+                (jobs + more_jobs, held_bytes + more_bytes)
+                for (jobs, held_bytes), (more_jobs, more_bytes) in zip(found, others, strict=True)
+            ]
+        round_.usage.update(zip(types, found, strict=True))
 
     def _settings(self, job_type: str, value: bytes | None) -> TypeSettings:
         """Settings that can't be read are as good as none: work goes on."""

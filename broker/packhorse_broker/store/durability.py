@@ -7,7 +7,7 @@
 It is waited for once for each transaction, by WAIT or WAITAOF on the connection that wrote it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any, Final
 
@@ -37,6 +37,12 @@ class Waits:
     timeout_ms: int = 1_000
     connected: int | None = None
     """Replicas that the store had when it was asked last; None: it was not asked yet."""
+
+    def together_with(self, other: "Waits") -> "Waits":
+        """For changes of which each is at one of two servers."""
+        return replace(
+            self, disk=self.disk and other.disk, by_waitaof=self.by_waitaof or other.by_waitaof
+        )
 
     def hopeless(self, wanted: Durability) -> bool:
         """Whether there are too few replicas: waiting for them would only hold up others."""

@@ -6,7 +6,7 @@ meanwhile: a job that stays where it is and matches is found once.
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, dropwhile, islice
 from typing import Annotated, Any, Final
 
@@ -14,11 +14,12 @@ import structlog
 from msgspec import Meta, Struct
 
 from packhorse_broker.jobs.model import AttemptRecord, Job, State
+from packhorse_broker.store.homes import Homes, unique_tag
 from packhorse_broker.store.keys import PartitionKeys, job_of_member, queue_member
 from packhorse_broker.store.link import pack
+from packhorse_broker.store.read_lane import ReadLane
 from packhorse_broker.store.records import CorruptRecord, decode_attempt, decode_job
 from packhorse_broker.store.seeking import Entry, entries_after
-from packhorse_broker.store.transaction import Lane
 from packhorse_broker.store.types import PLAIN, TypeSettings, decode_settings
 
 _log = structlog.get_logger(__name__)
@@ -91,7 +92,8 @@ class WrongPlace(Exception):
 class _Walk(Struct, frozen=True):
     """An index to be read: a type's jobs in a state, or all with a label (neither)."""
 
-    key: bytes
+    keys: tuple[bytes, ...]
+    """Of its part in each partition."""
     type: str | None
     state: State | None
 
@@ -124,16 +126,11 @@ def time_of(job: Job) -> int:
 
 
 class Finder:
-    """Reads over a connection of its own, one exchange at a time. All raise StoreUnavailable."""
+    """Reads over a connection for each partition. All raise StoreUnavailable."""
 
-    def __init__(self, lane: Lane, keys: PartitionKeys) -> None:
-        self._lane = lane
-        self._keys = keys
-        self._turn = asyncio.Lock()
-
-    async def _ask(self, *commands: bytes) -> list[Any]:
-        async with self._turn:
-            return await self._lane.ask(*commands)
+    def __init__(self, parts: Sequence[ReadLane]) -> None:
+        self._parts = parts
+        self._homes = Homes(len(parts))
 
     # -- lists
 
@@ -151,7 +148,7 @@ class Finder:
             indexes = list(islice(walks, INDEXES_AT_ONCE))
             if not indexes:
                 return Page(jobs, None)
-            sizes = await self._ask(*(pack(("ZCARD", walk.key)) for walk in indexes))
+            sizes = await self._sizes(indexes)
             left -= len(indexes)
             for walk in (walk for walk, size in zip(indexes, sizes, strict=True) if size):
                 after = start.entry if start is not None and _is_in(start, walk) else None
@@ -160,6 +157,16 @@ class Finder:
                     return Page(jobs, stopped)
         following = next(walks, None)
         return Page(jobs, following.place(None) if following is not None else None)
+
+    async def _sizes(self, walks: Sequence[_Walk]) -> list[int]:
+        """How many entries each of these indexes has, in all partitions."""
+        found = await asyncio.gather(
+            *(
+                part.ask(*(pack(("ZCARD", walk.keys[place])) for walk in walks))
+                for place, part in enumerate(self._parts)
+            )
+        )
+        return [sum(sizes) for sizes in zip(*found, strict=True)]
 
     async def _read(
         self,
@@ -197,27 +204,48 @@ class Finder:
         """Of an index whose scores are the times asked for, those outside are not looked at."""
         reverse = query.newest_first
         if walk.state is None or walk.state is State.QUEUED:
-            return await entries_after(self._ask, walk.key, after, count, reverse=reverse)
+            return await self._after(walk, after, count, reverse=reverse)
         since, until = query.since, query.until
         first = until if reverse else since
         if first:
             bound = (first, b"")
             after = bound if after is None else (min if reverse else max)(after, bound)
-        entries, at_end = await entries_after(self._ask, walk.key, after, count, reverse=reverse)
+        entries, at_end = await self._after(walk, after, count, reverse=reverse)
         within = [
             entry for entry in entries if since <= entry[0] and (until is None or entry[0] < until)
         ]
         return within, at_end or len(within) < len(entries)
 
+    async def _after(
+        self, walk: _Walk, after: Entry | None, count: int, *, reverse: bool
+    ) -> tuple[list[Entry], bool]:
+        """`entries_after` of all partitions, as if they were one index."""
+        found = await asyncio.gather(
+            *(
+                entries_after(part.ask, key, after, count, reverse=reverse)
+                for part, key in zip(self._parts, walk.keys, strict=True)
+            )
+        )
+        if any(not entries and not at_end for entries, at_end in found):
+            return [], False
+        entries = sorted(chain.from_iterable(entries for entries, _ in found), reverse=reverse)
+        at_end = len(entries) <= count and all(at_end for _, at_end in found)
+        return entries[:count], at_end
+
     async def _walks(self, query: Query, start: Place | None) -> Iterator[_Walk]:
         """The indexes to be read, from that of the place on."""
         if query.label is not None:
-            walks: Iterator[_Walk] = iter((_Walk(self._keys.label(query.label), None, None),))
+            label = query.label
+            walks: Iterator[_Walk] = iter(
+                (_Walk(tuple(part.keys.label(label) for part in self._parts), None, None),)
+            )
         elif query.type is not None:
             walks = self._sets((query.type,), query.states)
         else:
-            [members] = await self._ask(pack(("SMEMBERS", self._keys.types)))
-            types = sorted(map(bytes.decode, members))
+            found = await asyncio.gather(
+                *(part.ask(pack(("SMEMBERS", part.keys.types))) for part in self._parts)
+            )
+            types = sorted({name.decode() for [members] in found for name in members})
             if start is not None:
                 types = [name for name in types if name >= (start.type or "")]
             walks = self._sets(types, query.states)
@@ -230,17 +258,11 @@ class Finder:
         return chain((first,), walks)
 
     def _sets(self, types: Sequence[str], states: tuple[State, ...]) -> Iterator[_Walk]:
-        keys = self._keys
-        set_of = {
-            State.PENDING: keys.delayed,
-            State.QUEUED: keys.queue,
-            State.STARTED: keys.started,
-            State.COMPLETE: keys.complete,
-            State.FAILED: keys.failed,
-        }
         wanted = [state for state in STATES if not states or state in states]
         return (
-            _Walk(set_of[state](job_type), job_type, state)
+            _Walk(
+                tuple(_set_of(part.keys, state)(job_type) for part in self._parts), job_type, state
+            )
             for job_type in types
             for state in wanted
         )
@@ -251,7 +273,9 @@ class Finder:
         assert query.unique_key is not None
         if start is not None:
             raise WrongPlace
-        [holder] = await self._ask(pack(("GET", self._keys.unique(query.type, query.unique_key))))
+        home = self._homes.of(unique_tag(query.type, query.unique_key))
+        part = self._parts[home]
+        [holder] = await part.ask(pack(("GET", part.keys.unique(query.type, query.unique_key))))
         if holder is None:
             return Page([], None)
         [job] = await self._records([holder.decode(errors="replace")])
@@ -260,48 +284,108 @@ class Finder:
         return Page([(job, Place(job.type, job.state))], None)
 
     async def _records(self, ids: Sequence[str]) -> list[Job | None]:
-        if not ids:
-            return []
-        [values] = await self._ask(pack(("MGET", *map(self._keys.record, ids))))
+        async def read(home: int, own: Sequence[str]) -> list[bytes | None]:
+            part = self._parts[home]
+            [values] = await part.ask(pack(("MGET", *map(part.keys.record, own))))
+            found: list[bytes | None] = values
+            return found
+
+        values = await self._homes.ask(ids, read)
         return [_job(job_id, value) for job_id, value in zip(ids, values, strict=True)]
 
     # -- single jobs
 
     async def attempts(self, ids: Sequence[str], newest: int) -> list[list[AttemptRecord]]:
         """Each job's ended attempts that are kept, at most so many, oldest first."""
-        if not ids:
-            return []
-        replies = await self._ask(
-            *(pack(("LRANGE", self._keys.attempts(job_id), -newest, -1)) for job_id in ids)
-        )
+
+        async def read(home: int, own: Sequence[str]) -> list[Any]:
+            part = self._parts[home]
+            return await part.ask(
+                *(pack(("LRANGE", part.keys.attempts(job_id), -newest, -1)) for job_id in own)
+            )
+
+        replies = await self._homes.ask(ids, read)
         return [
             [record for record in (_attempt(job_id, value) for value in values) if record]
             for job_id, values in zip(ids, replies, strict=True)
         ]
 
     async def ahead(self, jobs: Sequence[Job]) -> list[int | None]:
-        """How many jobs stand before each QUEUED one in its queue; None: it is not there."""
-        if not jobs:
-            return []
-        return await self._ask(
+        """How many jobs stand before each QUEUED one in its queue; None: it is not there.
+
+        With several partitions it is about as many: of those with the same priority the job's own
+        partition is taken for all of them.
+        """
+        by_id = {job.id: job for job in jobs}
+
+        async def read(home: int, own: Sequence[str]) -> list[int | None]:
+            part = self._parts[home]
+            return await part.ask(*(_rank(part.keys, by_id[job_id]) for job_id in own))
+
+        ranks = await self._homes.ask([job.id for job in jobs], read)
+        if len(self._parts) == 1 or not jobs:
+            return ranks
+        before = await self._of_higher_priority(jobs)
+        return [
+            None if rank is None else _everywhere(rank, here, len(self._parts))
+            for rank, here in zip(ranks, before, strict=True)
+        ]
+
+    async def _of_higher_priority(self, jobs: Sequence[Job]) -> list[tuple[int, int]]:
+        """How many jobs each one's priority puts behind others: in its partition, and in all."""
+        found = await asyncio.gather(
             *(
-                pack(("ZRANK", self._keys.queue(job.type), queue_member(job.order, job.id)))
-                for job in jobs
+                part.ask(
+                    *(
+                        pack(("ZCOUNT", part.keys.queue(job.type), "-inf", f"({-job.priority}"))
+                        for job in jobs
+                    )
+                )
+                for part in self._parts
             )
         )
+        homes = [self._homes.of(job.id) for job in jobs]
+        return [
+            (counts[home], sum(counts))
+            for home, counts in zip(homes, zip(*found, strict=True), strict=True)
+        ]
 
     async def settings(self, types: Sequence[str]) -> dict[str, TypeSettings]:
         """As they are stored now."""
         if not types:
             return {}
-        [values] = await self._ask(pack(("MGET", *map(self._keys.settings, types))))
+        part = self._parts[0]
+        [values] = await part.ask(pack(("MGET", *map(part.keys.settings, types))))
         return {
             job_type: _settings(job_type, value)
             for job_type, value in zip(types, values, strict=True)
         }
 
     async def close(self) -> None:
-        await self._lane.close(forget_mark=False)
+        for part in self._parts:
+            await part.close()
+
+
+def _set_of(keys: PartitionKeys, state: State) -> Callable[[str], bytes]:
+    """The name of a type's jobs in this state."""
+    return {
+        State.PENDING: keys.delayed,
+        State.QUEUED: keys.queue,
+        State.STARTED: keys.started,
+        State.COMPLETE: keys.complete,
+        State.FAILED: keys.failed,
+    }[state]
+
+
+def _rank(keys: PartitionKeys, job: Job) -> bytes:
+    return pack(("ZRANK", keys.queue(job.type), queue_member(job.order, job.id)))
+
+
+def _everywhere(rank: int, before: tuple[int, int], partitions: int) -> int:
+    """From a job's rank in its partition's queue, and what is of a higher priority there and in
+    all partitions."""
+    here, in_all = before
+    return in_all + max(0, rank - here) * partitions
 
 
 def _is_in(place: Place, walk: _Walk) -> bool:

@@ -1,7 +1,9 @@
 """The names of all keys in the store.
 
-Prefix `ph` by default. Keys of jobs carry their partition's hash tag, keys of clients another,
-so that each transaction stays within one slot of a cluster.
+Prefix `ph` by default. Keys of jobs carry their partition's hash tag, {0} and so on, keys of
+clients another, so that each transaction stays within one slot of a Cluster. What is set about
+types is made in {0} and copied to the others; their schemas, the order of changes and what
+happened by the minute are in {0} alone.
 
     ph:{0}:j:<job>      string  the job's record (records.py)
     ph:{0}:b:<job>      string  its body, where too large for the record
@@ -52,7 +54,7 @@ class ClientKeys:
     """Keys of the clients' registry and of the store itself."""
 
     def __init__(self, prefix: str) -> None:
-        base = f"{prefix}:{{c}}:".encode()
+        self.base = base = f"{prefix}:{{c}}:".encode()
         self._client = base + b"client:"
         self._writer = base + b"w:"
         self._takes = base + b"takes:"
@@ -78,9 +80,10 @@ class ClientKeys:
 
 
 class PartitionKeys:
-    """Keys of one partition's jobs."""
+    """Keys of one partition's jobs. Partitions are counted from 0."""
 
     def __init__(self, prefix: str, partition: int) -> None:
+        self.partition = partition
         self.base = f"{prefix}:{{{partition}}}:".encode()
         self._record = self.base + b"j:"
         self._body = self.base + b"b:"

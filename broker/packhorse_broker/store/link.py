@@ -8,18 +8,20 @@ dropped, never used again.
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from copy import copy
 from typing import Any, Final, cast
 from weakref import WeakSet
 
 import hiredis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.crc import key_slot
 from redis.exceptions import ConnectionError as LostConnection
 from redis.exceptions import RedisError, ResponseError
 
+from packhorse_broker.store.cluster import Place
 from packhorse_broker.store.errors import StoreUnavailable
-from packhorse_broker.store.primary import Place, connection_to, find_primary
+from packhorse_broker.store.primary import Primaries
 from packhorse_broker.store.replies import Replies
 
 Arg = bytes | str | int | float
@@ -30,17 +32,25 @@ pack: Final = cast("Callable[[Argument], bytes]", hiredis.pack_command)
 """A command as the bytes that are sent."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class StoreAddress:
     """Where the store is and how long one exchange with it may take."""
 
-    url: str
-    """As `packhorse_broker.store_url` describes it."""
-    timeout_ms: int
-    client_name: str
-    """Shown by the store's CLIENT LIST."""
-    links: "WeakSet[Link]" = field(default_factory=WeakSet, compare=False, repr=False)
-    """Those that were opened to it."""
+    def __init__(self, *, url: str, timeout_ms: int, client_name: str) -> None:
+        """`url`: as `packhorse_broker.store_url` describes it; `client_name`: shown by the store's
+        CLIENT LIST."""
+        self.timeout_ms = timeout_ms
+        self.primaries = Primaries(url)
+        self.slot = 0
+        """Of a Cluster, where the keys are that are asked for."""
+        self.links: WeakSet[Link] = WeakSet()
+        """Those that were opened to it, for whatever slot."""
+        self._client_name = client_name
+
+    def of(self, key: bytes) -> "StoreAddress":
+        """The same store and links, where this key is."""
+        there = copy(self)
+        there.slot = key_slot(key)
+        return there
 
     def options(self) -> dict[str, Any]:
         """Arguments for redis-py, the same for every connection."""
@@ -52,22 +62,29 @@ class StoreAddress:
             "socket_timeout": None,
             "socket_connect_timeout": self.timeout_ms / 1000,
             "protocol": 2,
-            "client_name": self.client_name,
+            "client_name": self._client_name,
         }
 
-    async def leave_former_primary(self) -> bool:
-        """Gives up the links to a server that Sentinels no longer call the primary, and says
-        whether there were any.
+    async def leave_former_primaries(self) -> bool:
+        """Gives up the links to servers that Sentinels or a Cluster no longer call the primary,
+        and says whether there were any.
 
-        It may be alive and take writes for a while, all of which are lost when it learns that it
-        is a replica. Nothing is done while no Sentinel knows a primary.
+        One may be alive and take writes for a while, all of which are lost when it learns that it
+        is a replica. Nothing is done while nobody knows a primary.
         """
+        self.primaries.outdated()
+        places: dict[int, Place | None] = {}
         try:
             async with asyncio.timeout(self.timeout_ms / 1000):
-                primary = await find_primary(self.url, self.options())
+                for slot in {link.slot for link in self.links}:
+                    places[slot] = await self.primaries.find(slot, self.options())
         except (RedisError, OSError, TimeoutError):
             return False
-        former = [link for link in self.links if link.place != primary and not link.is_left]
+        former = [
+            link
+            for link in self.links
+            if not link.is_left and link.place != places.get(link.slot, link.place)
+        ]
         for link in former:
             link.leave()
         return bool(former)
@@ -76,11 +93,12 @@ class StoreAddress:
 class Link:
     """A live connection: `await Link.open(address)`, then `ask`, then `close`."""
 
-    def __init__(self, replies: Replies, timeout_ms: int, place: Place | None) -> None:
+    def __init__(self, replies: Replies, address: StoreAddress, place: Place | None) -> None:
         self._replies = replies
-        self._timeout_s = timeout_ms / 1000
+        self._timeout_s = address.timeout_ms / 1000
+        self.slot = address.slot
         self.place = place
-        """Where Sentinels said that the primary is."""
+        """Where Sentinels or a Cluster said that the primary is."""
         self.is_left = False
         """Nothing is sent on it any more."""
         self.connection_id = 0
@@ -93,19 +111,24 @@ class Link:
         """Raises StoreUnavailable."""
         try:
             async with asyncio.timeout(address.timeout_ms / 1000):
-                connection, place = await connection_to(address.url, address.options())
+                connection, place = await address.primaries.connect(address.slot, address.options())
         except (RedisError, OSError, TimeoutError) as error:
             raise StoreUnavailable(describe(error)) from error
-        link = cls(Replies.of(connection), address.timeout_ms, place)
+        link = cls(Replies.of(connection), address, place)
         try:
             [connection_id, info, role] = await link.ask(
                 pack(("CLIENT", "ID")), pack(("INFO", "server")), pack(("ROLE",))
             )
         except (RedisError, OSError, TimeoutError) as error:
             link.drop()
+            address.primaries.outdated()
             raise StoreUnavailable(describe(error)) from error
+        except BaseException:
+            link.drop()
+            raise
         if role[0] != b"master":
             link.drop()
+            address.primaries.outdated()
             raise StoreUnavailable("the server is a replica: it can't be written to")
         link.connection_id = connection_id
         link.run_id = _info_field(info, "run_id")

@@ -1,8 +1,9 @@
-"""Where the primary is: the address itself, or what Sentinels say now.
+"""Where the primary is: the address itself, what Sentinels say now, or a Cluster's nodes said.
 
-It is asked anew for each connection. After a failover the old primary may still answer, and a
-Sentinel that was away may still name it: of those that answer the newest configuration counts. A
-server that is a replica is refused, and the Sentinels are asked again.
+Sentinels are asked anew for each connection. After a failover the old primary may still answer,
+and a Sentinel that was away may still name it: of those that answer the newest configuration
+counts. A server that is a replica is refused, and the Sentinels are asked again. What the nodes
+of a Cluster said is remembered until it turns out to be wrong (cluster.py).
 """
 
 import asyncio
@@ -18,10 +19,8 @@ from redis.exceptions import ConnectionError as LostConnection
 from redis.exceptions import RedisError
 from redis.utils import str_if_bytes
 
-from packhorse_broker.store_url import read_sentinels
-
-Place = tuple[str, int]
-"""Host and port."""
+from packhorse_broker.store.cluster import ClusterMap, Place
+from packhorse_broker.store_url import SentinelUrl, read_cluster, read_sentinels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,33 +37,64 @@ SHARE_OF_SENTINELS: Final = 0.5
 """Of the time for a connection, what the Sentinels have to answer: one may be away."""
 
 
-async def connection_to(
-    url: str, options: dict[str, Any]
-) -> tuple[AbstractConnection, Place | None]:
-    """A new connection to the primary, and where Sentinels say that it is.
+class Primaries:
+    """Of one store: `connect` to the primary for a slot, `find` where it is."""
 
-    Raises RedisError, OSError if it can't be made, no Sentinel answers or none knows a primary.
-    """
-    place = await find_primary(url, options)
-    sentinels = read_sentinels(url)
-    if sentinels is not None and place is not None:
-        url = sentinels.of_primary(*place)
-    pool = redis.ConnectionPool.from_url(url, **options)
-    connection: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call]
-    try:
-        await connection.connect()  # type: ignore[no-untyped-call]
-    except BaseException:
-        with contextlib.suppress(RedisError, OSError):
-            await connection.disconnect(nowait=True)
-        raise
-    return connection, place
+    def __init__(self, url: str) -> None:
+        """As `packhorse_broker.store_url` describes it."""
+        self._url = url
+        self._sentinels = read_sentinels(url)
+        self._nodes = read_cluster(url)
+        self._cluster = ClusterMap(self._nodes) if self._nodes is not None else None
 
+    @property
+    def are_several(self) -> bool:
+        """Whether each has a share of the slots."""
+        return self._cluster is not None
 
-async def find_primary(url: str, options: dict[str, Any]) -> Place | None:
-    """None for a URL that names the server itself. Raises as `connection_to`."""
-    sentinels = read_sentinels(url)
-    if sentinels is None:
+    async def connect(
+        self, slot: int, options: dict[str, Any]
+    ) -> tuple[AbstractConnection, Place | None]:
+        """A new connection, and where it leads as far as that had to be found out.
+
+        `options`: arguments for redis-py. Raises RedisError, OSError if it can't be made, nobody
+        answers or nobody knows a primary.
+        """
+        place = await self.find(slot, options)
+        pool = redis.ConnectionPool.from_url(self._url_of(place), **options)
+        connection: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call]
+        try:
+            await connection.connect()  # type: ignore[no-untyped-call]
+        except BaseException:
+            self.outdated()
+            with contextlib.suppress(RedisError, OSError):
+                await connection.disconnect(nowait=True)
+            raise
+        return connection, place
+
+    async def find(self, slot: int, options: dict[str, Any]) -> Place | None:
+        """None for a URL that names the server itself. Raises as `connect`."""
+        if self._cluster is not None:
+            return await self._cluster.place_of(slot, options)
+        if self._sentinels is not None:
+            return await _told_by_sentinels(self._sentinels, options)
         return None
+
+    def outdated(self) -> None:
+        """What was found has turned out to be wrong, or may have: it is found out anew."""
+        if self._cluster is not None:
+            self._cluster.outdated()
+
+    def _url_of(self, place: Place | None) -> str:
+        if place is None:
+            return self._url
+        if self._nodes is not None:
+            return self._nodes.of_node(*place)
+        assert self._sentinels is not None
+        return self._sentinels.of_primary(*place)
+
+
+async def _told_by_sentinels(sentinels: SentinelUrl, options: dict[str, Any]) -> Place:
     within_s = SHARE_OF_SENTINELS * options["socket_connect_timeout"]
     asked = Sentinel(  # type: ignore[no-untyped-call]
         sentinels.sentinels,

@@ -6,7 +6,7 @@ do what `durability` asks for; other doubts are said and lived with.
 
 import time
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, get_args
 
 import structlog
 from redis.exceptions import ResponseError
@@ -21,6 +21,9 @@ _log = structlog.get_logger(__name__)
 Kept: TypeAlias = Literal["unknown", "memory", "everysec", "disk"]
 """What a change that the store has answered for survives. `memory`: nothing; `everysec`: the end of
 the store's process, and of what is older than a second the loss of power; `disk`: both."""
+
+KEPT: Final[tuple[Kept, ...]] = get_args(Kept)
+"""From the worst to the best."""
 
 SETTINGS: Final = (
     "appendonly",

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeAlias
 from msgspec import Struct
 from msgspec.structs import replace
 from redis.exceptions import ConnectionError as LostConnection
+from redis.exceptions import MovedError
 
 from packhorse_broker.jobs.model import Job, LogEntry, State
 from packhorse_broker.store.errors import StoreUnavailable
@@ -18,6 +19,7 @@ from packhorse_broker.store.keys import PartitionKeys
 from packhorse_broker.store.link import pack
 from packhorse_broker.store.records import CorruptRecord, decode_entry, decode_job
 from packhorse_broker.store.transaction import Lane
+from packhorse_broker.store.usage import Usage, usage_of
 
 LAST_INDEX: Final = 2**63 - 1
 """The store counts no further."""
@@ -53,9 +55,10 @@ class Reader:
             try:
                 return await self._lane.ask(*commands)
             except StoreUnavailable as error:
-                if not isinstance(error.__cause__, LostConnection | OSError):
+                if not isinstance(error.__cause__, LostConnection | OSError | MovedError):
                     raise
-            # The connection had ended while nothing was asked: the store may be there again.
+            # The connection had ended while nothing was asked: the store may be there again; or
+            # another node of the Cluster has these keys now.
             return await self._lane.ask(*commands)
 
     async def records(self, ids: Sequence[str]) -> list[Found]:
@@ -125,6 +128,10 @@ class Reader:
             job_type: dict(zip(states, replies[5 * place : 5 * place + 5], strict=True))
             for place, job_type in enumerate(types)
         }
+
+    async def usage(self, types: Sequence[str]) -> list[Usage]:
+        """What each type holds."""
+        return await usage_of(self._ask, self._keys, types)
 
     async def types(self) -> list[str]:
         """Every type that was ever seen, sorted."""

@@ -16,6 +16,7 @@ from packhorse_broker.store.keys import ClientKeys
 from packhorse_broker.store.link import Argument, pack
 from packhorse_broker.store.records import ClientRecord, CorruptRecord, decode_client, encode_client
 from packhorse_broker.store.schema import SCHEMA_VERSION
+from packhorse_broker.store.servers import ServerState, server_state
 from packhorse_broker.store.transaction import Lane
 
 _log = structlog.get_logger(__name__)
@@ -55,17 +56,13 @@ class LastResponse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreState:
-    """Which store answers, and how full it is."""
+    """Which store answers, and the server that has the clients."""
 
     identity: bytes | None
     """What `schema.py` wrote there."""
     run_id: str
     """Names the process."""
-    used_bytes: int
-    max_bytes: int
-    """0: it may take all the memory that there is."""
-    replicas: int
-    """Connected now."""
+    server: ServerState
 
 
 class Registry:
@@ -258,23 +255,11 @@ class Registry:
         )
 
     async def store_state(self) -> StoreState:
-        """Which store it is, and how full. All links leave a server that is no longer the primary
-        of its Sentinels."""
-        await self._lane.leave_former_primary()
-        identity, memory, replication = await self._ask(
-            pack(("GET", self._keys.store)),
-            pack(("INFO", "memory")),
-            pack(("INFO", "replication")),
-        )
-        lines = (line.partition(":") for line in (memory + replication).decode().splitlines())
-        told = {name: value.strip() for name, _, value in lines}
-        return StoreState(
-            identity=identity,
-            run_id=self._lane.run_id,
-            used_bytes=int(told.get("used_memory", "0")),
-            max_bytes=int(told.get("maxmemory", "0")),
-            replicas=int(told.get("connected_slaves", "0")),
-        )
+        """All links leave servers that are no longer the primaries of their keys."""
+        await self._lane.leave_former_primaries()
+        [identity] = await self._ask(pack(("GET", self._keys.store)))
+        server = await server_state(self._ask)
+        return StoreState(identity=identity, run_id=self._lane.run_id, server=server)
 
     async def time_ms(self) -> float:
         """The store's clock, exact to its microsecond."""

@@ -49,7 +49,7 @@ class Replies(asyncio.Protocol):
         """One write, then so many replies.
 
         Raises the first error among them, a lost connection or a timeout as redis-py's
-        exceptions; the connection is of no use then.
+        exceptions. Unless every reply came, the connection is of no use then.
         """
         if self._lost is not None:
             raise self._lost
@@ -57,10 +57,6 @@ class Replies(asyncio.Protocol):
         timer = self._loop.call_later(timeout_s, self._expire)
         try:
             return await self._take(count)
-        except BaseException:
-            # What still comes would be taken for the answer to the next question.
-            self._end(LostConnection("the connection to the store was given up"))
-            raise
         finally:
             timer.cancel()
 
@@ -78,13 +74,22 @@ class Replies(asyncio.Protocol):
             self._waiter = self._loop.create_future()
             try:
                 await self._waiter
+            except BaseException:
+                self._give_up()
+                raise
             finally:
                 self._waiter = None
+            if len(arrived) < count:
+                self._give_up()
         replies = [arrived.popleft() for _ in range(min(count, len(arrived)))]
         for reply in replies:
             if isinstance(reply, RedisError):
                 raise reply
         return replies
+
+    def _give_up(self) -> None:
+        """What still comes would be taken for the answer to the next question."""
+        self._end(LostConnection("the connection to the store was given up"))
 
     def drop(self) -> None:
         """Closes the connection at once; what was not sent yet is not sent."""

@@ -25,8 +25,10 @@ class StoreIdentity:
     created_at: int
 
 
-async def open_schema(lane: Lane, keys: ClientKeys, now_ms: int) -> StoreIdentity:
-    """The store's identity, written now if it has none.
+async def open_schema(
+    lane: Lane, keys: ClientKeys, now_ms: int, *, partitions: int = 1
+) -> StoreIdentity:
+    """The store's identity, written now if it has none; with so many partitions then.
 
     Raises SchemaRefused for a newer, unreadable or unprepared one (nothing is touched),
     StoreUnavailable.
@@ -37,7 +39,10 @@ async def open_schema(lane: Lane, keys: ClientKeys, now_ms: int) -> StoreIdentit
             await lane.forget()
             return _admitted(read(found), migration)
         fresh = StoreIdentity(
-            id=secrets.token_hex(8), schema=SCHEMA_VERSION, partitions=1, created_at=now_ms
+            id=secrets.token_hex(8),
+            schema=SCHEMA_VERSION,
+            partitions=partitions,
+            created_at=now_ms,
         )
         if await lane.commit([("SET", keys.store, packed(fresh))]) is not None:
             return fresh

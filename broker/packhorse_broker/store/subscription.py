@@ -48,6 +48,9 @@ class Subscription:
         except (RedisError, OSError, TimeoutError) as error:
             self._link.drop()
             raise StoreUnavailable(describe(error)) from error
+        except BaseException:
+            self._link.drop()
+            raise
         return self._messages(self._link)
 
     async def _messages(self, link: Link) -> AsyncIterator[bytes]:
@@ -59,7 +62,23 @@ class Subscription:
                 raise StoreUnavailable(describe(error)) from error
             if kind == b"smessage":
                 yield data
+            elif kind == b"sunsubscribe":
+                raise StoreUnavailable("another node of the Cluster has the channel now")
 
     async def __aexit__(self, *_: object) -> None:
         if self._link is not None:
             self._link.drop()
+
+
+class Channel:
+    """Both: `publish` on it, `listen` to it. `mark`: the key of the publishing writer's mark."""
+
+    def __init__(self, address: StoreAddress, name: bytes, mark: bytes) -> None:
+        self._address = address
+        self._name = name
+        publisher = Publisher(Lane(address, mark), name)
+        self.publish = publisher.publish
+        self.close = publisher.close
+
+    def listen(self) -> Subscription:
+        return Subscription(self._address, self._name)

@@ -18,7 +18,14 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import structlog
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import (
+    AskError,
+    ClusterDownError,
+    MasterDownError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
 
 from packhorse_broker.store.errors import (
     OutcomeUnknown,
@@ -34,6 +41,10 @@ _log = structlog.get_logger(__name__)
 _MULTI: Final = pack(("MULTI",))
 _EXEC: Final = pack(("EXEC",))
 _UNWATCH: Final = pack(("UNWATCH",))
+
+_ELSEWHERE: Final = (AskError, ClusterDownError, MasterDownError, ReadOnlyError)
+"""Said by a node of a Cluster that does not hold the slot, or not now. ASK is not followed: it
+holds for one command, and a transaction of old and new keys is refused by both nodes."""
 
 MARK_TTL_S: Final = 7 * 24 * 3600
 """A writer's mark outlives any outage in which it could still be asked for, and then goes."""
@@ -69,9 +80,9 @@ class Lane:
         """Names the store's process that was spoken to last; empty before."""
         return self._link.run_id if self._link is not None else ""
 
-    async def leave_former_primary(self) -> None:
-        """Connections of all lanes that share this one's address are made anew then."""
-        if await self._address.leave_former_primary():
+    async def leave_former_primaries(self) -> None:
+        """Connections of all lanes to this store are made anew then."""
+        if await self._address.leave_former_primaries():
             _log.warning("store.failed_over", note="the former primary is left")
 
     async def ask(self, *commands: bytes) -> list[Any]:
@@ -188,6 +199,8 @@ class Lane:
 
     def _failure(self, error: BaseException) -> StoreUnavailable:
         """What to raise for an error after which nothing was written."""
+        if isinstance(error, _ELSEWHERE):
+            self._address.primaries.outdated()
         if not is_full(error):
             return StoreUnavailable(describe(error))
         self._full_until_s = time.monotonic() + FULL_S

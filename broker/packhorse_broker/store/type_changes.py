@@ -1,7 +1,8 @@
 """Changing what is set about types, each change one transaction that says who did it and why.
 
 Whoever creates jobs of a type or draws from its queue watches the same settings, so a change
-holds for all of them from its commit on.
+holds for all of them from its commit on. With several partitions it is made in the first one, and
+holds in each of the others from when `type_copies.py` has brought it there.
 """
 
 import asyncio
@@ -58,7 +59,7 @@ class TypeChanges:
                     before = _settings(value)
                     after = change.made_to(before)
                     if after != before:
-                        after = replace(after, changed_at=now_ms, by=by, why=why)
+                        after = replace(after, changed_at=now_ms, by=by, why=why, number=number)
                         if _pause(after) != _pause(before):
                             after = replace(after, paused_at=now_ms, paused_by=by, paused_why=why)
                         said = why_of_change(before, after, why)
@@ -88,7 +89,7 @@ class TypeChanges:
                         commands.append(("SET", keys.schema(job_type), stored))
                     else:
                         commands.append(("DEL", keys.schema(job_type)))
-                    after = replace(_settings(settings), has_schema=bool(schema))
+                    after = replace(_settings(settings), has_schema=bool(schema), number=number)
                     action = ActionRecord(now_ms, "publish", by, "", type=job_type)
                     commands += self._set(job_type, after, number, action)
                     number += 1

@@ -1,18 +1,17 @@
 """Reading what there is of types: their jobs in numbers, settings, schemas, and actions by hand."""
 
-import asyncio
 import heapq
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import structlog
 from msgspec import Struct
 
 from packhorse_broker.jobs.model import ActionRecord, State
-from packhorse_broker.store.keys import ORDER_BYTES, PartitionKeys, job_of_member
+from packhorse_broker.store.keys import ORDER_BYTES, job_of_member
 from packhorse_broker.store.link import pack
+from packhorse_broker.store.read_lane import ReadLane
 from packhorse_broker.store.records import CorruptRecord, decode_action, decode_job
-from packhorse_broker.store.transaction import Lane
 from packhorse_broker.store.types import (
     PLAIN,
     StoredSchema,
@@ -47,14 +46,10 @@ class TypeOverview(Struct, frozen=True):
 class TypeReader:
     """Reads over a connection of its own, one exchange at a time. All raise StoreUnavailable."""
 
-    def __init__(self, lane: Lane, keys: PartitionKeys) -> None:
+    def __init__(self, lane: ReadLane) -> None:
         self._lane = lane
-        self._keys = keys
-        self._turn = asyncio.Lock()
-
-    async def _ask(self, *commands: bytes) -> list[Any]:
-        async with self._turn:
-            return await self._lane.ask(*commands)
+        self._keys = lane.keys
+        self._ask = lane.ask
 
     async def names(self, after: str, limit: int) -> list[str]:
         """The first types, in the order of their names, that come after this one."""
@@ -192,7 +187,7 @@ class TypeReader:
             count = min(4 * count, 2 * ACTIONS_KEPT)
 
     async def close(self) -> None:
-        await self._lane.close(forget_mark=False)
+        await self._lane.close()
 
 
 def _settings(job_type: str, data: bytes | None) -> TypeSettings:

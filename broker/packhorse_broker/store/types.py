@@ -45,6 +45,8 @@ class TypeSettings(Struct, frozen=True):
     settings are changed later."""
     paused_by: str | None = None
     paused_why: str = ""
+    number: int = 0
+    """Of the change that made them: of two copies the higher is the newer."""
 
     def gives_out(self, now_ms: int) -> bool:
         """Whether jobs may be claimed now."""
@@ -152,6 +154,9 @@ class TypeBook:
         self._known.clear()
 
     def put(self, job_type: str, settings: TypeSettings) -> None:
+        """What was read; an older copy teaches nothing."""
+        if settings.number < self[job_type].number:
+            return
         if settings == PLAIN:
             self._known.pop(job_type, None)
         else:

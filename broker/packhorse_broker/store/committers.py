@@ -1,0 +1,154 @@
+"""Changing jobs of a store with several partitions: each has a committer, and all that is asked of
+one job goes to its own.
+
+What a caller asks of several jobs is a transaction in each partition, and is answered after the
+last of them: each job's change is done or not done by itself, as always.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+from packhorse_broker.jobs.model import Applied
+from packhorse_broker.store.committer import Committer
+from packhorse_broker.store.draws import Draws, Head
+from packhorse_broker.store.errors import StoreUnavailable
+from packhorse_broker.store.heads import Heads
+from packhorse_broker.store.homes import Homes
+from packhorse_broker.store.work import Draw, Result, Submission, Work
+
+
+class Committers:
+    """What `Committer` offers, over one for each partition."""
+
+    def __init__(self, parts: Sequence[Committer], heads: Sequence[Heads]) -> None:
+        """`heads`: look at the queues of each."""
+        self._parts = parts
+        self._heads = heads
+        self._homes = Homes(len(parts))
+        self._draws = Draws(len(parts))
+        self._drawing: set[asyncio.Task[None]] = set()
+
+    def start(self) -> None:
+        for part in self._parts:
+            part.start()
+
+    def submit(self, work: Work) -> None:
+        """As `Committer.submit`."""
+        if isinstance(work, Submission):
+            self._submit(work)
+            return
+        task = asyncio.create_task(self._draw(work), name="packhorse-draw")
+        self._drawing.add(task)
+        task.add_done_callback(self._drawing.discard)
+
+    def _submit(self, submission: Submission) -> None:
+        """One without items waits for what was submitted before it, in all partitions."""
+        split = self._homes.split([job_id for job_id, _ in submission.items])
+        if len(split) == 1:
+            [home] = split
+            self._parts[home].submit(submission)
+            return
+        results: list[Any] = [None] * submission.size
+        waiting = len(split) or len(self._parts)
+        all_durable = True
+
+        def done(places: Sequence[int]) -> Callable[[list[Result], bool], None]:
+            def part_done(found: list[Result], durable: bool) -> None:
+                nonlocal waiting, all_durable
+                for place, result in zip(places, found, strict=True):
+                    results[place] = result
+                all_durable &= durable
+                waiting -= 1
+                if not waiting:
+                    submission.done(results, all_durable)
+
+            return part_done
+
+        for home in split or range(len(self._parts)):
+            places = split.get(home, [])
+            items = [submission.items[place] for place in places]
+            self._parts[home].submit(Submission(items, done(places)))
+
+    # -- claims from the heads of queues
+
+    async def _draw(self, draw: Draw) -> None:
+        ready = self._draws.ready(draw.type)
+        depth = self._draws.depth(draw.size, max(1, len(ready)))
+        looks = await asyncio.gather(
+            *(self._heads[home].of(draw.type, depth) for home in ready), return_exceptions=True
+        )
+        heads: dict[int, list[Head]] = {}
+        for home, entries in zip(ready, looks, strict=True):
+            if isinstance(entries, list):
+                heads[home] = entries
+            elif not isinstance(entries, StoreUnavailable):
+                raise entries
+        allotted, more = self._draws.allot(draw.type, ready, heads, draw.size, depth)
+        self._claim(draw, allotted, more or len(heads) < len(ready))
+
+    def _claim(self, draw: Draw, allotted: dict[int, int], more: bool) -> None:
+        if not allotted:
+            draw.done([], more)
+            return
+        drawn: list[Applied] = []
+        waiting = len(allotted)
+
+        def part_done(found: list[Applied], may_hold_more: bool) -> None:
+            nonlocal waiting, more
+            drawn.extend(found)
+            more |= may_hold_more
+            waiting -= 1
+            if not waiting:
+                draw.done(drawn, more)
+
+        claims = iter(draw.claims)
+        for home, count in allotted.items():
+            part = [next(claims) for _ in range(count)]
+            self._parts[home].submit(Draw(draw.type, part, part_done))
+
+    # -- whose jobs they are, where several brokers claim
+
+    def keep(self, jobs: Sequence[str]) -> None:
+        """As `Committer.keep`."""
+        for home, places in self._homes.split(jobs).items():
+            self._parts[home].keep([jobs[place] for place in places])
+
+    def passed_on(self, jobs: Sequence[str], broker: str) -> None:
+        """As `Committer.passed_on`."""
+        for home, places in self._homes.split(jobs).items():
+            self._draws.filled(home)
+            self._parts[home].passed_on([jobs[place] for place in places], broker)
+
+    def filled(self, partition: int) -> None:
+        """Jobs wait there now that did not before."""
+        self._draws.filled(partition)
+
+    # -- all of them
+
+    def begin_anew(self) -> None:
+        for part in self._parts:
+            part.begin_anew()
+
+    @property
+    def waiting(self) -> int:
+        return sum(part.waiting for part in self._parts)
+
+    @property
+    def commits(self) -> int:
+        return sum(part.commits for part in self._parts)
+
+    @property
+    def conflicts(self) -> int:
+        return sum(part.conflicts for part in self._parts)
+
+    async def close(self) -> None:
+        for task in self._drawing:
+            task.cancel()
+        await asyncio.gather(*self._drawing, return_exceptions=True)
+        await asyncio.gather(*(part.close() for part in self._parts))
+        await asyncio.gather(*(part.close() for part in self._heads))
+
+
+Committing: TypeAlias = Committer | Committers
+"""Of one partition, or of several."""
