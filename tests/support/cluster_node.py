@@ -1,0 +1,146 @@
+"""A server of a Cluster, and what it says of itself and of the others."""
+
+import signal
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+import redis.asyncio as redis
+from msgspec import Struct
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from tests.support.replicas import HOST, READY, Server, free_port
+
+NODE_TIMEOUT_MS: Final = 1_000
+"""After which the others take one for lost."""
+
+ANSWER_S: Final = 0.5
+"""After which one that is asked is taken to be away."""
+
+AWAY: Final = (RedisError, OSError)
+"""What asking one raises that does not answer, or refuses."""
+
+UNSOUND: Final = frozenset({"fail", "fail?", "handshake", "noaddr"})
+"""Flags of a node that another has not met yet, or takes for lost."""
+
+
+class Seen(Struct, frozen=True, kw_only=True):
+    """A line of CLUSTER NODES: what one node knows of another, or of itself."""
+
+    id: str
+    flags: frozenset[str]
+    primary: str
+    """Whom it follows; nothing for a primary."""
+    epoch: int
+    """Of two nodes that claim a slot the one with the higher one has it."""
+    slots: frozenset[int]
+
+    @property
+    def is_primary(self) -> bool:
+        return "master" in self.flags
+
+    @property
+    def place(self) -> tuple[str, str, frozenset[int]]:
+        """What all nodes have to agree on."""
+        return self.id, self.primary, self.slots
+
+
+class ClusterNode(Server):
+    """`start`, then `ask` it anything. It may be killed and paused, and started again on its data
+    and its port."""
+
+    def __init__(self, folder: Path, password: str, *settings: str) -> None:
+        self.bus_port = free_port()
+        super().__init__(
+            folder,
+            *("--cluster-enabled", "yes", "--cluster-port", str(self.bus_port)),
+            *("--cluster-announce-ip", HOST, "--cluster-node-timeout", str(NODE_TIMEOUT_MS)),
+            *("--cluster-allow-replica-migration", "no", "--repl-diskless-sync-delay", "0"),
+            *("--save", "", "--appendonly", "yes"),
+            *(("--requirepass", password, "--primaryauth", password) if password else ()),
+            *settings,
+        )
+        self._password = password
+        self._starts = 0
+        self.id = ""
+        self.is_up = False
+        """Neither killed nor paused."""
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def url(self) -> str:
+        return f"redis://{f':{self._password}@' if self._password else ''}{HOST}:{self.port}"
+
+    async def start(self) -> None:
+        """Returns when it has read its data and listens; what it knows of the others may be old."""
+        await super().start()
+        self._starts += 1
+        await self.says(READY, self._starts)
+        self.is_up = True
+        self.id = (await self.ask("CLUSTER", "MYID")).decode()
+
+    async def kill(self) -> None:
+        self.is_up = False
+        await super().kill()
+
+    def pause(self) -> None:
+        self.is_up = False
+        self.signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self.signal(signal.SIGCONT)
+        self.is_up = True
+
+    async def ask(self, *command: str | bytes | int) -> Any:
+        """Over a connection of its own. Raises one of `AWAY`: if it does not answer in time."""
+        async with redis.Redis(
+            host=HOST,
+            port=self.port,
+            password=self._password or None,
+            socket_timeout=ANSWER_S,
+            socket_connect_timeout=ANSWER_S,
+            retry=Retry(NoBackoff(), 0),
+            protocol=2,
+        ) as client:
+            return await client.execute_command(*command)  # type: ignore[no-untyped-call]
+
+    async def sees(self) -> list[Seen]:
+        """All nodes that it knows. Raises as `ask`."""
+        text: bytes = await self.ask("CLUSTER", "NODES")
+        return [_seen(line) for line in text.decode().splitlines()]
+
+    async def sees_itself(self) -> Seen:
+        """Raises as `ask`."""
+        [itself] = [seen for seen in await self.sees() if "myself" in seen.flags]
+        return itself
+
+    async def is_well(self) -> bool:
+        """Whether it serves, and follows its primary if it is to. Raises as `ask`."""
+        about: bytes = await self.ask("CLUSTER", "INFO")
+        role = await self.ask("ROLE")
+        follows = role[0] == b"master" or role[3] == b"connected"
+        return b"cluster_state:ok" in about and follows
+
+
+def _seen(line: str) -> Seen:
+    node, _, flags, primary, _, _, epoch, _, *slots = line.split()
+    return Seen(
+        id=node,
+        flags=frozenset(flags.split(",")),
+        primary="" if primary == "-" else primary,
+        epoch=int(epoch),
+        slots=frozenset(_slots(slots)),
+    )
+
+
+def _slots(ranges: Iterable[str]) -> Iterable[int]:
+    for text in ranges:
+        # In brackets are those that are on their way: the others are owned.
+        if not text.startswith("["):
+            first, _, last = text.partition("-")
+            yield from range(int(first), int(last or first) + 1)
