@@ -43,6 +43,7 @@ Rule = Callable[[Case], Iterator[Violation]]
 RULES: Final[tuple[Rule, ...]] = (
     rules_creation.lost,
     rules_creation.unexpected,
+    rules_creation.astray,
     rules_creation.twice,
     rules_creation.unique_keys,
     rules_claims.tokens,

@@ -1,17 +1,30 @@
-"""What is in the store when all is over: jobs with their logs and ended attempts."""
+"""What is in the store when all is over: jobs with their logs and ended attempts.
 
+    async with opened(url_of, prefix) as store:
+        jobs = (await store.read()).jobs
+
+Partitions may each be at a server of their own, and stay there while they are read.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
 from msgspec import Struct
 
 from packhorse_broker.contents import unpack_body
 from packhorse_broker.jobs.model import PLAIN_COURSE, Job
+from packhorse_broker.store.homes import Homes
 from packhorse_broker.store.keys import ClientKeys, PartitionKeys
 from packhorse_broker.store.records import decode_attempt, decode_entry, decode_job
+from packhorse_broker.store.schema import read as read_identity
 from tests.support.inspection import Raw
 
 PAGE: Final = 500
 """Records that one exchange reads."""
+
+UrlOf = Callable[[bytes], Awaitable[str]]
+"""Of the server that has a key."""
 
 
 class EndedAttempt(Struct, frozen=True, kw_only=True):
@@ -60,6 +73,12 @@ class StoredJob(Struct, frozen=True, kw_only=True):
         return self.state in ("COMPLETE", "FAILED")
 
 
+class Dump(Struct, frozen=True, kw_only=True):
+    jobs: dict[str, StoredJob]
+    astray: list[str]
+    """Jobs where nobody looks for them: in another partition than their ids say."""
+
+
 class Unsettled(Struct, frozen=True, kw_only=True):
     """What is still under way."""
 
@@ -73,25 +92,72 @@ class Unsettled(Struct, frozen=True, kw_only=True):
         return bool(self.unfinished or self.awaited or self.leaving)
 
 
-async def unsettled(raw: Raw, prefix: str) -> Unsettled:
-    jobs = await _records(raw, PartitionKeys(prefix, 0))
-    return Unsettled(
-        unfinished=sum(not job.state.finished for job in jobs),
-        awaited=sum(job.state.finished and job.awaited for job in jobs),
-        leaving=await raw("ZCARD", ClientKeys(prefix).leaving),
-    )
+class Store:
+    """A store that is read, with a connection to each of its servers."""
+
+    def __init__(self, clients: ClientKeys, at: Raw, partitions: dict[Raw, list[PartitionKeys]]):
+        self._clients = clients
+        self._at = at
+        """Where the clients are."""
+        self._partitions = partitions
+        """By where they are."""
+
+    async def unsettled(self) -> Unsettled:
+        jobs = [job async for _, _, job in self._jobs()]
+        return Unsettled(
+            unfinished=sum(not job.state.finished for job in jobs),
+            awaited=sum(job.state.finished and job.awaited for job in jobs),
+            leaving=await self._at("ZCARD", self._clients.leaving),
+        )
+
+    async def read(self) -> Dump:
+        homes = Homes(sum(map(len, self._partitions.values())))
+        jobs: dict[str, StoredJob] = {}
+        astray: list[str] = []
+        async for raw, keys, job in self._jobs():
+            if keys.partition == homes.of(job.id):
+                jobs[job.id] = await _stored(raw, keys, job)
+            else:
+                astray.append(f"{job.id} is in partition {keys.partition}")
+        return Dump(jobs=jobs, astray=astray)
+
+    async def _jobs(self) -> AsyncIterator[tuple[Raw, PartitionKeys, Job]]:
+        for raw, partitions in self._partitions.items():
+            names = await raw.keys(b"")
+            for keys in partitions:
+                for job in await _records(raw, keys, names):
+                    yield raw, keys, job
 
 
-async def read(raw: Raw, prefix: str) -> dict[str, StoredJob]:
-    keys = PartitionKeys(prefix, 0)
-    return {job.id: await _stored(raw, keys, job) for job in await _records(raw, keys)}
+@asynccontextmanager
+async def opened(url_of: UrlOf, prefix: str) -> AsyncIterator[Store]:
+    """With as many partitions as the store says; none before its first use."""
+    clients = ClientKeys(prefix)
+    async with AsyncExitStack() as stack:
+        links: dict[str, Raw] = {}
+
+        async def link_to(key: bytes) -> Raw:
+            url = await url_of(key)
+            if url not in links:
+                links[url] = await Raw.open(url)
+                stack.push_async_callback(links[url].close)
+            return links[url]
+
+        at = await link_to(clients.store)
+        identity = await at("GET", clients.store)
+        partitions: dict[Raw, list[PartitionKeys]] = {}
+        for number in range(read_identity(identity).partitions if identity else 0):
+            keys = PartitionKeys(prefix, number)
+            partitions.setdefault(await link_to(keys.base), []).append(keys)
+        yield Store(clients, at, partitions)
 
 
-async def _records(raw: Raw, keys: PartitionKeys) -> list[Job]:
-    names = sorted(await raw.keys(keys.record("")))
+async def _records(raw: Raw, keys: PartitionKeys, names: set[bytes]) -> list[Job]:
+    """`names`: of all keys at that server."""
+    own = sorted(name for name in names if name.startswith(keys.record("")))
     jobs: list[Job] = []
-    for start in range(0, len(names), PAGE):
-        values = await raw("MGET", *names[start : start + PAGE])
+    for start in range(0, len(own), PAGE):
+        values = await raw("MGET", *own[start : start + PAGE])
         jobs += [decode_job(value) for value in values if value is not None]
     return jobs
 

@@ -22,6 +22,8 @@ class Evidence(Struct, kw_only=True):
 
     history: list[Entry]
     jobs: dict[str, StoredJob]
+    astray: list[str] = field(default_factory=list)
+    """What the store holds where nobody looks for it."""
     drained: bool = True
     """Whether everything ended within the bound after the last fault."""
     fsck: list[str] = field(default_factory=list)

@@ -55,6 +55,12 @@ def _named(case: Case, story: Story) -> list[Call]:
     return [c for c in case.calls if c.invoke.op == "create" and c.invoke.name in names]
 
 
+def astray(case: Case) -> Iterator[Violation]:
+    """Each job is in the partition that follows from its id: elsewhere it would be another one."""
+    for what in case.evidence.astray:
+        yield Violation(invariant=2, what=what, absolute=True)
+
+
 def twice(case: Case) -> Iterator[Violation]:
     """One job for each id that a creator chose, and for each create that chose none."""
     by_name: dict[str, set[str]] = defaultdict(set)

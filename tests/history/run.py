@@ -16,7 +16,6 @@ from tests.history.injection import Injection
 from tests.history.scene import FLUSH_MS, Company, Scene
 from tests.history.topology import PREFIX
 from tests.support.daemon import packhorse
-from tests.support.inspection import Raw
 
 DRAIN_S: Final = 30.0
 """In which all jobs must have ended and all outcomes been handled after the last fault: a client's
@@ -63,23 +62,18 @@ async def run(settings: Settings, folder: Path) -> Finished:
 async def _judged(settings: Settings, scene: Scene, folder: Path) -> Finished:
     began_s = time.monotonic()
     scene.recorder.write("note", "healed")
-    raw = await Raw.open(scene.topology.direct_url)
-    try:
-        drained = await _drained(settings, scene, raw)
-        drained_s = time.monotonic() - began_s
-        scene.recorder.write("note", "drained" if drained else "not drained")
-    finally:
-        await raw.close()
-    # Waiting may have been given up in the middle of an answer: that connection is of no use.
-    raw = await Raw.open(scene.topology.direct_url)
-    try:
-        jobs = await dump.read(raw, PREFIX)
-    finally:
-        await raw.close()
+    async with dump.opened(scene.topology.url_of, PREFIX) as store:
+        drained = await _drained(settings, scene, store)
+    drained_s = time.monotonic() - began_s
+    scene.recorder.write("note", "drained" if drained else "not drained")
+    # Waiting may have been given up in the middle of an answer: those connections are of no use.
+    async with dump.opened(scene.topology.url_of, PREFIX) as store:
+        found = await store.read()
     checked = await packhorse("fsck", "--store", scene.topology.direct_url, "--prefix", PREFIX)
     evidence = Evidence(
         history=read(folder),
-        jobs=jobs,
+        jobs=found.jobs,
+        astray=found.astray,
         drained=drained,
         fsck=checked.out[:-1] if checked.status == 0 else [*checked.out, *checked.err],
         flush_ms=FLUSH_MS,
@@ -89,11 +83,11 @@ async def _judged(settings: Settings, scene: Scene, folder: Path) -> Finished:
     )
 
 
-async def _drained(settings: Settings, scene: Scene, raw: Raw) -> bool:
+async def _drained(settings: Settings, scene: Scene, store: dump.Store) -> bool:
     try:
         async with asyncio.timeout(settings.drain_s):
             await scene.wind_down()
-            while await dump.unsettled(raw, PREFIX):  # noqa: ASYNC110 - nobody tells
+            while await store.unsettled():  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(LOOK_S)
     except TimeoutError:
         return False

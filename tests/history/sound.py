@@ -142,6 +142,10 @@ def gone_from_the_store(evidence: Evidence) -> None:
     del evidence.jobs["kept"]
 
 
+def in_another_partition(evidence: Evidence) -> None:
+    evidence.astray.append("kept is in partition 3")
+
+
 def not_drained(evidence: Evidence) -> None:
     evidence.drained = False
 

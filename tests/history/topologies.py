@@ -10,7 +10,10 @@ from tests.history.topology import Embedded, Topology
 
 TOPOLOGIES: Final[dict[str, Callable[[Recorder], Topology]]] = {
     "embedded": Embedded,
+    "partitioned": partial(Embedded, partitions=4),
     "sentinel": partial(WatchedBySentinels, replicated=False),
     "sentinel-replicated": partial(WatchedBySentinels, replicated=True),
 }
-"""`sentinel-replicated` answers what one replica has, and the primary takes nothing without one."""
+"""`partitioned` has several partitions at one server, between which and the brokers anything can
+happen. `sentinel-replicated` answers what one replica has, and the primary takes nothing without
+one."""

@@ -45,8 +45,11 @@ class Topology(ABC):
     @property
     @abstractmethod
     def direct_url(self) -> str:
-        """Of the one server that has the jobs now, past everything that fails: for reading when
-        all is over."""
+        """Of the whole store, past everything that fails: for `fsck` when all is over."""
+
+    async def url_of(self, key: bytes) -> str:
+        """Of the one server that has the key now: for reading when all is over."""
+        return self.direct_url
 
     @abstractmethod
     def servers(self) -> Mapping[str, Sequence[str]]:
@@ -128,7 +131,8 @@ class Embedded(Topology):
 
     has_proxies = True
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, recorder: Recorder, *, partitions: int = 1) -> None:
+        self.broker_flags = ("--partitions", str(partitions))
         # The path of a socket must be short.
         self._folder = tempfile.TemporaryDirectory(prefix="ph-chaos-")
         self._server = ValkeyServer("store", Path(self._folder.name))
