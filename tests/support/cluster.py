@@ -3,7 +3,7 @@ pause, start again, fail over and move slots between."""
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from redis.crc import key_slot
 
-from tests.support.cluster_node import AWAY, UNSOUND, ClusterNode, Seen
+from tests.support.cluster_node import AWAY, UNSOUND, ClusterNode, Place, Seen
 from tests.support.replicas import HOST, WAIT_S
 
 PRIMARIES: Final = 3
@@ -24,6 +24,9 @@ MIGRATE_MS: Final = 5_000
 """For the keys of one MIGRATE."""
 
 KEYS_AT_ONCE: Final = 100
+
+ENDED: Final = (b"success", b"failed", b"cancelled")
+"""States of a slot's move, as the servers say them."""
 
 
 class ClusterGroup:
@@ -68,7 +71,8 @@ class ClusterGroup:
         """Those that have slots, by their own word; a former one that does not know it yet is
         left out. While slots have no primary that is up, fewer than three."""
         claims = await self._claims()
-        owners = {owner.id for slot in range(SLOTS) if (owner := _owner(claims, slot)) is not None}
+        firsts = [some.start for claim in claims for some in claim.slots]
+        owners = {owner.id for slot in firsts if (owner := _owner(claims, slot)) is not None}
         return [node for node in self.nodes if node.id in owners]
 
     async def primary_of(self, key: bytes) -> ClusterNode:
@@ -76,15 +80,22 @@ class ClusterGroup:
         return await self.owner_of(slot_of(key))
 
     async def owner_of(self, slot: int) -> ClusterNode:
-        found: list[ClusterNode] = []
+        """As `primary_of`."""
+        found: dict[int, ClusterNode] = {}
 
         async def missing() -> str:
-            owner = _owner(await self._claims(), slot)
-            found[:] = [node for node in self.nodes if owner is not None and node.id == owner.id]
+            found.update(await self.owners([slot]))
             return "" if found else f"nobody has slot {slot}"
 
         await _until_nothing(missing)
-        return found[0]
+        return found[slot]
+
+    async def owners(self, slots: Iterable[int]) -> dict[int, ClusterNode]:
+        """Those that have these slots now; some may have none that is up."""
+        claims = await self._claims()
+        by_id = {node.id: node for node in self.nodes}
+        found = {slot: _owner(claims, slot) for slot in slots}
+        return {slot: by_id[owner.id] for slot, owner in found.items() if owner is not None}
 
     async def replica_of(self, primary: ClusterNode) -> ClusterNode:
         """One that is up and follows it, by its own word. Raises AssertionError."""
@@ -125,7 +136,7 @@ class ClusterGroup:
         async def missing() -> str:
             [job] = [job for job in await _migrations(source) if job[b"name"] not in before]
             state = job[b"state"]
-            assert state not in (b"failed", b"cancelled"), f"slot {slot}: {job[b'message']!r}"
+            assert state == b"success" or state not in ENDED, f"slot {slot}: {job[b'message']!r}"
             return "" if state == b"success" else f"the move of slot {slot} is {state!r}"
 
         await _until_nothing(missing)
@@ -201,7 +212,7 @@ class ClusterGroup:
     async def _missing(self) -> str:
         up = [node for node in self.nodes if node.is_up]
         away = {node.id for node in self.nodes} - {node.id for node in up}
-        views: list[set[tuple[str, str, frozenset[int]]]] = []
+        views: list[set[Place]] = []
         for node in up:
             seen = await node.sees()
             unsound = {other.id for other in seen if other.flags & UNSOUND - {"fail?"}}
@@ -211,6 +222,8 @@ class ClusterGroup:
                 return f"{node.name} takes {names} for lost"
             if not await node.is_well():
                 return f"{node.name} does not serve, or follow"
+            if any(job[b"state"] not in ENDED for job in await _migrations(node)):
+                return f"a slot of {node.name} is on its way"
             views.append({other.place for other in seen})
         return "" if all(view == views[0] for view in views) else "not all know the same"
 
@@ -220,7 +233,7 @@ def slot_of(key: bytes) -> int:
 
 
 def _owner(claims: Sequence[Seen], slot: int) -> Seen | None:
-    having = [seen for seen in claims if slot in seen.slots]
+    having = [seen for seen in claims if seen.has(slot)]
     return max(having, key=lambda seen: seen.epoch, default=None)
 
 

@@ -3,7 +3,7 @@
 import signal
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import redis.asyncio as redis
 from msgspec import Struct
@@ -26,6 +26,9 @@ UNSOUND: Final = frozenset({"fail", "fail?", "handshake", "noaddr"})
 """Flags of a node that another has not met yet, or takes for lost."""
 
 
+Place: TypeAlias = tuple[str, str, tuple[range, ...]]
+
+
 class Seen(Struct, frozen=True, kw_only=True):
     """A line of CLUSTER NODES: what one node knows of another, or of itself."""
 
@@ -35,16 +38,19 @@ class Seen(Struct, frozen=True, kw_only=True):
     """Whom it follows; nothing for a primary."""
     epoch: int
     """Of two nodes that claim a slot the one with the higher one has it."""
-    slots: frozenset[int]
+    slots: tuple[range, ...]
 
     @property
     def is_primary(self) -> bool:
         return "master" in self.flags
 
     @property
-    def place(self) -> tuple[str, str, frozenset[int]]:
+    def place(self) -> Place:
         """What all nodes have to agree on."""
         return self.id, self.primary, self.slots
+
+    def has(self, slot: int) -> bool:
+        return any(slot in some for some in self.slots)
 
 
 class ClusterNode(Server):
@@ -134,13 +140,13 @@ def _seen(line: str) -> Seen:
         flags=frozenset(flags.split(",")),
         primary="" if primary == "-" else primary,
         epoch=int(epoch),
-        slots=frozenset(_slots(slots)),
+        slots=tuple(_ranges(slots)),
     )
 
 
-def _slots(ranges: Iterable[str]) -> Iterable[int]:
-    for text in ranges:
+def _ranges(texts: Iterable[str]) -> Iterable[range]:
+    for text in texts:
         # In brackets are those that are on their way: the others are owned.
         if not text.startswith("["):
             first, _, last = text.partition("-")
-            yield from range(int(first), int(last or first) + 1)
+            yield range(int(first), int(last or first) + 1)

@@ -1,5 +1,6 @@
 """Looking into the store from outside: single commands, and all that a partition holds."""
 
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from packhorse_broker.jobs.model import Job
@@ -26,6 +27,10 @@ class Raw:
     async def __call__(self, *command: Arg) -> Any:
         [reply] = await self._link.ask(pack(command))
         return reply
+
+    async def all(self, *commands: Sequence[Arg]) -> list[Any]:
+        """Of each its reply, after one exchange."""
+        return await self._link.ask(*map(pack, commands))
 
     async def close(self) -> None:
         self._link.drop()

@@ -60,7 +60,11 @@ class Server:
     async def says(self, text: bytes, times: int = 1) -> None:
         """Until so many of its lines have this text."""
         async with asyncio.timeout(WAIT_S), self._written:
-            await self._written.wait_for(lambda: sum(text in line for line in self._lines) >= times)
+            await self._written.wait_for(lambda: self.said(text) >= times)
+
+    def said(self, text: bytes) -> int:
+        """How many of its lines have this text."""
+        return sum(text in line for line in self._lines)
 
     def signal(self, number: int) -> None:
         assert self._process is not None
