@@ -42,6 +42,8 @@ WEIGHTS: Final[dict[str, int]] = {
     "pause replica": 4,
     "kill sentinel": 3,
     "pause sentinel": 2,
+    "failover shard": 5,
+    "move slot": 12,
 }
 """How often each kind happens, in relation to the others for which there are targets."""
 
@@ -141,7 +143,7 @@ def targets(kind: str, cast: Cast) -> Sequence[str]:
             return cast.proxied
         case [_, "broker"]:
             return cast.brokers
-        case [_, "store" | "primary" | "replica" | "sentinel" as word]:
+        case [_, "store" | "primary" | "replica" | "sentinel" | "shard" | "slot" as word]:
             return cast.servers.get(word, ())
         case [_, "runner"]:
             return cast.runners

@@ -60,6 +60,10 @@ class Injection:
                 self._scene.topology.cut_store(self._broker(fault))
             case [how, "store" | "primary" | "replica" | "sentinel"]:
                 await self._on_server(how, fault)
+            case ["failover", "shard"]:
+                await self._scene.topology.fail_over(fault.target)
+            case ["move", "slot"]:
+                await self._scene.topology.move(fault.target)
             case ["kill", what]:
                 await self._kill(what, fault)
             case ["pause", what]:

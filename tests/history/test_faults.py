@@ -28,7 +28,19 @@ SENTINELS: Final = replace(
     },
 )
 
-casts = pytest.mark.parametrize("cast", [ONE_SERVER, SENTINELS], ids=["one server", "sentinels"])
+CLUSTER: Final = replace(
+    SENTINELS,
+    servers={
+        "primary": ("shard-0", "shard-1"),
+        "shard": ("shard-0", "shard-1"),
+        "replica": ("replica-0", "replica-1"),
+        "slot": ("partition-0", "partition-1"),
+    },
+)
+
+CASTS: Final = {"one server": ONE_SERVER, "sentinels": SENTINELS, "cluster": CLUSTER}
+
+casts = pytest.mark.parametrize("cast", CASTS.values(), ids=CASTS)
 
 
 @casts
@@ -38,7 +50,7 @@ def test_a_seed_repeats_its_schedule(cast: Cast) -> None:
 
 
 def test_every_kind_comes_up() -> None:
-    kinds = {fault.kind for cast in (ONE_SERVER, SENTINELS) for fault in schedule("a", 2_000, cast)}
+    kinds = {fault.kind for cast in CASTS.values() for fault in schedule("a", 2_000, cast)}
     assert kinds == set(WEIGHTS)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+from tests.history.cluster import Clustered
 from tests.history.history import Recorder
 from tests.history.sentinel import WatchedBySentinels
 from tests.history.topology import Embedded, Topology
@@ -11,6 +12,7 @@ from tests.history.topology import Embedded, Topology
 TOPOLOGIES: Final[dict[str, Callable[[Recorder], Topology]]] = {
     "embedded": Embedded,
     "partitioned": partial(Embedded, partitions=4),
+    "cluster": Clustered,
     "sentinel": partial(WatchedBySentinels, replicated=False),
     "sentinel-replicated": partial(WatchedBySentinels, replicated=True),
 }

@@ -73,6 +73,14 @@ class Topology(ABC):
         """Its replicas no longer hear of what it acknowledges, then it is killed."""
         raise NotImplementedError(f"{server} has no replicas")
 
+    async def fail_over(self, shard: str) -> None:
+        """A replica takes the place of its primary, which has passed on all that it has."""
+        raise NotImplementedError(f"{shard} has no replicas")
+
+    async def move(self, slot: str) -> None:
+        """To another shard, with all that is in it."""
+        raise NotImplementedError(f"{slot} can't be moved")
+
     @abstractmethod
     async def kill(self, server: str) -> None: ...
 

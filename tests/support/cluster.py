@@ -25,7 +25,7 @@ MIGRATE_MS: Final = 5_000
 
 KEYS_AT_ONCE: Final = 100
 
-ENDED: Final = (b"success", b"failed", b"cancelled")
+ENDED: Final = (b"success", b"failed", b"cancelled", b"canceled")
 """States of a slot's move, as the servers say them."""
 
 
@@ -104,6 +104,13 @@ class ClusterGroup:
             if seen is not None and seen.primary == primary.id:
                 return node
         raise AssertionError(f"{primary.name} has no replica")
+
+    def shard(self, number: int) -> list[ClusterNode]:
+        """The two of which one follows the other: replicas go to no other primary."""
+        return self.nodes[number::PRIMARIES]
+
+    def shard_of(self, node: ClusterNode) -> int:
+        return self.nodes.index(node) % PRIMARIES
 
     async def settled(self) -> None:
         """Until all nodes that are up serve, follow whom they should, and agree, also on which
