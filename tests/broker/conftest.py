@@ -1,5 +1,6 @@
 """Brokers in this process and raw clients of them."""
 
+import os
 from collections.abc import AsyncIterator
 
 import pytest
@@ -16,10 +17,16 @@ def never_missed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("packhorse_broker.store.subscription.SILENCE_S", 600)
 
 
+@pytest.fixture
+def partitions() -> int:
+    """Of the store. All that holds for one holds for several: `make test-partitions`."""
+    return int(os.environ.get("PACKHORSE_TEST_PARTITIONS", "1"))
+
+
 @pytest_asyncio.fixture
-async def brokers(store_url: str, prefix: str) -> AsyncIterator[Brokers]:
+async def brokers(store_url: str, prefix: str, partitions: int) -> AsyncIterator[Brokers]:
     """Brokers and clients of one test; what they left in the store is checked at its end."""
-    brokers = Brokers(store_url, prefix)
+    brokers = Brokers(store_url, prefix, partitions)
     yield brokers
     await brokers.close()
 

@@ -42,10 +42,12 @@ class DeafBroker(Broker):
 class Brokers:
     """`start` brokers and `connect` clients; `close` ends all and checks what they left."""
 
-    def __init__(self, store_url: str, prefix: str) -> None:
+    def __init__(self, store_url: str, prefix: str, partitions: int = 1) -> None:
         self.store_url = store_url
         self.prefix = prefix
+        self.partitions = partitions
         self.keys = PartitionKeys(prefix, 0)
+        """Of the first partition."""
         self._brokers: list[Broker] = []
         self._wires: list[Wire] = []
 
@@ -60,6 +62,7 @@ class Brokers:
         defaults: dict[str, Any] = {
             "listen": ("tcp://127.0.0.1:0",),
             "prefix": self.prefix,
+            "partitions": self.partitions,
             "sweep_ms": NEVER_MS,
             "last_response_flush_ms": NEVER_MS,
         }
@@ -105,10 +108,13 @@ class Brokers:
             await broker.close()
         raw = await Raw.open(self.store_url)
         try:
-            contents = await Contents.read(raw, self.keys)
+            all_keys = [PartitionKeys(self.prefix, one) for one in range(self.partitions)]
+            contents = [await Contents.read(raw, keys) for keys in all_keys]
             # Apart, for a cluster has them in different slots.
-            await raw.clear(self.keys.base)
+            for keys in all_keys:
+                await raw.clear(keys.base)
             await raw.clear(f"{self.prefix}:".encode())
         finally:
             await raw.close()
-        contents.check(self.keys)
+        for keys, found in zip(all_keys, contents, strict=True):
+            found.check(keys)

@@ -100,6 +100,7 @@ class Committers:
             more |= may_hold_more
             waiting -= 1
             if not waiting:
+                drawn.sort(key=lambda applied: (-applied.job.priority, applied.job.order))
                 draw.done(drawn, more)
 
         claims = iter(draw.claims)
