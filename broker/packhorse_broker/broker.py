@@ -121,6 +121,7 @@ class Broker:
                 identity = await self._store_watch.agree()
                 if self._parts is None:
                     self._parts = self._parts_for(identity)
+                await self._store_watch.look()
                 await self._parts.type_news.follow()
                 await self._registry.announce_broker(self.id, self._clock.now_ms())
             except StoreUnavailable as error:

@@ -131,17 +131,30 @@ def fsck(file: Path | None, mend: bool, as_json: bool, **flags: str | None) -> N
 
 
 async def _check(config: Config, *, mend: bool) -> Report:
-    keys = PartitionKeys(config.prefix, 0)
-
     async def check(address: StoreAddress) -> Report:
-        lane = Lane(address, keys.writer(f"fsck-{secrets.token_hex(6)}"))
-        try:
-            await check_schema(lane, ClientKeys(config.prefix))
-            return await Checker(lane, keys).check(mend=mend)
-        finally:
-            await lane.close()
+        report = Report(0, 0, [])
+        for keys in await _partitions(config, address):
+            lane = Lane(address.of(keys.base), keys.writer(f"fsck-{secrets.token_hex(6)}"))
+            try:
+                found = await Checker(lane, keys).check(mend=mend)
+            finally:
+                await lane.close()
+            report = report.together_with(found)
+        return report
 
     return await _at_store(config, check, name="fsck")
+
+
+async def _partitions(config: Config, address: StoreAddress) -> list[PartitionKeys]:
+    """Of the store."""
+    keys = ClientKeys(config.prefix)
+    lane = Lane(address.of(keys.base), keys.writer(f"look-{secrets.token_hex(6)}"))
+    try:
+        identity = await check_schema(lane, keys)
+    finally:
+        await lane.close()
+    partitions = identity.partitions if identity is not None else 1
+    return [PartitionKeys(config.prefix, partition) for partition in range(partitions)]
 
 
 async def _at_store(
@@ -194,17 +207,21 @@ def migrate(file: Path | None, look: bool, **flags: str | None) -> None:
 
     async def work(address: StoreAddress) -> None:
         holder = f"migrate-{secrets.token_hex(6)}"
-        client_keys, keys = ClientKeys(config.prefix), PartitionKeys(config.prefix, 0)
-        clients = Lane(address, client_keys.writer(holder))
-        jobs = Lane(address, keys.writer(holder))
-        migration = Migration(clients, jobs, client_keys, keys, STEPS, holder=holder)
+        client_keys = ClientKeys(config.prefix)
+        clients = Lane(address.of(client_keys.base), client_keys.writer(holder))
+        jobs = [
+            (Lane(address.of(keys.base), keys.writer(holder)), keys)
+            for keys in await _partitions(config, address)
+        ]
+        migration = Migration(clients, client_keys, jobs, STEPS, holder=holder)
         try:
             if not look:
                 await migration.run(_ToldMigration())
             click.echo(await _migration_told(migration))
         finally:
             await clients.close()
-            await jobs.close()
+            for lane, _ in jobs:
+                await lane.close()
 
     _run(_at_store(config, work, name="migrate"))
 

@@ -69,9 +69,8 @@ def make(opener: Opener, client_keys: ClientKeys, keys: PartitionKeys) -> Make:
     def migration(holder: str = "one", lease_ms: int = LEASE_MS) -> Migration:
         return Migration(
             opener.lane(),
-            opener.lane(),
             client_keys,
-            keys,
+            [(opener.lane(), keys)],
             STEPS,
             holder=holder,
             lease_ms=lease_ms,

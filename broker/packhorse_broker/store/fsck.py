@@ -63,6 +63,14 @@ class Report:
     def clean(self) -> bool:
         return not self.findings
 
+    def together_with(self, other: "Report") -> "Report":
+        """Of two partitions."""
+        return Report(
+            self.jobs + other.jobs,
+            self.index_entries + other.index_entries,
+            self.findings + other.findings,
+        )
+
 
 class Checker:
     """`check` looks at everything of one partition; `mend` also rewrites indexes from records."""

@@ -92,6 +92,8 @@ class Progress:
     phase: Phase = Phase.EXPAND
     version: int
     """Of the step that is being applied."""
+    partition: int = 0
+    """To which it is being applied."""
     cursor: int = 0
     """Where its next page begins, as the store's SCAN counts."""
     run_id: str = ""
@@ -110,18 +112,17 @@ class Migration:
     def __init__(
         self,
         clients: Lane,
-        jobs: Lane,
         client_keys: ClientKeys,
-        keys: PartitionKeys,
+        jobs: Sequence[tuple[Lane, PartitionKeys]],
         steps: Sequence[Step],
         *,
         holder: str,
         lease_ms: int = LEASE_MS,
     ) -> None:
+        """`jobs`: each partition."""
         self._clients = clients
-        self._jobs = jobs
         self._client_keys = client_keys
-        self._keys = keys
+        self._jobs = jobs
         self._steps = {step.version: step for step in steps}
         self._holder = holder
         self._lease_ms = lease_ms
@@ -161,7 +162,9 @@ class Migration:
             for version in range(progress.version, progress.target + 1):
                 progress = await self._apply(progress, version, told)
             first = (await self.look())[0].schema + 1
-            progress = replace(progress, phase=Phase.OPEN, version=first, seen=0, changed=0)
+            progress = replace(
+                progress, phase=Phase.OPEN, version=first, partition=0, seen=0, changed=0
+            )
             progress = await self._keep(progress)
             told(progress)
         await self._none_older(progress)
@@ -178,22 +181,32 @@ class Migration:
     async def _apply(
         self, progress: Progress, version: int, told: Callable[[Progress], None]
     ) -> Progress:
-        """All pages of one step's change."""
-        step = self._steps[version]
-        change = step.expand if progress.phase is Phase.EXPAND else step.contract
-        prefix = step.prefix(self._keys)
+        """All pages of one step's change, in all partitions."""
         if progress.version != version:
-            progress = replace(progress, version=version, cursor=0)
+            progress = replace(progress, version=version, partition=0, cursor=0)
+        for partition in range(progress.partition, len(self._jobs)):
+            progress = replace(progress, partition=partition)
+            progress = await self._apply_in(progress, self._steps[version], told)
+        return progress
+
+    async def _apply_in(
+        self, progress: Progress, step: Step, told: Callable[[Progress], None]
+    ) -> Progress:
+        """In one partition."""
+        lane, keys = self._jobs[progress.partition]
+        change = step.expand if progress.phase is Phase.EXPAND else step.contract
+        prefix = step.prefix(keys)
         while True:
-            cursor = progress.cursor if progress.run_id == self._jobs.run_id else 0
-            [[following, found]] = await self._jobs.ask(
+            cursor = progress.cursor if progress.run_id == lane.run_id else 0
+            [[following, found]] = await lane.ask(
                 pack(("SCAN", cursor, "MATCH", _escaped(prefix) + b"*", "COUNT", PAGE))
             )
-            changed = await self._change([key for key in found if key.startswith(prefix)], change)
+            own = [key for key in found if key.startswith(prefix)]
+            changed = await self._change(lane, own, change)
             progress = replace(
                 progress,
                 cursor=int(following),
-                run_id=self._jobs.run_id,
+                run_id=lane.run_id,
                 seen=progress.seen + len(found),
                 changed=progress.changed + changed,
             )
@@ -202,20 +215,20 @@ class Migration:
             if not progress.cursor:
                 return progress
 
-    async def _change(self, keys: Sequence[bytes], change: Change) -> int:
+    async def _change(self, lane: Lane, keys: Sequence[bytes], change: Change) -> int:
         """How many values were not in the new form."""
         changed, parts = 0, [keys] if keys else []
         while parts:
             part = parts.pop()
             for _ in range(TRIES if len(part) > 1 else TRIES_OF_ONE):
-                values = await self._jobs.watch(part)
+                values = await lane.watch(part)
                 pairs = zip(part, values, strict=True)
                 asked = [change(key, value) for key, value in pairs if value is not None]
                 commands = [command for of_one in asked for command in of_one]
                 if not commands:
-                    await self._jobs.forget()
+                    await lane.forget()
                     break
-                if await self._jobs.commit(commands) is not None:
+                if await lane.commit(commands) is not None:
                     changed += sum(map(bool, asked))
                     break
             else:
