@@ -21,10 +21,10 @@ from packhorse_broker.jobs.model import Progress as JobProgress
 from packhorse_broker.jobs.model import Refusal as JobRefusal
 from packhorse_broker.operations import Operations
 from packhorse_broker.sessions import Session
-from packhorse_broker.store.homes import TAG, unique_tag
 from packhorse_broker.store.work import Failed, Result
 from packhorse_broker.store_watch import StoreWatch
 from packhorse_protocol import NO_ROOM, Code
+from packhorse_protocol.ids import TAG, unique_tag
 from packhorse_protocol.messages import (
     Cancel,
     Claim,

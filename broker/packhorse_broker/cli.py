@@ -25,7 +25,8 @@ from packhorse_broker.settings import ConfigError
 from packhorse_broker.sources import Loaded, load
 from packhorse_broker.store.embedded import EmbeddedStore
 from packhorse_broker.store.errors import StoreError
-from packhorse_broker.store.fsck import Checker, Report
+from packhorse_broker.store.findings import Report
+from packhorse_broker.store.fsck import Checker
 from packhorse_broker.store.keys import ClientKeys, PartitionKeys
 from packhorse_broker.store.link import StoreAddress
 from packhorse_broker.store.migrations import STEPS, Migration, Phase, Progress

@@ -17,6 +17,7 @@ from packhorse_broker.sessions import Session
 from packhorse_broker.store.finder import Finder, Place, Query, WrongPlace
 from packhorse_broker.store.readers import Reading
 from packhorse_broker.store.registry import Registry
+from packhorse_broker.store.standing import Standing
 from packhorse_broker.store.takes import NOBODY, TakesBoard
 from packhorse_broker.store.types import PLAIN
 from packhorse_broker.store.writes import ATTEMPTS_KEPT
@@ -69,6 +70,7 @@ class Finding:
         config: Config,
         reader: Reading,
         finder: Finder,
+        standing: Standing,
         registry: Registry,
         takes: TakesBoard,
         clock: StoreClock,
@@ -76,6 +78,7 @@ class Finding:
         self._config = config
         self._reader = reader
         self._finder = finder
+        self._standing = standing
         self._registry = registry
         self._takes = takes
         self._clock = clock
@@ -130,7 +133,7 @@ class Finding:
         while len(answers) < len(jobs):
             page = jobs[len(answers) : len(answers) + ATTEMPTS_PAGE]
             found = await self._reader.records(page)
-            ended = await self._finder.attempts(page, ATTEMPTS_KEPT)
+            ended = await self._standing.attempts(page, ATTEMPTS_KEPT)
             for job, records in zip(found, ended, strict=True):
                 if not isinstance(job, Job):
                     answers.append(views.not_read(job))
@@ -170,10 +173,10 @@ class Finding:
             if job.state is State.PENDING and job.current_attempt > 0
         ]
         runners = {job.runner for job in jobs.values() if job.state is State.STARTED and job.runner}
-        ahead = await self._finder.ahead(queued)
-        settings = await self._finder.settings(sorted({job.type for job in queued}))
+        ahead = await self._standing.ahead(queued)
+        settings = await self._standing.settings(sorted({job.type for job in queued}))
         takes = await self._takes.takes() if queued else {}
-        newest = await self._finder.attempts(tried, 1)
+        newest = await self._standing.attempts(tried, 1)
         heard = await self._registry.last_responses(sorted(runners))
         ahead_of = {job.id: before or 0 for job, before in zip(queued, ahead, strict=True)}
         last_of = {

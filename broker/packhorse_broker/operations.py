@@ -17,11 +17,12 @@ from packhorse_broker.contents import fingerprint, on_duplicate_of, pack_body, t
 from packhorse_broker.jobs.commands import Command, Create, HandlerGone, RunnerGone
 from packhorse_broker.jobs.model import Applied
 from packhorse_broker.store.committers import Committing
-from packhorse_broker.store.homes import TAG, Homes, unique_tag
+from packhorse_broker.store.homes import Homes
 from packhorse_broker.store.readers import Reading
 from packhorse_broker.store.records import CorruptRecord
 from packhorse_broker.store.registry import Registry
 from packhorse_broker.store.work import Failed, Result, Submission
+from packhorse_protocol.ids import TAG, unique_tag
 from packhorse_protocol.messages import NewJob
 
 _log = structlog.get_logger(__name__)

@@ -233,6 +233,7 @@ class Parts:
             self._config,
             self.reader,
             self.partitions.finder,
+            self.partitions.standing,
             self._registry,
             self.takes,
             self._clock,

@@ -1,16 +1,12 @@
 """Finding jobs in the indexes: what a list has, and in which order."""
 
 import pytest
-from msgspec.structs import replace
-from structlog.testing import capture_logs
 
-from packhorse_broker.jobs.model import AttemptRecord, End, Expired, State
+from packhorse_broker.jobs.model import State
 from packhorse_broker.jobs.terms import Scope, Terms, Unique
 from packhorse_broker.store.finder import Finder, Place, Query, WrongPlace, time_of
 from packhorse_broker.store.keys import PartitionKeys
 from packhorse_broker.store.read_lane import ReadLane
-from packhorse_broker.store.records import encode_attempt
-from packhorse_broker.store.types import PLAIN, TypeSettings, encode_settings
 from tests.store.shelf import Shelf, find, job
 from tests.support.inspection import Raw
 from tests.support.opening import Opener
@@ -138,39 +134,3 @@ async def test_a_key_held_past_its_job_finds_nothing(
     assert await find(finder, type="t", unique_key="k") == []
     await shelf.put(job("gone"))  # another job under the id
     assert await find(finder, type="t", unique_key="k") == []
-
-
-# -- single jobs
-
-
-async def test_attempts_are_the_newest_ones(finder: Finder, raw: Raw, keys: PartitionKeys) -> None:
-    records = [
-        AttemptRecord(n, "ann", 10 * n, 10 * n + 5, End.TIMED_OUT, Expired.RUN, None, 99)
-        for n in range(1, 4)
-    ]
-    await raw("RPUSH", keys.attempts("a"), *map(encode_attempt, records))
-    await raw("RPUSH", keys.attempts("b"), b"rubbish", encode_attempt(records[0]))
-    with capture_logs() as logs:
-        assert await finder.attempts(["a", "none", "b"], 50) == [records, [], records[:1]]
-    assert [log["event"] for log in logs] == ["store.corrupt_attempt"]
-    assert await finder.attempts(["a"], 1) == [records[-1:]]
-    assert await finder.attempts([], 50) == []
-
-
-async def test_how_many_stand_before_a_job(finder: Finder, shelf: Shelf) -> None:
-    jobs = [job("a", at=3), job("b", at=1), job("c", at=9, priority=1), job("d", job_type="u")]
-    await shelf.put(*jobs)
-    assert await finder.ahead(jobs) == [2, 1, 0, 0]
-    assert await finder.ahead([replace(jobs[0], order=7)]) == [None]
-    assert await finder.ahead([]) == []
-
-
-async def test_settings_as_they_are_stored(finder: Finder, raw: Raw, keys: PartitionKeys) -> None:
-    paused = TypeSettings(paused=True, by="ann", why="tired")
-    await raw("SET", keys.settings("t"), encode_settings(paused))
-    await raw("SET", keys.settings("u"), b"rubbish")
-    with capture_logs() as logs:
-        found = await finder.settings(["t", "u", "v"])
-    assert found == {"t": paused, "u": PLAIN, "v": PLAIN}
-    assert [log["event"] for log in logs] == ["store.corrupt_settings"]
-    assert await finder.settings([]) == {}

@@ -7,7 +7,8 @@ import pytest
 
 from packhorse_broker.jobs.commands import Complete, Fail, Release, WriteLog
 from packhorse_broker.store import fsck
-from packhorse_broker.store.fsck import Checker, Finding
+from packhorse_broker.store.findings import Finding
+from packhorse_broker.store.fsck import Checker
 from packhorse_broker.store.keys import PartitionKeys, queue_member
 from tests.support.commands import claim, create, first_token
 from tests.support.inspection import Contents, Raw

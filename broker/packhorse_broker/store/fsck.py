@@ -9,10 +9,11 @@ they stood still meanwhile.
 """
 
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from packhorse_broker.jobs.model import Job
+from packhorse_broker.store.findings import Finding, Report
 from packhorse_broker.store.indexes import Entry, entries, unique_holder
 from packhorse_broker.store.keys import ORDER_BYTES, PartitionKeys
 from packhorse_broker.store.link import Argument, pack
@@ -31,45 +32,6 @@ MAX_LOOKS: Final = 20
 
 Place = tuple[bytes, bytes]
 """An index's key, and a member of it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """Something that is not as it should be."""
-
-    kind: str
-    """An index entry or a hold on a unique key that is `missing`, `stale` or has a `wrong_score`;
-    a body, outcome, log or list of attempts that is `orphan` or `lost`; a record that is
-    `corrupt`; bytes of a type (instead of a job) that are a `wrong_sum`."""
-    job: str
-    key: str
-    mended: bool = False
-
-    def __str__(self) -> str:
-        done = " (mended)" if self.mended else ""
-        what = "type" if self.kind == "wrong_sum" else "job"
-        return f"{self.kind}: {what} {self.job} in {self.key}{done}"
-
-
-@dataclass(slots=True)
-class Report:
-    """What was looked at, and what was found."""
-
-    jobs: int
-    index_entries: int
-    findings: list[Finding]
-
-    @property
-    def clean(self) -> bool:
-        return not self.findings
-
-    def together_with(self, other: "Report") -> "Report":
-        """Of two partitions."""
-        return Report(
-            self.jobs + other.jobs,
-            self.index_entries + other.index_entries,
-            self.findings + other.findings,
-        )
 
 
 class Checker:

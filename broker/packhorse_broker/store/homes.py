@@ -11,10 +11,10 @@ to live where the key does, or no transaction could cover both: its id ends in t
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import chain
-from typing import Final, TypeVar
+from typing import TypeVar
 from zlib import crc32
 
-TAG: Final = "~"
+from packhorse_protocol.ids import tag_of, unique_tag
 
 Answer = TypeVar("Answer")
 
@@ -27,7 +27,7 @@ class Homes:
 
     def of(self, job_id: str) -> int:
         """The job's partition."""
-        return crc32(job_id.rpartition(TAG)[2].encode()) % self.partitions
+        return crc32(tag_of(job_id).encode()) % self.partitions
 
     def split(self, ids: Sequence[str]) -> dict[int, list[int]]:
         """Places in `ids`, by partition and in order."""
@@ -54,9 +54,3 @@ class Homes:
     def fits(self, job_id: str, job_type: str, unique_key: str) -> bool:
         """Whether a job of this id may have the unique key."""
         return self.of(job_id) == self.of(unique_tag(job_type, unique_key))
-
-
-def unique_tag(job_type: str, unique_key: str) -> str:
-    """With `~` before it, the end of the ids of jobs with this key."""
-    name = f"{job_type}\0{unique_key}"
-    return f"{crc32(name.encode()):08x}"

@@ -23,6 +23,7 @@ from packhorse_broker.store.reader import Reader
 from packhorse_broker.store.readers import Readers, Reading
 from packhorse_broker.store.round import Clock
 from packhorse_broker.store.shares import Rivals
+from packhorse_broker.store.standing import Standing
 from packhorse_broker.store.transaction import Lane
 from packhorse_broker.store.type_changes import TypeChanges
 from packhorse_broker.store.type_copies import TypeCopies
@@ -62,7 +63,8 @@ class Partitions:
         self.reader: Reading = _one_or(Readers, self._readers)
         self._read_lanes = [self._read_lane(keys) for keys in self.keys]
         self.types: ReadingTypes = _one_or(TypeReaders, [*map(TypeReader, self._read_lanes)])
-        self.finder = Finder([self._read_lane(keys) for keys in self.keys])
+        finding = [self._read_lane(keys) for keys in self.keys]
+        self.finder, self.standing = Finder(finding), Standing(finding)
         self.assignments: Assigning = _one_or(
             AssignmentsAtHome,
             [Assignments(self._lane(keys, "-groups"), keys, broker=broker) for keys in self.keys],

@@ -10,6 +10,7 @@ from packhorse.ids import new_job_id
 from packhorse.moments import Moment, epoch_ms
 from packhorse.payload import NOTHING, pack_arguments
 from packhorse.terms import Backoff, Unique, limit_ms
+from packhorse_protocol.ids import TAG, unique_tag
 from packhorse_protocol.limits import MAX_LABEL_CHARS, MAX_LABELS, MAX_PRIORITY
 from packhorse_protocol.messages import Backoff as BackoffMessage
 from packhorse_protocol.messages import NewJob as NewJobMessage
@@ -110,14 +111,15 @@ class NewJob:
         )
 
     def _whole_message(self) -> NewJobMessage:
+        unique = self._unique()
         return NewJobMessage(
             type=self.type,
             payload=self._packed(),
-            id=self.job_id if self.job_id is not None else new_job_id(),
+            id=self._id(unique),
             key=self.key,
             headers=self._headers() if self.headers else None,
             labels=self._labels(),
-            unique=self._unique(),
+            unique=unique,
             delay_ms=0 if self.delay is None else milliseconds(self.delay, "delay"),
             delay_until=_moment(self.delay_until, "delay_until"),
             priority=_bounded(self.priority, -MAX_PRIORITY, MAX_PRIORITY, "priority"),
@@ -162,6 +164,14 @@ class NewJob:
                     f"labels: {label!r} must have between 1 and {MAX_LABEL_CHARS} characters"
                 )
         return labels
+
+    def _id(self, unique: UniqueMessage | None) -> str:
+        """In a store with partitions a job has to be where its unique key is: its id says so."""
+        if self.job_id is not None:
+            return self.job_id
+        if unique is None:
+            return new_job_id()
+        return f"{new_job_id()}{TAG}{unique_tag(self.type, unique.key)}"
 
     def _unique(self) -> UniqueMessage | None:
         unique = Unique(self.unique) if isinstance(self.unique, str) else self.unique
