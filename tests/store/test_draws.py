@@ -178,11 +178,3 @@ def test_one_that_did_not_answer_is_looked_at_again(clock: list[float]) -> None:
     draws = Draws(2)
     look(draws, {0: []})
     assert set(draws.ready(MAIL)) == {1}
-
-
-def test_one_that_has_jobs_again_is_ready_at_once(clock: list[float]) -> None:
-    draws = Draws(1)
-    look(draws, {0: []})
-    clock[0] += EMPTY_S
-    look(draws, {0: [(0.0, b"a")]})
-    assert set(draws.ready(MAIL)) == {0}
