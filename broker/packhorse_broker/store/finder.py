@@ -229,6 +229,11 @@ class Finder:
         if any(not entries and not at_end for entries, at_end in found):
             return [], False
         entries = sorted(chain.from_iterable(entries for entries, _ in found), reverse=reverse)
+        # Behind the last one of a partition that has more of them, its next ones may come first:
+        # one whose index changes while it is read gives fewer than were asked for.
+        if lasts := [entries[-1] for entries, at_end in found if not at_end]:
+            known = max(lasts) if reverse else min(lasts)
+            entries = [one for one in entries if (one >= known if reverse else one <= known)]
         at_end = len(entries) <= count and all(at_end for _, at_end in found)
         return entries[:count], at_end
 
