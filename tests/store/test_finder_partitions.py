@@ -1,6 +1,6 @@
 """Lists over several partitions are those of one, page by page and while jobs come and go."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from itertools import count
 from random import Random
 from typing import Any, Final
@@ -13,8 +13,9 @@ from packhorse_broker.store.finder import CHUNK, SMALL_CHUNK, Finder, Page, Plac
 from packhorse_broker.store.homes import Homes
 from packhorse_broker.store.keys import PartitionKeys
 from packhorse_broker.store.read_lane import ReadLane
+from packhorse_broker.store.seeking import Ask, Entry, entries_after
 from packhorse_protocol.ids import unique_tag
-from tests.store.shelf import Shelf, all_pages, find, ids, job
+from tests.store.shelf import Shelf, find, ids, job
 from tests.support.inspection import Raw
 from tests.support.opening import Opener
 
@@ -185,11 +186,48 @@ async def test_entries_that_come_in_while_a_page_is_read_hide_none(
     assert [name for name in found if name in names] == names
 
 
-async def test_no_page_is_larger_than_its_limit_and_no_more_is_read(shelves: Shelves) -> None:
-    names = [f"{n:03}" for n in range(CHUNK + 20)]
+async def test_one_index_that_changes_too_fast_leaves_a_place_to_go_on_from(
+    shelves: Shelves, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"{n:03}" for n in range(20)]
     await shelves.put(*(job(name, at=100 + int(name)) for name in names))
-    for limit in (1, CHUNK - 1, CHUNK, CHUNK + 1):
-        assert await all_pages(shelves.several, Query(type="t"), limit) == names
+    first = await shelves.several.page(Query(), None, 5)
+    shown = ids(first)
+
+    async def too_fast(ask: Ask, key: bytes, *place: Any, **how: Any) -> tuple[list[Entry], bool]:
+        if key == shelves.keys[1].queue("t"):
+            return [], False
+        return await entries_after(ask, key, *place, **how)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("packhorse_broker.store.finder.entries_after", too_fast)
+        assert await shelves.several.page(Query(), first.next, 5) == Page([], first.next)
+    place = first.next
+    while place is not None:
+        page = await shelves.several.page(Query(), place, 5)
+        shown += ids(page)
+        place = page.next
+    assert shown == names
+
+
+async def test_no_more_is_read_than_a_page_needs(
+    shelves: Shelves, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"{n:03}" for n in range(CHUNK + 50)]
+    await shelves.put(*(job(name, at=100 + int(name)) for name in names))
+    asked: list[int] = []
+    records = shelves.several._records
+
+    async def counted(job_ids: Sequence[str]) -> list[Job | None]:
+        asked.append(len(job_ids))
+        return await records(job_ids)
+
+    monkeypatch.setattr(shelves.several, "_records", counted)
+    await shelves.several.page(Query(), None, 30)
+    assert asked == [30]
+    asked.clear()
+    assert ids(await shelves.several.page(Query(), None, CHUNK + 50)) == names
+    assert asked == [CHUNK, 50]
 
 
 async def test_a_unique_key_is_looked_up_where_it_is(shelves: Shelves, raw: Raw) -> None:
