@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from itertools import count
 from typing import Any, Final
 
+from packhorse_broker.jobs.model import Rules
 from packhorse_broker.store.changes import Change
 from packhorse_broker.store.durability import AFTER_EXEC, Waits
 from packhorse_broker.store.keys import PartitionKeys
@@ -44,6 +45,7 @@ class PartitionedStore:
         clock: ManualClock | None = None,
         through: Mapping[int, str] | None = None,
         broker: str = "b-1",
+        rules: Rules = RULES,
         timeout_ms: int = TIMEOUT_MS,
         wait_ms: int = TIMEOUT_MS,
         waits: Callable[[], Waits] = lambda: AFTER_EXEC,
@@ -65,7 +67,7 @@ class PartitionedStore:
             broker=broker,
         )
         committing = self.partitions.committing(
-            RULES,
+            rules,
             types=self.types,
             wait_ms=wait_ms,
             waits=waits,
