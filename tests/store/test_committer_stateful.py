@@ -270,7 +270,7 @@ def told(result: Result) -> str:
     return "gone" if result.removed else "changed" if result.changed else "same"
 
 
-@pytest.mark.parametrize(("count", "examples"), [(1, 80), (3, 30)])
+@pytest.mark.parametrize(("count", "examples"), [(1, 80), (2, 60)])
 def test_committers_do_as_the_model_says(
     store_url: str, monkeypatch: pytest.MonkeyPatch, count: int, examples: int
 ) -> None:
