@@ -179,6 +179,26 @@ async def test_a_limit_of_bytes_holds_for_all_partitions_together(
     assert await accepted(store, [create(names[5], body=bytes(500))]) == [True]
 
 
+async def test_a_partition_that_is_away_counts_as_it_told_last(
+    stores: PartitionedStores, proxy: FaultProxy
+) -> None:
+    """And what is asked of others in the same batch is not held up."""
+    store = stores.open(3, through={1: proxy.url}, wait_ms=WAIT_MS)
+    await limited(store, SettingsChange(max_jobs=3))
+    here, [away] = store.names(0, 4), store.names(1, 1)
+    assert await accepted(store, [create(away), create(here[0])]) == [True, True]
+    proxy.refusing = True
+    proxy.cut()
+    results = await store.caller.submit(create(here[1]), create(here[2]), (here[0], Remove()))
+    created, refused, removed = results
+    assert isinstance(created, Applied)
+    assert isinstance(refused, Refusal)
+    assert refused.code is RefusalCode.QUOTA
+    assert isinstance(removed, Applied)
+    proxy.refusing = False
+    assert await accepted(store, [create(here[3]), create(here[2])]) == [True, False]
+
+
 async def test_unique_keys_are_held_where_their_jobs_are(
     stores: PartitionedStores, raw: Raw
 ) -> None:
