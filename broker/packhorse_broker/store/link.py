@@ -16,8 +16,8 @@ import hiredis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.crc import key_slot
+from redis.exceptions import AskError, MovedError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as LostConnection
-from redis.exceptions import RedisError, ResponseError
 
 from packhorse_broker.store.cluster import Place
 from packhorse_broker.store.errors import StoreUnavailable
@@ -174,5 +174,9 @@ def _info_field(info: bytes, name: str) -> str:
 
 def describe(error: BaseException) -> str:
     """A line about a store error for people."""
+    if isinstance(error, MovedError):
+        return f"slot {error.slot_id} of the Cluster is at {error.host}:{error.port} now"
+    if isinstance(error, AskError):
+        return f"slot {error.slot_id} of the Cluster is on its way to {error.host}:{error.port}"
     text = str(error).strip() or type(error).__name__
     return text.splitlines()[0][:300]
