@@ -29,8 +29,9 @@ class ClusterMarks:
         """`tags`: of the slots."""
         self._recorder = recorder
         self._group = group
-        self._slots = {key: slot_of(key) for key in (f"chaos:{{{tag}}}".encode() for tag in tags)}
-        self._marks = {key: Marks(recorder) for key in self._slots}
+        keys = {f"chaos:{{{tag}}}".encode(): tag for tag in tags}
+        self._slots = {key: slot_of(key) for key in keys}
+        self._marks = {key: Marks(recorder, tag) for key, tag in keys.items()}
         self._owners: Mapping[bytes, ClusterNode] = {}
         self._looked_s = 0.0
         self._primaries: dict[int, ClusterNode] = {}
