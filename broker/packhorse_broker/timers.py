@@ -103,7 +103,9 @@ class Timers:
             if wait_ms <= 0:
                 break
             try:
-                await asyncio.wait_for(self._sooner.wait(), wait_ms / 1000)
+                # Not wait_for: in Python 3.11 it swallows a cancellation that comes with the event.
+                async with asyncio.timeout(wait_ms / 1000):
+                    await self._sooner.wait()
             except TimeoutError:
                 break
         if self._has_peers():

@@ -10,8 +10,8 @@ import pytest
 from packhorse_broker import timers
 from packhorse_broker.broker import Broker
 from packhorse_broker.jobs.outages import Outage
-from packhorse_broker.outages import MAX_OUTAGES, Outages
-from packhorse_broker.store.registry import LastRun
+from packhorse_broker.outages import Outages
+from packhorse_broker.store.registry import MAX_OUTAGES, LastRun
 from packhorse_protocol.messages import (
     Cancel,
     Cancelling,
@@ -149,8 +149,7 @@ async def test_no_attempt_ends_for_the_time_in_which_no_broker_ran(
     [claim] = await wire.ask(ClaimJobs, jobs=("a",))
     await brokers.stop(first)
     await longer_than_a_run()
-    for _ in range(brokers_then):
-        newest = await brokers.start(**QUICK)
+    *_, newest = [await brokers.start(**QUICK) for _ in range(brokers_then)]
     back = await brokers.connect(newest, "me", secret=wire.welcome.secret, timeout_ms=LONG_MS)
     [again] = await back.claims(1)
     assert (again.job, again.token) == ("a", claim.token)
