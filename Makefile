@@ -22,7 +22,7 @@ ARGS ?=
 TESTS ?=
 
 # Of `make chaos` and `make fuzz`: for how long, the seed of an earlier run to repeat it, and of
-# chaos on which store.
+# chaos on which store: embedded, partitioned, sentinel, sentinel-replicated or cluster.
 SECONDS ?= 60
 SEED ?=
 TOPOLOGY ?= embedded

@@ -40,7 +40,7 @@ BROKER_LAYERS = (
     {"addresses", "clock", "config", "durations", "errors", "logs", "settings", "sources"}
     | {"pushes", "store_url", "turns", "weights"},
     {"store"},
-    {"contents"},
+    {"contents", "outages"},
     {"operations"},
     {"cancelling", "sessions", "views"},
     {"job_views"},

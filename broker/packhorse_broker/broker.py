@@ -123,7 +123,7 @@ class Broker:
                     self._parts = self._parts_for(identity)
                 await self._store_watch.look()
                 await self._parts.type_news.follow()
-                await self._registry.announce_broker(self.id, self._clock.now_ms())
+                await self._parts.sweeper.begin()
             except StoreUnavailable as error:
                 _log.warning("store.waiting", error=str(error), retry_in_s=pause_s)
             else:

@@ -6,6 +6,7 @@ holds.
 """
 
 from packhorse_broker.jobs.model import CancelRequest, End, Job, State
+from packhorse_broker.jobs.outages import NO_OUTAGES, KnownOutages, put_off
 from packhorse_broker.store.changes import Change, RevokeReason
 from packhorse_protocol.messages import Cancellation
 
@@ -30,13 +31,16 @@ def newly_requested(change: Change) -> bool:
     return not (known and before is not None and cancel_request(before) == request)
 
 
-def cancellation(job: Job, request: CancelRequest, now_ms: int) -> Cancellation:
+def cancellation(
+    job: Job, request: CancelRequest, now_ms: int, outages: KnownOutages = NO_OUTAGES
+) -> Cancellation:
     """Of a job that is STARTED."""
+    until = put_off(request.until, request.at, outages.at(now_ms))
     assert job.token is not None
     return Cancellation(
         job=job.id,
         token=job.token,
-        grace_ms=max(0, request.until - now_ms),
+        grace_ms=max(0, until - now_ms),
         why=request.why,
     )
 

@@ -20,6 +20,7 @@ from packhorse_broker.jobs.model import Applied, RefusalCode, State
 from packhorse_broker.jobs.model import Progress as JobProgress
 from packhorse_broker.jobs.model import Refusal as JobRefusal
 from packhorse_broker.operations import Operations
+from packhorse_broker.outages import Outages
 from packhorse_broker.sessions import Session
 from packhorse_broker.store.work import Failed, Result
 from packhorse_broker.store_watch import StoreWatch
@@ -73,6 +74,7 @@ class Changing:
         feeder: Feeder,
         delivery: Delivery,
         clock: StoreClock,
+        outages: Outages,
         store: StoreWatch,
     ) -> None:
         self._config = config
@@ -81,6 +83,7 @@ class Changing:
         self._feeder = feeder
         self._delivery = delivery
         self._clock = clock
+        self._outages = outages
 
     def requests(self) -> dict[type, Callable[[Session, Any, Reply], None]]:
         """What it answers."""
@@ -189,7 +192,7 @@ class Changing:
                 self._feeder.give(applied)
             else:
                 session.hold(job.id, job.type, job.token)
-            return views.claim_view(job, self._clock.now_ms())
+            return views.claim_view(job, self._clock.now_ms(), self._outages.known)
 
         self._apply(request, entries, claimed, reply)
 
@@ -249,7 +252,10 @@ class Changing:
         ]
 
         def extended(applied: Applied, _: Command) -> Extended:
-            return Extended(remaining_ms=views.remaining_ms(applied.job, self._clock.now_ms()))
+            now_ms = self._clock.now_ms()
+            return Extended(
+                remaining_ms=views.remaining_ms(applied.job, now_ms, self._outages.known)
+            )
 
         self._apply(request, entries, extended, reply)
 

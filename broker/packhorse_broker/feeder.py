@@ -20,6 +20,7 @@ from packhorse_broker.contents import pack_error
 from packhorse_broker.dealing import Deal
 from packhorse_broker.jobs.commands import Claim, Fail, TakeBack
 from packhorse_broker.jobs.model import Applied
+from packhorse_broker.outages import Outages
 from packhorse_broker.places import Places
 from packhorse_broker.sessions import Session, Sessions
 from packhorse_broker.store.shares import OWNER_MS
@@ -51,11 +52,16 @@ class Feeder:
     """`offer` when a runner may have room, `queued` when a type may have jobs."""
 
     def __init__(
-        self, sessions: Sessions, submit: Callable[[Work], None], clock: StoreClock
+        self,
+        sessions: Sessions,
+        submit: Callable[[Work], None],
+        clock: StoreClock,
+        outages: Outages,
     ) -> None:
         self._sessions = sessions
         self._submit = submit
         self._clock = clock
+        self._outages = outages
         self._takers: dict[str, dict[Session, None]] = {}
         self._several: set[Session] = set()
         """Runners that take several types, among which they share their places."""
@@ -260,7 +266,7 @@ class Feeder:
                 _log.error("store.body_missing", job=job.id)
                 self.give_up(session, job.id, job.token, _BODY_MISSING)
             else:
-                session.push_claim(claim_view(job, now_ms))
+                session.push_claim(claim_view(job, now_ms, self._outages.known))
 
     def take_back(self, applied: Applied) -> None:
         """Ends a claim that could not be brought to its runner. Should the runner have learnt of

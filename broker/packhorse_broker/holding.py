@@ -14,6 +14,7 @@ from packhorse_broker.cancelling import cancel_request, cancellation, revoke_rea
 from packhorse_broker.clock import StoreClock
 from packhorse_broker.feeder import Feeder
 from packhorse_broker.jobs.model import Job, State
+from packhorse_broker.outages import Outages
 from packhorse_broker.sessions import Session
 from packhorse_broker.store.errors import StoreUnavailable
 from packhorse_broker.store.readers import Reading
@@ -36,10 +37,13 @@ class Holding:
     """`push_all` after a resume, `reconcile` now and then, `tell_cancelled` when another broker has
     committed requests to cancel."""
 
-    def __init__(self, reader: Reading, feeder: Feeder, clock: StoreClock) -> None:
+    def __init__(
+        self, reader: Reading, feeder: Feeder, clock: StoreClock, outages: Outages
+    ) -> None:
         self._reader = reader
         self._feeder = feeder
         self._clock = clock
+        self._outages = outages
 
     async def push_all(self, session: Session) -> set[str]:
         """Pushes every claim that the session does not know of; all that the client holds.
@@ -69,14 +73,15 @@ class Holding:
         if not isinstance(job, Job) or job.token is None or not _is_held(job, session, job.token):
             return
         if session.hold(job.id, job.type, job.token):
-            session.push_claim(claim_view(job, self._clock.now_ms()))
+            session.push_claim(claim_view(job, self._clock.now_ms(), self._outages.known))
         self._push_cancellation(session, job)
 
     def _push_cancellation(self, session: Session, job: Job) -> None:
         request = cancel_request(job)
         if request is not None:
             session.push_cancellation(
-                cancellation(job, request, self._clock.now_ms()), request.until
+                cancellation(job, request, self._clock.now_ms(), self._outages.known),
+                request.until,
             )
 
     async def tell_cancelled(self, session: Session, jobs: Sequence[str]) -> None:

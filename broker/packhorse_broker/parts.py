@@ -25,6 +25,7 @@ from packhorse_broker.jobs.model import Retention, Rules
 from packhorse_broker.looking import Looking, Status
 from packhorse_broker.notices import Notices
 from packhorse_broker.operations import Operations
+from packhorse_broker.outages import Outages
 from packhorse_broker.reception import Reception
 from packhorse_broker.sessions import Sessions
 from packhorse_broker.store.changes import Change
@@ -83,12 +84,15 @@ class Parts:
         self.sessions = sessions
         writer = secrets.token_hex(6)
         self.book = TypeBook()
+        self.outages = Outages(sweep_ms=config.sweep_ms)
         self.partitions = Partitions(
             address, config.prefix, partitions, clock, writer=writer, broker=broker
         )
         store_watch.partitions = self.partitions.others
         self.reader = self.partitions.reader
-        self.feeder = Feeder(sessions, lambda work: self.committer.submit(work), clock)
+        self.feeder = Feeder(
+            sessions, lambda work: self.committer.submit(work), clock, self.outages
+        )
         self.type_news = TypeNews(
             self.partitions.types, self.partitions.type_copies, self.book, self.feeder, clock
         )
@@ -108,7 +112,7 @@ class Parts:
         )
         self.delivery = Delivery(sessions, self.reader, self.groups, spawn)
         self.watching = Watching(self.reader)
-        self.holding = Holding(self.reader, self.feeder, clock)
+        self.holding = Holding(self.reader, self.feeder, clock, self.outages)
         self.fanout = Fanout(
             sessions,
             self.feeder,
@@ -161,7 +165,9 @@ class Parts:
             close_session=self.fanout.close_session,
             has_peers=self._has_peers,
         )
-        self.timers = Timers(self.reader, self.operations, clock, has_peers=self._has_peers)
+        self.timers = Timers(
+            self.reader, self.operations, clock, self.outages, has_peers=self._has_peers
+        )
         self.trimming = Trimming(self.operations, self.reader, self.partitions.types, self.book)
         self.sweeper = Sweeper(
             sessions,
@@ -173,6 +179,7 @@ class Parts:
             self.fanout,
             self.notices,
             clock,
+            self.outages,
             sweep_ms=config.sweep_ms,
             flush_ms=config.last_response_flush_ms,
             also=(
@@ -225,6 +232,7 @@ class Parts:
             self.feeder,
             self.delivery,
             self._clock,
+            self.outages,
             self._store_watch,
         )
 

@@ -21,7 +21,8 @@ from packhorse_broker.config import Config
 from packhorse_broker.store.durability import AFTER_EXEC, Durability, Waits
 from packhorse_broker.store.errors import SchemaRefused
 from packhorse_broker.store.keys import ClientKeys, PartitionKeys
-from packhorse_broker.store.link import StoreAddress, pack
+from packhorse_broker.store.link import StoreAddress
+from packhorse_broker.store.packing import pack
 from packhorse_broker.store.promises import KEPT, Kept, agree
 from packhorse_broker.store.read_lane import ReadLane
 from packhorse_broker.store.registry import Registry, StoreState
@@ -80,6 +81,10 @@ class StoreWatch:
 
         Raises StoreUnavailable, SchemaRefused, StoreUnsafe.
         """
+        identity, _ = await self._agree()
+        return identity
+
+    async def _agree(self) -> tuple[StoreIdentity, StoreState]:
         for _ in range(CLOCK_ASKS):
             asked_ms = monotonic_ms()
             store_ms = await self._registry.time_ms()
@@ -104,8 +109,9 @@ class StoreWatch:
             await self._agree_with_others(identity, lane.run_id)
         finally:
             await lane.close()
-        self._remember(await self._registry.store_state())
-        return identity
+        state = await self._registry.store_state()
+        self._remember(state)
+        return identity, state
 
     def _first_partitions(self) -> int:
         """Of a store that is used for the first time."""
@@ -147,7 +153,7 @@ class StoreWatch:
         state = await self._registry.store_state()
         if state.identity is None or state.identity != self._written_identity:
             former = self.identity.id if self.identity is not None else None
-            identity = await self.agree()
+            identity, state = await self._agree()
             if identity.id == former:
                 _log.info("store.migrated", schema=identity.schema)
             else:
@@ -158,7 +164,6 @@ class StoreWatch:
                     note="the jobs that were in it are gone; clients have to begin anew",
                 )
                 await self._wiped()
-            state = await self._registry.store_state()
         others = [await server_state(part.ask) for part in self.partitions]
         run_ids = self._run_ids_of(state)
         if run_ids != self._run_ids and len(run_ids) == len(self._run_ids):

@@ -6,7 +6,6 @@ broker or the store was away: whoever is to be removed must have had a full time
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final
@@ -19,11 +18,12 @@ from packhorse_broker.fanout import Fanout, close_if_outdated
 from packhorse_broker.feeder import Feeder
 from packhorse_broker.notices import Notices
 from packhorse_broker.operations import Operations
+from packhorse_broker.outages import Outages
 from packhorse_broker.sessions import Session, Sessions
 from packhorse_broker.store.errors import StoreError, StoreUnavailable
 from packhorse_broker.store.readers import Reading
 from packhorse_broker.store.records import ClientRecord, CorruptRecord
-from packhorse_broker.store.registry import Registry
+from packhorse_broker.store.registry import LastRun, Registry
 
 _log = structlog.get_logger(__name__)
 
@@ -32,16 +32,6 @@ PAGE: Final = 1_000
 
 LOOK_SWEEPS: Final = 10
 """What a lost notice was about, or went wrong in some other way, is found so many sweeps later."""
-
-GAP_SWEEPS: Final = 2
-"""Answers of the store further apart than so many sweeps are a gap: it, or this process, stood
-still. It matters to clients for whose timeout it was long."""
-
-OUTAGE_SWEEPS: Final = 5
-"""A longer gap is an outage, which matters to every client."""
-
-MAX_GAPS: Final = 64
-"""Gaps that are remembered; longer ago matters to nobody."""
 
 
 class Sweeper:
@@ -58,6 +48,7 @@ class Sweeper:
         fanout: Fanout,
         notices: Notices,
         clock: StoreClock,
+        outages: Outages,
         *,
         sweep_ms: int,
         flush_ms: int,
@@ -72,18 +63,22 @@ class Sweeper:
         self._fanout = fanout
         self._notices = notices
         self._clock = clock
+        self._outages = outages
         self._sweep_ms = sweep_ms
         self._flush_ms = flush_ms
         self._also = also
         """What else is done in each sweep."""
-        self._answered_ms = monotonic_ms()
-        """When the store answered last."""
-        self._was_away = False
-        """Whether the store could not be reached since then."""
-        self._gaps: deque[tuple[float, float]] = deque([(monotonic_ms(), float("inf"))], MAX_GAPS)
-        """Times in which this broker could not know who was silent: when each ended, how long it
-        was. The first is the time before its start."""
         self._looked_ms = monotonic_ms()
+        self._last_run: LastRun | None = None
+        """Before this broker ran."""
+
+    async def begin(self) -> None:
+        """Says for the first time that this broker runs, and learns until when others did. Raises
+        StoreUnavailable; may be repeated."""
+        if self._last_run is None:
+            self._last_run = await self._registry.last_run()
+        self._outages.begin(self._last_run, self._clock.now_ms())
+        await self._say_running()
 
     async def run(self) -> None:
         period_s = min(self._sweep_ms, self._flush_ms) / 1000
@@ -92,7 +87,7 @@ class Sweeper:
             try:
                 await self.sweep()
             except StoreUnavailable as error:
-                self._was_away = True
+                self._outages.failed()
                 _log.warning("sweep.store_unavailable", error=str(error))
 
     async def sweep(self) -> None:
@@ -115,18 +110,11 @@ class Sweeper:
         drift_ms = self._clock.set(store_ms, asked_ms, answered_ms)
         if abs(drift_ms) > MAX_DRIFT_MS:
             _log.warning("clock.jumped", drift_ms=round(drift_ms))
-            self._gaps.append((answered_ms, float("inf")))
-        silence_ms = answered_ms - self._answered_ms
-        if self._was_away:
-            self._gaps.append((answered_ms, float("inf")))
-        elif silence_ms > GAP_SWEEPS * self._sweep_ms:
-            self._gaps.append((answered_ms, silence_ms))
-        self._answered_ms = answered_ms
-        self._was_away = False
+            self._outages.failed()
 
     async def _announce(self) -> None:
         """Says that this broker runs, and learns whether others do."""
-        brokers = await self._registry.announce_broker(self._notices.broker, self._clock.now_ms())
+        brokers = await self._say_running()
         if self._notices.peers != len(brokers) - 1:
             _log.info("brokers.counted", others=len(brokers) - 1)
             self._notices.peers = len(brokers) - 1
@@ -135,6 +123,15 @@ class Sweeper:
             await self._notices.say_running()
         except StoreUnavailable as error:
             _log.warning("notices.unsaid", error=str(error))
+
+    async def _say_running(self) -> frozenset[str]:
+        """By that the store has taken a change; which brokers run."""
+        now_ms = self._clock.now_ms()
+        brokers = await self._registry.announce_broker(
+            self._notices.broker, now_ms, self._outages.under_way(now_ms)
+        )
+        self._outages.sound(now_ms)
+        return brokers
 
     async def _renew(self) -> None:
         """Tells the store who was heard of, and learns whose connection is not the newest."""
@@ -169,17 +166,13 @@ class Sweeper:
 
     def _spared(self, client: ClientRecord, session: Session | None) -> bool:
         """Whether its silence proves nothing: we heard of it, or were not there to hear."""
-        now_ms = monotonic_ms()
-        if session is not None and now_ms - session.last_response_ms < client.timeout_ms:
+        heard_ms = session.last_response_ms if session is not None else float("-inf")
+        if monotonic_ms() - heard_ms < client.timeout_ms:
             return True
         patience_ms = client.timeout_ms
         if client.broker != self._notices.broker:
             patience_ms += 2 * self._flush_ms
-        return any(
-            ended_ms + patience_ms > now_ms
-            and (length_ms > OUTAGE_SWEEPS * self._sweep_ms or 2 * length_ms > client.timeout_ms)
-            for ended_ms, length_ms in self._gaps
-        )
+        return self._outages.spares(client.timeout_ms, patience_ms, self._clock.now_ms())
 
     async def _finish_removals(self) -> None:
         for client, since_ms in (await self._registry.leaving(PAGE)).items():

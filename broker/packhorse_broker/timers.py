@@ -16,8 +16,10 @@ import structlog
 from packhorse_broker.clock import StoreClock
 from packhorse_broker.jobs.commands import Due
 from packhorse_broker.jobs.deadlines import due_at
-from packhorse_broker.jobs.model import Applied, State
+from packhorse_broker.jobs.model import Applied, Job, State
+from packhorse_broker.jobs.outages import Outage
 from packhorse_broker.operations import Operations
+from packhorse_broker.outages import Outages
 from packhorse_broker.store.changes import Change
 from packhorse_broker.store.errors import StoreError
 from packhorse_broker.store.readers import Reading
@@ -38,6 +40,14 @@ MAX_STUCK: Final = 1_000
 """Entries whose jobs are not due, that one look goes past; the next goes on behind them."""
 
 
+MAX_PUT_OFF: Final = 100_000
+"""Jobs that are remembered for an outage; others are asked about with each look."""
+
+PUT_OFF_MS: Final = 30_000
+"""They are asked about again after so long at the latest: another broker, that is gone now, may
+have made something else of them."""
+
+
 class Timers:
     """`run` until cancelled; `committed` and `expect` tell of moments to come."""
 
@@ -46,19 +56,26 @@ class Timers:
         reader: Reading,
         operations: Operations,
         clock: StoreClock,
+        outages: Outages,
         *,
         has_peers: Callable[[], bool],
     ) -> None:
         self._reader = reader
         self._operations = operations
         self._clock = clock
+        self._outages = outages
         self._has_peers = has_peers
         self._next_ms = 0
         """The earliest moment that is known of, by the store's clock."""
         self._sooner = asyncio.Event()
         self._stuck = 0
+        self._put_off: dict[str, int] = {}
+        """Jobs with a timeout that is not over for an outage, and when to ask about them again."""
 
     def committed(self, changes: Sequence[Change]) -> None:
+        if self._put_off:
+            for change in changes:
+                self._put_off.pop(change.job.id, None)
         self.expect(earliest(changes))
 
     def expect(self, due_ms: int) -> None:
@@ -86,7 +103,9 @@ class Timers:
             if wait_ms <= 0:
                 break
             try:
-                await asyncio.wait_for(self._sooner.wait(), wait_ms / 1000)
+                # Not wait_for: in Python 3.11 it swallows a cancellation that comes with the event.
+                async with asyncio.timeout(wait_ms / 1000):
+                    await self._sooner.wait()
             except TimeoutError:
                 break
         if self._has_peers():
@@ -94,22 +113,47 @@ class Timers:
 
     async def _look(self) -> None:
         """Moves on what is due, and learns when to look again."""
-        stuck_before = self._stuck
+        asked_in_vain = 0
         while True:
             now_ms = self._clock.now_ms()
             self._next_ms = now_ms + LOOK_MS
             due, next_ms = await self._reader.due(now_ms, PAGE, skip=self._stuck)
             if not due:
                 self._stuck = 0
+                self._forget_put_off(now_ms)
                 self.expect(next_ms)
                 return
-            results = await self._operations.applied([(job_id, Due()) for job_id in due])
-            moved = sum(isinstance(result, Applied) and result.changed for result in results)
-            if not moved:
-                # Stale entries, or another broker was quicker: look past them.
-                self._stuck += len(due)
-                if self._stuck - stuck_before >= MAX_STUCK:
-                    return
+            asked = [job_id for job_id in due if self._put_off.get(job_id, 0) <= now_ms]
+            moved, put_off = await self._move(asked)
+            if moved:
+                self._stuck += len(due) - len(asked) + put_off
+                continue
+            # Stale entries, or another broker was quicker: look past them.
+            self._stuck += len(due)
+            asked_in_vain += len(asked) - put_off
+            if asked_in_vain >= MAX_STUCK:
+                return
+
+    async def _move(self, asked: Sequence[str]) -> tuple[int, int]:
+        """How many of these were due, and for how many an outage puts it off."""
+        if not asked:
+            return 0, 0
+        outages = self._outages.known
+        results = await self._operations.applied([(job_id, Due(outages)) for job_id in asked])
+        now_ms = self._clock.now_ms()
+        unmoved = [
+            result.job for result in results if isinstance(result, Applied) and not result.changed
+        ]
+        put_off = [job for job in unmoved if 0 < _next_ms(job) <= now_ms]
+        for job in put_off[: MAX_PUT_OFF - len(self._put_off)]:
+            due_ms = _next_ms(job, outages.at(now_ms))
+            self._put_off[job.id] = min(due_ms, now_ms + PUT_OFF_MS)
+        moved = sum(isinstance(result, Applied) and result.changed for result in results)
+        return moved, len(put_off)
+
+    def _forget_put_off(self, now_ms: int) -> None:
+        for job_id in [job_id for job_id, due_ms in self._put_off.items() if due_ms <= now_ms]:
+            del self._put_off[job_id]
 
 
 def earliest(changes: Sequence[Change]) -> int:
@@ -119,7 +163,14 @@ def earliest(changes: Sequence[Change]) -> int:
         job = change.job
         if change.removed or (job.terms is None and job.course is None and not job.expires_at):
             continue
-        for moment in (due_at(job), job.delayed_until if job.state is State.PENDING else 0):
-            if moment and (moment < found or not found):
-                found = moment
+        moment = _next_ms(job)
+        if moment and (moment < found or not found):
+            found = moment
     return found
+
+
+def _next_ms(job: Job, outages: Sequence[Outage] = ()) -> int:
+    """When time moves the job, in ms; 0: it does not."""
+    due_ms = due_at(job, outages)
+    delayed_ms = job.delayed_until if job.state is State.PENDING else 0
+    return min(due_ms, delayed_ms) if due_ms and delayed_ms else due_ms or delayed_ms

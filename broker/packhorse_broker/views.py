@@ -7,6 +7,7 @@ from packhorse_broker.contents import unpack_body, unpack_outcome
 from packhorse_broker.jobs.commands import Command, Create, OnDuplicate
 from packhorse_broker.jobs.deadlines import due_at
 from packhorse_broker.jobs.model import Applied, Expired, Job, LogEntry, Refusal, State
+from packhorse_broker.jobs.outages import NO_OUTAGES, KnownOutages
 from packhorse_broker.store.errors import StoreFull, StoreUnavailable
 from packhorse_broker.store.records import CorruptRecord
 from packhorse_broker.store.work import Failed
@@ -65,7 +66,7 @@ def ending_of(job: Job) -> tuple[bytes | None, Error | None]:
     return (content, None) if isinstance(content, bytes) else (None, content)
 
 
-def claim_view(job: Job, now_ms: int) -> Claim:
+def claim_view(job: Job, now_ms: int, outages: KnownOutages = NO_OUTAGES) -> Claim:
     """Of a STARTED job with its body; `now_ms`: the store's time."""
     assert job.body is not None
     assert job.token is not None
@@ -80,15 +81,15 @@ def claim_view(job: Job, now_ms: int) -> Claim:
         payload=payload,
         key=job.key,
         headers=headers,
-        remaining_ms=remaining_ms(job, now_ms),
+        remaining_ms=remaining_ms(job, now_ms, outages),
     )
 
 
-def remaining_ms(job: Job, now_ms: int) -> int | None:
+def remaining_ms(job: Job, now_ms: int, outages: KnownOutages) -> int | None:
     """After how long a timeout or a cancel request takes the claim away; None: neither does."""
     if job.course is None:
         return None  # As of every plain job, quickly: what ends a claim stands in the course.
-    due = due_at(job)
+    due = due_at(job, outages.at(now_ms))
     return max(due - now_ms, 0) if due else None
 
 

@@ -215,18 +215,18 @@ async def test_after_a_pause_of_the_process_everybody_has_a_full_timeout(
 ) -> None:
     """A broker that was stopped (SIGSTOP, a suspended laptop) heard nothing meanwhile."""
     broker = await brokers.start()
-    sweeper = broker.parts.sweeper
+    sweeper, outages = broker.parts.sweeper, broker.parts.outages
     mute = await brokers.connect(broker, "mute", timeout_ms=LONG_MS)
     await mute.abort()
     await times_out(raw, brokers.prefix, "mute", at_ms=1)
     await raw.close()
-    sweeper._gaps.clear()
-    sweeper._answered_ms -= 10 * NEVER_MS
+    outages._gaps.clear()
+    outages._sound_ms -= 10 * NEVER_MS
     await sweeper.sweep()
     other = await brokers.connect(broker)
     assert await clients(other) == 2
     # Without a pause the same silence is enough.
-    sweeper._gaps.clear()
+    outages._gaps.clear()
     await sweeper.sweep()
     assert await clients(other) == 1
 
@@ -269,13 +269,13 @@ async def test_a_client_of_a_store_that_was_away_has_a_full_timeout(
 ) -> None:
     async with FaultProxy(brokers.store_url) as proxy:
         broker = await brokers.start(store_url=proxy.url, sweep_ms=20, min_client_timeout_ms=10)
-        sweeper = broker.parts.sweeper
+        sweeper, outages = broker.parts.sweeper, broker.parts.outages
         mute = await brokers.connect(broker, "mute", timeout_ms=LONG_MS)
         await mute.abort()
         proxy.refusing = True
-        sweeper._gaps.clear()
+        outages._gaps.clear()
         proxy.cut()
-        await until(lambda: sweeper._was_away)
+        await until(lambda: outages._deaf)
         await times_out(raw, brokers.prefix, "mute", at_ms=1)
         await raw.close()
         proxy.refusing = False
@@ -292,7 +292,7 @@ async def test_one_that_is_heard_is_not_removed_whatever_the_store_says(
     """Its signs of life reach the store a little late."""
     broker = await brokers.start(min_client_timeout_ms=10)
     wire = await brokers.connect(broker, "me", timeout_ms=LONG_MS)
-    broker.parts.sweeper._gaps.clear()
+    broker.parts.outages._gaps.clear()
     await times_out(raw, brokers.prefix, "me", at_ms=1)
     await raw.close()
     await broker.parts.sweeper.sweep()

@@ -9,6 +9,7 @@ from packhorse_broker.clock import StoreClock
 from packhorse_broker.contents import pack_body
 from packhorse_broker.feeder import EMPTY_DRAWS, FIRST_DRAW, MAX_DRAWING, Feeder
 from packhorse_broker.jobs.model import Applied, Job, State
+from packhorse_broker.outages import Outages
 from packhorse_broker.sessions import Session, Sessions
 from packhorse_broker.store.work import Draw, Work
 from packhorse_protocol import Code
@@ -69,7 +70,9 @@ class Scene:
     def __init__(self) -> None:
         self.sessions = Sessions()
         self.queues = Queues()
-        self.feeder = Feeder(self.sessions, self.queues.submit, StoreClock())
+        self.feeder = Feeder(
+            self.sessions, self.queues.submit, StoreClock(), Outages(sweep_ms=1_000)
+        )
 
     def runner(self, name: str) -> Session:
         session = Session(

@@ -19,11 +19,14 @@ from packhorse_protocol.messages import (
     Completion,
     Create,
     Ended,
+    Extend,
+    Extension,
     Get,
     Handled,
     NewJob,
     Ok,
     Problem,
+    Timeouts,
 )
 from tests.support.brokers import Brokers
 from tests.support.requests import create, names, repeated, take
@@ -68,7 +71,9 @@ async def test_what_cant_be_done_is_said_and_can_be_repeated(
     hasty = await brokers.connect(broker, "hasty", timeout_ms=HASTY_MS)
     lost = await brokers.connect(broker, "lost", timeout_ms=HASTY_MS)
     await create(wire, *"abc", handle=True)
+    await create(wire, "limited", timeouts=Timeouts(run_ms=HASTY_MS))
     [a] = await hasty.ask(ClaimJobs, jobs=("a",))
+    [limited] = await hasty.ask(ClaimJobs, jobs=("limited",))
     [b] = await lost.ask(ClaimJobs, jobs=("b",))
     await lost.abort()
     beating = asyncio.create_task(beat(hasty))
@@ -86,6 +91,9 @@ async def test_what_cant_be_done_is_said_and_can_be_repeated(
             assert (problem.code, problem.retryable) == (Code.UNAVAILABLE, True)
             assert problem.retry_after_ms
     await trouble.end()
+    extension = (Extension(job="limited", token=limited.token, run_ms=60_000),)
+    extended = await repeated(hasty, Extend, claims=extension)
+    assert extended.remaining_ms > HASTY_MS
     back = await brokers.connect_when_possible(
         broker, "lost", secret=lost.welcome.secret, timeout_ms=HASTY_MS
     )

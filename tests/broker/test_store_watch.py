@@ -154,7 +154,7 @@ async def test_a_store_that_ends_because_its_disk_is_full(
     assert (await repeated(wire, Get, jobs=("a",))).state == "QUEUED"
 
 
-async def test_a_jobs_own_timeout_goes_on_while_the_store_is_away(
+async def test_a_jobs_own_timeout_goes_on_after_the_store_was_away(
     brokers: Brokers, server: StoreServer
 ) -> None:
     broker = await brokers.start(**QUICK)

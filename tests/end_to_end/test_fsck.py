@@ -14,6 +14,7 @@ import pytest_asyncio
 import packhorse
 from packhorse import Context, Fail, Worker
 from packhorse_broker.local import LocalBroker
+from packhorse_broker.store.homes import Homes
 from packhorse_broker.store.keys import ClientKeys, PartitionKeys
 from packhorse_broker.store.records import INLINE_BYTES
 from packhorse_broker.store.schema import SCHEMA_VERSION
@@ -22,6 +23,8 @@ from tests.support.daemon import Daemons, Ended
 from tests.support.daemon import packhorse as command
 from tests.support.inspection import Contents, Raw
 from tests.support.wire import Wire
+
+PARTITIONS = 3
 
 LARGE = b"x" * (INLINE_BYTES + 1)
 """Lives in a key of its own."""
@@ -105,6 +108,32 @@ async def test_the_store_in_a_folder_is_checked_when_its_broker_has_ended(
     ended = await command("fsck", "--data-dir", tmp_path)
     assert (ended.status, ended.err) == (0, [])
     assert ended.out[0].startswith("5 jobs, ")
+
+
+async def test_all_partitions_are_checked(store_url: str, prefix: str) -> None:
+    listen = ("tcp://127.0.0.1:0",)
+    async with LocalBroker(
+        store_url=store_url, prefix=prefix, listen=listen, partitions=PARTITIONS
+    ) as broker:
+        await work(broker.addresses[0])
+    raw = await Raw.open(store_url)
+    store = Store(store_url, prefix, raw)
+    jobs = ("complete", "failed", "queued")
+    homes = {job: Homes(PARTITIONS).of(job) for job in jobs}
+    assert len(set(homes.values())) > 1
+    for job, home in homes.items():
+        await raw("DEL", PartitionKeys(prefix, home).record(job))
+    status, found = await store.findings()
+    assert status == 1
+    # Beside the types, whose sums are wrong.
+    assert {job for _, job, _ in found} >= set(jobs)
+    status, found = await store.findings("--mend")
+    assert {mended for _, _, mended in found} == {True}
+    ended = await store.fsck()
+    assert ended.out[0].startswith("2 jobs, ")
+    assert ended.status == 0
+    await raw.clear(f"{prefix}:".encode())
+    await raw.close()
 
 
 async def test_a_store_that_is_not_there_is_one_line(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 
 from packhorse_broker.store.keys import ClientKeys, PartitionKeys
 from tests.history.cluster_marks import ClusterMarks
-from tests.history.history import Recorder
+from tests.history.history import CLIENTS, Recorder
 from tests.history.marks import LAST_S, Marks
 from tests.history.topology import PREFIX, Topology
 from tests.support.cluster import LOOK_S, PRIMARIES, ClusterGroup, slot_of
@@ -42,7 +42,7 @@ class Clustered(Topology):
         partitions = {f"partition-{n}": PartitionKeys(PREFIX, n).base for n in range(PARTITIONS)}
         keys = {**partitions, "clients": ClientKeys(PREFIX).store}
         self._slots = {name: slot_of(key) for name, key in keys.items()}
-        self._marks = ClusterMarks(recorder, self._group, [*map(str, range(PARTITIONS)), "c"])
+        self._marks = ClusterMarks(recorder, self._group, [*map(str, range(PARTITIONS)), CLIENTS])
         self._strays = Marks(recorder)
         self._resumed_at: dict[ClusterNode, int] = {}
         self._meant: dict[str, ClusterNode] = {}

@@ -29,8 +29,9 @@ class ClusterMarks:
         """`tags`: of the slots."""
         self._recorder = recorder
         self._group = group
-        self._slots = {key: slot_of(key) for key in (f"chaos:{{{tag}}}".encode() for tag in tags)}
-        self._marks = {key: Marks(recorder) for key in self._slots}
+        keys = {f"chaos:{{{tag}}}".encode(): tag for tag in tags}
+        self._slots = {key: slot_of(key) for key in keys}
+        self._marks = {key: Marks(recorder, tag) for key, tag in keys.items()}
         self._owners: Mapping[bytes, ClusterNode] = {}
         self._looked_s = 0.0
         self._primaries: dict[int, ClusterNode] = {}
@@ -43,12 +44,16 @@ class ClusterMarks:
         self._turns = {node: asyncio.Lock() for node in group.nodes}
         self._looking = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
+        self._stopping = False
+        """The tasks end by it too: a connection is made by redis-py, which may lose a
+        cancellation on Python 3.11."""
 
     async def start(self) -> None:
         await self._find_owners()
         self._tasks = [asyncio.create_task(self._write(node)) for node in self._group.nodes]
 
     async def stop(self) -> None:
+        self._stopping = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -69,7 +74,7 @@ class ClusterMarks:
         await self._mark(node, within_s)
 
     async def _write(self, node: ClusterNode) -> None:
-        while True:
+        while not self._stopping:
             await self._mark(node, ANSWER_S)
             await asyncio.sleep(GAP_S)
 

@@ -74,6 +74,7 @@ class StoredJob(Struct, frozen=True, kw_only=True):
 
 
 class Dump(Struct, frozen=True, kw_only=True):
+    partitions: int
     jobs: dict[str, StoredJob]
     astray: list[str]
     """Jobs where nobody looks for them: in another partition than their ids say."""
@@ -111,7 +112,8 @@ class Store:
         )
 
     async def read(self) -> Dump:
-        homes = Homes(sum(map(len, self._partitions.values())))
+        count = max(1, sum(map(len, self._partitions.values())))
+        homes = Homes(count)
         jobs: dict[str, StoredJob] = {}
         astray: list[str] = []
         async for raw, keys, job in self._jobs():
@@ -119,7 +121,7 @@ class Store:
                 jobs[job.id] = await _stored(raw, keys, job)
             else:
                 astray.append(f"{job.id} is in partition {keys.partition}")
-        return Dump(jobs=jobs, astray=astray)
+        return Dump(partitions=count, jobs=jobs, astray=astray)
 
     async def _jobs(self) -> AsyncIterator[tuple[Raw, PartitionKeys, Job]]:
         for raw, partitions in self._partitions.items():

@@ -8,8 +8,9 @@ from typing import Final
 
 from msgspec import Struct, field
 
+from packhorse_broker.store.homes import Homes
 from tests.history.dump import StoredJob
-from tests.history.history import NS_PER_MS, ROLLED_BACK, SUPERVISOR, Asked, Entry
+from tests.history.history import CLIENTS, NS_PER_MS, ROLLED_BACK, SUPERVISOR, Asked, Entry
 
 OUTAGE_MS: Final = 1_500
 """A shorter absence of the store or of all brokers need not be noticed by those who sweep."""
@@ -22,6 +23,8 @@ class Evidence(Struct, kw_only=True):
 
     history: list[Entry]
     jobs: dict[str, StoredJob]
+    partitions: int = 1
+    """Of the store."""
     astray: list[str] = field(default_factory=list)
     """What the store holds where nobody looks for it."""
     drained: bool = True
@@ -50,6 +53,8 @@ class Span(Struct, frozen=True, kw_only=True):
     begin: int
     end: int
     where: str = ""
+    slot: str = ""
+    """As in the history."""
 
 
 class Call(Struct, frozen=True):
@@ -268,10 +273,16 @@ class Case:
     def lost_spans(self) -> list[Span]:
         """In which the store acknowledged what it lost."""
         return [
-            Span(begin=entry.at - entry.number, end=entry.at, where=entry.text)
+            Span(begin=entry.at - entry.number, end=entry.at, where=entry.text, slot=entry.slot)
             for entry in self.history
             if entry.op == ROLLED_BACK
         ]
+
+    def lost_spans_of(self, job: str) -> list[Span]:
+        """Those that may have to do with a job, or with a client: the clients' registry is part of
+        everything."""
+        home = str(Homes(self.evidence.partitions).of(job)) if job else CLIENTS
+        return [span for span in self.lost_spans if span.slot in ("", CLIENTS, home)]
 
     @cached_property
     def faults(self) -> Sequence[Entry]:

@@ -94,8 +94,10 @@ def _lost_spans_ms(case: Case) -> dict[str, list[float]]:
 
 
 def _in_a_lost_span(case: Case, call: Call) -> bool:
+    job = (call.answer and call.answer.job) or call.invoke.job
     return any(
-        span.begin <= call.invoke.at and call.settled_at <= span.end for span in case.lost_spans
+        span.begin <= call.invoke.at and call.settled_at <= span.end
+        for span in case.lost_spans_of(job)
     )
 
 

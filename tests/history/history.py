@@ -80,6 +80,8 @@ class Entry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     of what was `rolled back` until now."""
     flag: bool = False
     """`existed` of a create, `resumed` of a hello, `retry` of a fail, `removed` of an event."""
+    slot: str = ""
+    """Where it was `rolled back`, if that is known: a partition by its number, or `CLIENTS`."""
     not_met: bool = False
     """Done, though what the broker waits for before it answers had not come in time."""
     asked: Asked | None = None
@@ -95,6 +97,9 @@ SUPERVISOR: Final = "supervisor"
 
 ROLLED_BACK: Final = "rolled back"
 """The note of a span in which the store acknowledged what it lost: it ends with the note."""
+
+CLIENTS: Final = "c"
+"""The slot of the clients' registry."""
 
 FOLDER_SUFFIX: Final = ".jsonl"
 

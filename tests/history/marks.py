@@ -29,8 +29,10 @@ LAST_S: Final = 0.3
 class Marks:
     """What was acknowledged, and what was found of it."""
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, recorder: Recorder, slot: str = "") -> None:
+        """`slot`: the part of the store that these are about, where it has several."""
         self._recorder = recorder
+        self._slot = slot
         self._acknowledged = 0
 
     def acknowledged(self, mark: int) -> None:
@@ -44,7 +46,8 @@ class Marks:
     def lost(self, since: int, where: str) -> None:
         """What was answered by it since then, and to now, may be gone."""
         now = time.monotonic_ns()
-        self._recorder.write("note", ROLLED_BACK, text=where, number=now - since)
+        number = now - since
+        self._recorder.write("note", ROLLED_BACK, text=where, number=number, slot=self._slot)
 
 
 class Marking:

@@ -4,6 +4,8 @@ A store may lose what it acknowledged: when a replica takes its place that did n
 when it is killed before it wrote it down. Spans in which that happened are proven by marks (see
 `marks.py`). A violation is explained if a job that it is about was changed, or may have been, or
 told of, in such a span; a client that was given up early, if its registration was made in one.
+Of a store with several partitions only those spans count in which the job's own was hit, or the
+clients.
 Tokens are random and can't come twice for that; nothing is stuck for that, and no index disagrees.
 """
 
@@ -34,7 +36,7 @@ def explained(case: Case, violation: Violation) -> bool:
         begin <= span.end and end >= span.begin
         for job in jobs
         for begin, end in moments(case.story(job))
-        for span in case.lost_spans
+        for span in case.lost_spans_of(job)
     )
 
 
@@ -64,5 +66,5 @@ def _registered_in(case: Case, who: str) -> bool:
     return any(
         call.invoke.op == "hello" and call.invoke.at <= span.end and _done_by(call) >= span.begin
         for call in case.heard[who]
-        for span in case.lost_spans
+        for span in case.lost_spans_of("")
     )

@@ -72,6 +72,7 @@ async def _judged(settings: Settings, scene: Scene, folder: Path) -> Finished:
     checked = await packhorse("fsck", "--store", scene.topology.direct_url, "--prefix", PREFIX)
     evidence = Evidence(
         history=read(folder),
+        partitions=found.partitions,
         jobs=found.jobs,
         astray=found.astray,
         drained=drained,

@@ -2,8 +2,9 @@
 
 import pytest
 
+from packhorse_broker.store.homes import Homes
 from tests.history.checker import judge
-from tests.history.history import NS_PER_MS, ROLLED_BACK, SUPERVISOR
+from tests.history.history import CLIENTS, NS_PER_MS, ROLLED_BACK, SUPERVISOR
 from tests.history.sound import (
     TIMEOUT_MS,
     TOKEN_3,
@@ -19,9 +20,10 @@ from tests.history.sound import (
 )
 
 
-def rolled_back(begin_ms: int, end_ms: int) -> Plant:
+def rolled_back(begin_ms: int, end_ms: int, slot: str = "") -> Plant:
     number = (end_ms - begin_ms) * NS_PER_MS
-    return add(entry(end_ms, SUPERVISOR, "note", ROLLED_BACK, text="a -> b", number=number))
+    note = entry(end_ms, SUPERVISOR, "note", ROLLED_BACK, text="a -> b", number=number, slot=slot)
+    return add(note)
 
 
 def test_a_proven_loss_explains_what_was_answered_in_it() -> None:
@@ -41,6 +43,17 @@ def test_a_proven_loss_explains_nothing_that_was_answered_outside(
     gone_from_the_store(evidence)
     rolled_back(begin_ms, end_ms)(evidence)
     assert judge(evidence).broken == {1}
+
+
+def test_a_loss_in_a_partition_explains_nothing_about_others() -> None:
+    homes = Homes(4)
+    own = homes.of("kept")
+    for slot, is_sound in ((str(own), True), (CLIENTS, True), (str((own + 1) % 4), False)):
+        evidence = sound()
+        evidence.partitions = 4
+        gone_from_the_store(evidence)
+        rolled_back(8, 12, slot)(evidence)
+        assert judge(evidence).sound is is_sound, slot
 
 
 @pytest.mark.parametrize(

@@ -87,8 +87,6 @@ class Running(Ledger):
         if not job["terms"].run_ms:
             return "same"
         until = now_ms + command.run_ms
-        if job["total_until"] and until > job["total_until"]:
-            until = job["total_until"]
         if until == job["run_until"]:
             return "same"
         job["run_until"] = until

@@ -231,11 +231,19 @@ def test_time_of_grace_that_is_over_ends_the_run_timeout_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("run_ms", "until"), [(1, 60_001), (34_999, 94_999), (35_000, 95_000), (99_000, 95_000)]
+    ("run_ms", "until", "which"),
+    [
+        (1, 60_001, Expired.RUN),
+        (34_999, 94_999, Expired.RUN),
+        (35_000, 95_000, Expired.TOTAL),
+        (99_000, 95_000, Expired.TOTAL),
+    ],
 )
-def test_runner_extends_its_run_up_to_the_total(run_ms: int, until: int) -> None:
+def test_runner_extends_its_run_up_to_the_total(run_ms: int, until: int, which: Expired) -> None:
     job = after(RUNNING, Extend("runner", TOKEN, run_ms), now=_at(60_000))
-    assert job == replace(RUNNING, version=8, course=Course(run_until=until, total_until=95_000))
+    course = Course(run_until=60_000 + run_ms, total_until=95_000)
+    assert job == replace(RUNNING, version=8, course=course)
+    assert (due_at(job), passed(job, until)) == (until, which)
 
 
 def test_extension_without_a_total_has_no_end() -> None:

@@ -7,12 +7,14 @@ import pytest
 
 from packhorse_broker.jobs.commands import Command, Complete, Fail, Handled, Remove, Retry
 from packhorse_broker.store.assignments import Assignments
+from packhorse_broker.store.errors import StoreUnavailable
 from packhorse_broker.store.keys import PartitionKeys
-from packhorse_broker.store.link import Argument
+from packhorse_broker.store.packing import Argument
 from packhorse_broker.store.transaction import Lane
 from tests.support.commands import claim, create, first_token
 from tests.support.inspection import Raw
 from tests.support.opening import Caller, Opener
+from tests.support.proxy import Fault, FaultProxy
 
 GROUP = "mailers"
 
@@ -60,6 +62,41 @@ async def test_what_is_not_owed_is_not_taken(
 ) -> None:
     assert await one.take(GROUP, ["waiting", "gone"]) == {}
     assert await taken(raw, keys) == {}
+
+
+@pytest.mark.parametrize("cut_at", [b"WATCH", b"HMGET", b"ZMSCORE"])
+async def test_a_connection_that_is_lost_leaves_nothing_taken_that_is_not_owed(
+    caller: Caller, opener: Opener, keys: PartitionKeys, proxy: FaultProxy, raw: Raw, cut_at: bytes
+) -> None:
+    lane = opener.lane(proxy.url)
+    broken = Assignments(lane, keys, broker="b-1")
+    proxy.cut_at(cut_at)
+    with pytest.raises(StoreUnavailable):
+        await broken.take(GROUP, ["a", "waiting", "gone"])
+    assert await taken(raw, keys) == {}
+
+
+async def test_what_is_handled_while_it_is_taken_is_not(
+    caller: Caller, opener: Opener, keys: PartitionKeys, proxy: FaultProxy, raw: Raw
+) -> None:
+    async def handle(_: list[list[bytes]]) -> None:
+        proxy.before_exec = None
+        await caller.submit(("a", Handled("ann", GROUP)))
+
+    proxy.before_exec = handle
+    assert await Assignments(opener.lane(proxy.url), keys, broker="b-1").take(
+        GROUP, ["a", "b"]
+    ) == {"b": "b-1"}
+    assert await taken(raw, keys) == {b"b": b"b-1"}
+
+
+@pytest.mark.parametrize("fault", [Fault.CUT_BEFORE, Fault.SWALLOW_ANSWER, Fault.HOLD])
+async def test_what_is_taken_is_known_though_the_answer_was_lost(
+    caller: Caller, opener: Opener, keys: PartitionKeys, proxy: FaultProxy, fault: Fault
+) -> None:
+    proxy.fail(fault)
+    one = Assignments(opener.lane(proxy.url), keys, broker="b-1")
+    assert await one.take(GROUP, ["a", "b"]) == {"a": "b-1", "b": "b-1"}
 
 
 async def test_what_is_given_back_is_there_for_all(

@@ -5,12 +5,14 @@ from dataclasses import replace
 
 import pytest
 
+from packhorse_broker.jobs.outages import Outage
 from packhorse_broker.store.errors import StoreUnavailable
 from packhorse_broker.store.keys import ClientKeys
 from packhorse_broker.store.records import CorruptRecord
 from packhorse_broker.store.registry import (
     BROKER_TTL_MS,
     LastResponse,
+    LastRun,
     Refused,
     Registered,
     Registry,
@@ -213,6 +215,21 @@ async def test_brokers_that_run_are_known(registry: Registry) -> None:
     await registry.withdraw_broker("one")
     await registry.withdraw_broker("none")
     assert await registry.announce_broker("two", NOW + BROKER_TTL_MS) == {"two"}
+
+
+async def test_until_when_a_broker_ran_is_known_with_all_outages(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("packhorse_broker.store.registry.MAX_OUTAGES", 3)
+    assert await registry.last_run() == LastRun(0)
+    await registry.announce_broker("one", NOW)
+    assert await registry.last_run() == LastRun(NOW)
+    outages = [Outage(at, at + 5) for at in range(10, 50, 10)]
+    for outage in outages:
+        await registry.announce_broker("one", NOW + 1, [outage])
+    # Another one saw it a little later.
+    await registry.announce_broker("two", NOW + 2, [Outage(41, 46)])
+    assert await registry.last_run() == LastRun(NOW + 2, (outages[2], Outage(40, 46)))
 
 
 async def test_time_is_the_stores(registry: Registry, raw: Raw) -> None:

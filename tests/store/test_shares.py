@@ -115,6 +115,17 @@ def test_it_remembers_no_more_than_it_may(group: Group, monkeypatch: pytest.Monk
     assert list(share._passed_on) == [f"k{n}" for n in range(15, 20)]
 
 
+def test_a_queue_that_is_not_looked_at_any_more_is_forgotten(group: Group) -> None:
+    share = group.shares["b-1"]
+    share.own("gone", waiting(50))
+    group.now_ms += shares.FORGOTTEN_MS
+    share.own("t", waiting(50))
+    assert share._seen.keys() == {"gone", "t"}
+    group.now_ms += 1
+    share.own("t", waiting(50))
+    assert share._seen.keys() == share._looked_ms.keys() == {"t"}
+
+
 def test_who_else_claims_may_change_before_the_answer_comes() -> None:
     """The queue held as many as were asked for, so it may hold more."""
     rivals = ALONE

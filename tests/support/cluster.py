@@ -138,10 +138,12 @@ class ClusterGroup:
         if source is to:
             return
         before = {job[b"name"] for job in await _migrations(source)}
+        ranges = b"%d-%d" % (slot, slot)
         await source.ask(*("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", to.id))
 
         async def missing() -> str:
-            [job] = [job for job in await _migrations(source) if job[b"name"] not in before]
+            jobs = [job for job in await _migrations(source) if job[b"slot_ranges"] == ranges]
+            [job] = [job for job in jobs if job[b"name"] not in before]
             state = job[b"state"]
             assert state == b"success" or state not in ENDED, f"slot {slot}: {job[b'message']!r}"
             return "" if state == b"success" else f"the move of slot {slot} is {state!r}"

@@ -53,7 +53,7 @@ def lose(job: Job, command: RunnerGone, now: Now, rules: Rules) -> Decision:
 def run_over(job: Job, command: Due, now: Now, rules: Rules) -> Decision:
     """A time has come for a job that a runner holds: of a cancellation, of the whole job, or of
     this attempt. The claim is over at once."""
-    expired = passed(job, now.ms)
+    expired = passed(job, now.ms, command.outages.at(now.ms))
     if expired is None:
         return Applied(job, job)
     known = job.course or PLAIN_COURSE

@@ -90,15 +90,14 @@ def write_log(job: Job, command: WriteLog, now: Now, rules: Rules) -> Decision:
 
 
 def extend(job: Job, command: Extend, now: Now, rules: Rules) -> Decision:
-    """A job without a run timeout has nothing to extend."""
+    """A job without a run timeout has nothing to extend. One that may run past its total timeout
+    then is ended by that."""
     if not holds(job, command.client, command.token):
         return STALE
     course = job.course
     if course is None or not course.run_until:
         return Applied(job, job)
     run_until = now.ms + command.run_ms
-    if course.total_until:
-        run_until = min(run_until, course.total_until)
     if run_until == course.run_until:
         return Applied(job, job)
     return Applied(

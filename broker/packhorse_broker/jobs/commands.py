@@ -5,6 +5,7 @@ from enum import IntEnum
 from msgspec import Struct
 
 from packhorse_broker.jobs.model import Progress, State
+from packhorse_broker.jobs.outages import NO_OUTAGES, KnownOutages
 from packhorse_broker.jobs.terms import Terms
 
 
@@ -99,7 +100,7 @@ class Fail(Struct, frozen=True):
 
 
 class Extend(Struct, frozen=True):
-    """The attempt may run for `run_ms` from now on, but never past the job's total."""
+    """The attempt may run for `run_ms` from now on; the job's total timeout stays."""
 
     client: str
     token: bytes
@@ -133,7 +134,11 @@ class HandlerGone(Struct, frozen=True):
 
 
 class Due(Struct, frozen=True):
-    """A time in the job's record has come, if it says so too: a delay, a timeout, its retention."""
+    """A time in the job's record has come, if it says so too: a delay, a timeout, its retention.
+
+    `outages` do not count towards its timeouts."""
+
+    outages: KnownOutages = NO_OUTAGES
 
 
 class Evict(Struct, frozen=True):

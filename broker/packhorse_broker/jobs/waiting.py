@@ -32,7 +32,7 @@ def pending(job: Job, until: int) -> Job:
 
 
 def delay_over(job: Job, command: Due, now: Now, rules: Rules) -> Decision:
-    expired = passed(job, now.ms)
+    expired = passed(job, now.ms, command.outages.at(now.ms))
     if expired is not None:
         return _expire(job, expired, now, rules)
     if job.delayed_until > now.ms:
@@ -41,7 +41,7 @@ def delay_over(job: Job, command: Due, now: Now, rules: Rules) -> Decision:
 
 
 def wait_over(job: Job, command: Due, now: Now, rules: Rules) -> Decision:
-    expired = passed(job, now.ms)
+    expired = passed(job, now.ms, command.outages.at(now.ms))
     return Applied(job, job) if expired is None else _expire(job, expired, now, rules)
 
 

@@ -12,12 +12,11 @@ from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from packhorse_broker.store.keys import PartitionKeys
-from packhorse_broker.store.link import pack
+from packhorse_broker.store.packing import pack
 from packhorse_broker.store.transaction import Lane
 
 MAX_LOOKS: Final = 5
-"""How often a take-over is tried again because other outcomes of the group were taken meanwhile;
-the next sweep tries again."""
+"""How often it is looked again because something changed meanwhile; the next sweep tries again."""
 
 
 class Assignments:
@@ -32,25 +31,35 @@ class Assignments:
     async def take(self, group: str, jobs: Sequence[str]) -> dict[str, str]:
         """Takes what no broker has: who has each now. What the group is owed no more is not in it.
 
-        What has been handled between the look into the index and this is not owed any more, and
-        must not be left in the store as taken.
+        That a job is owed follows from its record, which is watched: the index would change with
+        every other job of the group, too.
         """
         taken = self._keys.taken(group)
         async with self._turn:
-            await self._lane.write(*(("HSETNX", taken, job, self.broker) for job in jobs))
-        owners, finished = await self._ask(
-            pack(("HMGET", taken, *jobs)),
-            pack(("ZMSCORE", self._keys.group(group), *jobs)),
-        )
-        owed = {
-            job: owner.decode(errors="replace")
-            for job, owner, at in zip(jobs, owners, finished, strict=True)
-            if owner is not None and at is not None and float(at) > 0
-        }
-        gone = [job for job in jobs if job not in owed]
-        if gone:
-            await self.give_back(group, gone)
-        return owed
+            for _ in range(MAX_LOOKS):
+                _, owners, finished = await self._lane.ask(
+                    pack(("WATCH", *map(self._keys.record, jobs))),
+                    pack(("HMGET", taken, *jobs)),
+                    pack(("ZMSCORE", self._keys.group(group), *jobs)),
+                )
+                owner_of = {
+                    job: owner
+                    for job, owner, at in zip(jobs, owners, finished, strict=True)
+                    if at is not None and float(at) > 0
+                }
+                free = [job for job, owner in owner_of.items() if owner is None]
+                if not free:
+                    await self._lane.forget()
+                    return _told(owner_of)
+                replies = await self._lane.commit(
+                    [
+                        *(("HSETNX", taken, job, self.broker) for job in free),
+                        ("HMGET", taken, *owner_of),
+                    ]
+                )
+                if replies:
+                    return _told(dict(zip(owner_of, replies[-1], strict=True)))
+        return {}
 
     async def take_over(self, group: str, jobs: Sequence[str], gone: Collection[str]) -> None:
         """Frees what brokers that run no more had taken: whoever takes it next has it."""
@@ -81,3 +90,7 @@ class Assignments:
 
     async def close(self) -> None:
         await self._lane.close()
+
+
+def _told(owner_of: dict[str, bytes]) -> dict[str, str]:
+    return {job: owner.decode(errors="replace") for job, owner in owner_of.items()}

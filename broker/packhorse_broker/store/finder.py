@@ -16,7 +16,7 @@ from msgspec import Meta, Struct
 from packhorse_broker.jobs.model import Job, State
 from packhorse_broker.store.homes import Homes
 from packhorse_broker.store.keys import PartitionKeys, job_of_member, queue_member
-from packhorse_broker.store.link import pack
+from packhorse_broker.store.packing import pack
 from packhorse_broker.store.read_lane import ReadLane
 from packhorse_broker.store.records import CorruptRecord, decode_job
 from packhorse_broker.store.seeking import Entry, entries_after

@@ -1,7 +1,7 @@
 """Looks at the head of a partition's queues, where several partitions serve a type together."""
 
 from packhorse_broker.store.draws import Head
-from packhorse_broker.store.link import pack
+from packhorse_broker.store.packing import pack
 from packhorse_broker.store.read_lane import ReadLane
 
 

@@ -37,6 +37,8 @@ happened by the minute are in {0} alone.
     ph:{c}:leaving      zset    clients being removed, since when
     ph:{c}:at           hash    client -> its newest connection
     ph:{c}:brokers      zset    running brokers, by when they are given up
+    ph:{c}:ran          string  until when some broker ran
+    ph:{c}:outages      zset    times in which nobody could do anything, by their ends
     ph:{c}:takes:<b>    string  which types the runners of a broker take, for a few seconds
     ph:{c}:knows:<b>    string  the schema version that a broker knows, for a few seconds
     ph:{c}:store        string  identity and schema version of the store
@@ -63,6 +65,8 @@ class ClientKeys:
         self.leaving = base + b"leaving"
         self.at = base + b"at"
         self.brokers = base + b"brokers"
+        self.ran = base + b"ran"
+        self.outages = base + b"outages"
         self.store = base + b"store"
         self.migration = base + b"migration"
 

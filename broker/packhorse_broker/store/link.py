@@ -7,29 +7,21 @@ dropped, never used again.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
 from copy import copy
-from typing import Any, Final, cast
+from typing import Any
 from weakref import WeakSet
 
-import hiredis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.crc import key_slot
+from redis.exceptions import AskError, MovedError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as LostConnection
-from redis.exceptions import RedisError, ResponseError
 
 from packhorse_broker.store.cluster import Place
 from packhorse_broker.store.errors import StoreUnavailable
+from packhorse_broker.store.packing import pack
 from packhorse_broker.store.primary import Primaries
 from packhorse_broker.store.replies import Replies
-
-Arg = bytes | str | int | float
-Argument = Sequence[Arg]
-"""One command: its name and arguments."""
-
-pack: Final = cast("Callable[[Argument], bytes]", hiredis.pack_command)
-"""A command as the bytes that are sent."""
 
 
 class StoreAddress:
@@ -111,10 +103,10 @@ class Link:
         """Raises StoreUnavailable."""
         try:
             async with asyncio.timeout(address.timeout_ms / 1000):
-                connection, place = await address.primaries.connect(address.slot, address.options())
+                replies, place = await address.primaries.connect(address.slot, address.options())
         except (RedisError, OSError, TimeoutError) as error:
             raise StoreUnavailable(describe(error)) from error
-        link = cls(Replies.of(connection), address, place)
+        link = cls(replies, address, place)
         try:
             [connection_id, info, role] = await link.ask(
                 pack(("CLIENT", "ID")), pack(("INFO", "server")), pack(("ROLE",))
@@ -174,5 +166,9 @@ def _info_field(info: bytes, name: str) -> str:
 
 def describe(error: BaseException) -> str:
     """A line about a store error for people."""
+    if isinstance(error, MovedError):
+        return f"slot {error.slot_id} of the Cluster is at {error.host}:{error.port} now"
+    if isinstance(error, AskError):
+        return f"slot {error.slot_id} of the Cluster is on its way to {error.host}:{error.port}"
     text = str(error).strip() or type(error).__name__
     return text.splitlines()[0][:300]

@@ -12,8 +12,9 @@ from typing import Any, Final
 
 import structlog
 
+from packhorse_broker.jobs.outages import Outage, united
 from packhorse_broker.store.keys import ClientKeys
-from packhorse_broker.store.link import Argument, pack
+from packhorse_broker.store.packing import Argument, pack
 from packhorse_broker.store.records import ClientRecord, CorruptRecord, decode_client, encode_client
 from packhorse_broker.store.schema import SCHEMA_VERSION
 from packhorse_broker.store.servers import ServerState, server_state
@@ -26,6 +27,9 @@ REMOVAL_LEASE_MS: Final = 10_000
 
 RENEWED: Final = 1_000
 """Clients whose times are written in one command."""
+
+MAX_OUTAGES: Final = 64
+"""Outages that are remembered; longer ago matters to few."""
 
 BROKER_TTL_MS: Final = 5_000
 """A broker that did not say for this long that it runs is no longer counted."""
@@ -52,6 +56,16 @@ class LastResponse:
 
     at_ms: int
     timeout_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class LastRun:
+    """What brokers have left of themselves."""
+
+    until_ms: int
+    """Until when one of them ran; 0: none ever did."""
+    outages: tuple[Outage, ...] = ()
+    """The newest, apart from each other and in their order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,10 +252,33 @@ class Registry:
         found: int = count
         return found
 
-    async def announce_broker(self, broker: str, now_ms: int) -> frozenset[str]:
-        """Says that this broker runs and which schema it knows; which ones run, this one among
-        them."""
+    async def last_run(self) -> LastRun:
+        """Until when some broker ran, as far as it has said so."""
+        ran, outages = await self._ask(
+            pack(("GET", self._keys.ran)), pack(("ZRANGE", self._keys.outages, 0, -1))
+        )
+        return LastRun(int(ran or 0), united(map(_outage, outages)))
+
+    async def announce_broker(
+        self, broker: str, now_ms: int, outages: Sequence[Outage] = ()
+    ) -> frozenset[str]:
+        """Says that this broker runs, which schema it knows, and which outages have ended; which
+        brokers run, this one among them.
+
+        Outages come first: who reads that some broker ran has to know that none did before.
+        """
         await self._write(
+            *(
+                (
+                    "ZADD",
+                    self._keys.outages,
+                    outage.until_ms,
+                    f"{outage.since_ms}-{outage.until_ms}",
+                )
+                for outage in outages
+            ),
+            *([("ZREMRANGEBYRANK", self._keys.outages, 0, -1 - MAX_OUTAGES)] if outages else ()),
+            ("SET", self._keys.ran, now_ms),
             ("SET", self._keys.knows(broker), SCHEMA_VERSION, "PX", BROKER_TTL_MS),
             ("ZADD", self._keys.brokers, now_ms + BROKER_TTL_MS, broker),
             ("ZREMRANGEBYSCORE", self._keys.brokers, "-inf", now_ms),
@@ -284,6 +321,11 @@ class Registry:
 
     async def close(self) -> None:
         await self._lane.close()
+
+
+def _outage(member: bytes) -> Outage:
+    since, until = member.split(b"-")
+    return Outage(int(since), int(until))
 
 
 def _decoded(values: Sequence[bytes | None]) -> list[ClientRecord]:

@@ -24,6 +24,9 @@ SHARED_WINDOW: Final = 1_000
 OWNER_MS: Final = 100
 """How long a job at the head of a queue is its owner's; then for as long it is the next one's."""
 
+FORGOTTEN_MS: Final = 10_000
+"""A queue that was not looked at for so long has perhaps no runners here any more."""
+
 MAX_NOTED: Final = 10_000
 """Jobs of which it is remembered where they were queued."""
 
@@ -65,6 +68,8 @@ class Shares:
         later all must agree on what they can see of the job."""
         self._seen: dict[str, dict[str, int]] = {}
         """By type: jobs seen at the head of the queue, and since when."""
+        self._looked_ms: dict[str, int] = {}
+        """When each of these queues was looked at; the longest ago comes first."""
 
     def keep(self, jobs: Iterable[str]) -> None:
         """This broker queues these jobs and has places for them: nobody else is told."""
@@ -93,10 +98,11 @@ class Shares:
         to their owners, who may be slow: then it is to be looked again after OWNER_MS."""
         rivals = self._rivals(job_type)
         if len(rivals.brokers) == 1:
-            self._seen.pop(job_type, None)
+            self._forget_queue(job_type)
             return [job_of_member(member) for member in members], False
         now_ms = self._now_ms()
         before = self._seen.get(job_type, {})
+        self._forget_queue(job_type)
         seen: dict[str, int] = {}
         own: list[str] = []
         for member in members:
@@ -111,7 +117,14 @@ class Shares:
             if (passed_on_by or not new) and since_ms + turn * OWNER_MS <= now_ms:
                 own.append(job_id)
         self._seen[job_type] = seen
+        self._looked_ms[job_type] = now_ms
+        while self._looked_ms[oldest := next(iter(self._looked_ms))] < now_ms - FORGOTTEN_MS:
+            self._forget_queue(oldest)
         return own, len(own) < len(members)
+
+    def _forget_queue(self, job_type: str) -> None:
+        self._seen.pop(job_type, None)
+        self._looked_ms.pop(job_type, None)
 
 
 def _forget(noted: dict[str, Any]) -> None:

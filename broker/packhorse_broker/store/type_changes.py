@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from packhorse_broker.jobs.model import ActionRecord
 from packhorse_broker.store.errors import StoreUnavailable
 from packhorse_broker.store.keys import PartitionKeys
-from packhorse_broker.store.link import Argument, pack
+from packhorse_broker.store.packing import Argument, pack
 from packhorse_broker.store.records import CorruptRecord, encode_action
 from packhorse_broker.store.transaction import Lane
 from packhorse_broker.store.type_words import why_of_change

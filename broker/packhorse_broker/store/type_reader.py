@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from packhorse_broker.jobs.model import ActionRecord, State
 from packhorse_broker.store.keys import ORDER_BYTES, job_of_member
-from packhorse_broker.store.link import pack
+from packhorse_broker.store.packing import pack
 from packhorse_broker.store.read_lane import ReadLane
 from packhorse_broker.store.records import CorruptRecord, decode_action, decode_job
 from packhorse_broker.store.types import (
