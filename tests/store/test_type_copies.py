@@ -7,7 +7,7 @@ from typing import Any, Final
 import pytest
 
 from packhorse_broker.store.errors import StoreUnavailable
-from packhorse_broker.store.link import Argument
+from packhorse_broker.store.packing import Argument
 from packhorse_broker.store.transaction import Lane
 from packhorse_broker.store.type_copies import PAGE, TypeCopies
 from packhorse_broker.store.types import (
