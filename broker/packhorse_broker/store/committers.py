@@ -110,10 +110,12 @@ class Committers:
         for home, entries in zip(ready, looks, strict=True):
             if isinstance(entries, list):
                 heads[home] = entries
-            elif not isinstance(entries, StoreUnavailable):
+            elif isinstance(entries, StoreUnavailable):
+                self._draws.away(home)
+            else:
                 raise entries
         allotted, more = self._draws.allot(draw.type, ready, heads, draw.size, depth)
-        return allotted, more or len(heads) < len(ready)
+        return allotted, more or bool(self._draws.are_away())
 
     def _looked(self, draw: Draw, task: Looking) -> None:
         """The draw is answered whatever happened: its type is not drawn from until then."""
