@@ -8,6 +8,7 @@ from typing import TypeVar
 from packhorse_broker.jobs.model import Rules
 from packhorse_broker.store.assignments import Assignments
 from packhorse_broker.store.assignments_at_home import Assigning, AssignmentsAtHome
+from packhorse_broker.store.backlog import Room
 from packhorse_broker.store.changes import Change
 from packhorse_broker.store.committer import Committer, Publish
 from packhorse_broker.store.committers import Committers, Committing
@@ -103,6 +104,8 @@ class Partitions:
     ) -> Committing:
         """As for `Committer`."""
 
+        room = Room()
+
         def committer(
             keys: PartitionKeys, committed: Callable[[Sequence[Change]], None]
         ) -> Committer:
@@ -119,6 +122,7 @@ class Partitions:
                 rivals=rivals,
                 left=left,
                 elsewhere=partial(self._usage, keys) if len(self.keys) > 1 else None,
+                room=room,
             )
 
         if len(self.keys) == 1:
