@@ -73,6 +73,7 @@ class Reception:
         store: StoreWatch,
         connected: Callable[[str], None],
         draining: Callable[[], bool],
+        crowded: Callable[[], bool],
         spawn: Callable[[Coroutine[Any, Any, None]], None],
     ) -> None:
         self._config = config
@@ -88,6 +89,7 @@ class Reception:
         self._library = library
         self._store = store
         self._connected = connected
+        self._crowded = crowded
         self._draining = draining
         self._spawn = spawn
         self.dispatch: Dispatch | None = None
@@ -211,6 +213,10 @@ class Reception:
     ) -> None:
         assert self.dispatch is not None
         self.dispatch.handle(session, request, reply)
+
+    def crowded(self) -> bool:
+        """Whether whoever creates is to be slowed down: the store takes no more so soon."""
+        return self._crowded()
 
     def writable(self, session: Session) -> None:
         """The client reads again: what was held back for it can go on."""

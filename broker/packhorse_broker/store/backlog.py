@@ -33,6 +33,9 @@ MAX_WAITING_BYTES: Final = 128 * 1024 * 1024
 KEPT_PERCENT: Final = 20
 """So much of this is not for creates: producers fill what they may, and jobs have to end."""
 
+CROWDED_PERCENT: Final = 25
+"""From so much of this on those who create are slowed down, so that few have to be refused."""
+
 _Lane: TypeAlias = deque[tuple[Work, int]]
 """Work and its bytes, oldest first."""
 
@@ -71,6 +74,11 @@ class Backlog:
 
     def __bool__(self) -> bool:
         return bool(self._first or self._creates)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether so much waits, here or in others, that whoever creates is to be slowed down."""
+        return not self._room.has_any(CROWDED_PERCENT)
 
     def add(self, work: Work) -> bool:
         """Whether there was room for it."""

@@ -144,6 +144,11 @@ class Committer:
         """Commands that wait for their batch."""
         return self._backlog.size
 
+    @property
+    def crowded(self) -> bool:
+        """Whether so much waits that whoever creates is to be slowed down."""
+        return self._backlog.crowded
+
     async def close(self) -> None:
         """Commits what was submitted, then ends; later work is refused."""
         self._closing = True
