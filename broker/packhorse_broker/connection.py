@@ -180,6 +180,7 @@ class Connection(asyncio.Protocol):
             self.close(Code.MALFORMED, "a connection says hello once")
             return
         self._greeting = True
+        self._server.known(self)
         self._intake.pause()
         self._server.spawn(self._greet(hello))
 
@@ -195,7 +196,6 @@ class Connection(asyncio.Protocol):
             self._close_after_flush()
             return
         self.session = answer
-        self._server.known(self)
         if self._closing:
             self.end_session()
             return
