@@ -122,12 +122,16 @@ class Bench:
             )
             for _ in range(CROWD_PROCESSES)
         ]
+        ended = asyncio.Event()
+        probing = asyncio.create_task(self._prober.trips_during(ended))
         came = await asyncio.gather(*(load.said() for load in loads))
+        ended.set()
+        times = await probing
         each_bytes = (memory(self._broker.pid).now_bytes - before.now_bytes) / connections
         refused = sum(sum(one["refused"].values()) for one in came)
         await self.note(
             f"{connections:,} say hello at once",
-            Times(),
+            times,
             f"all in after {max(one['seconds'] for one in came):.1f} s, "
             f"{refused:,} hellos repeated, {each_bytes / 1024:.1f} KiB for each",
         )
@@ -280,7 +284,7 @@ async def opened() -> AsyncIterator[Bench]:
 
 async def run(jobs: int, connections: int) -> list[Row]:
     async with opened() as bench:
-        await bench.lone("idle, nothing has been asked yet")
+        await bench.lone("idle, at first")
         await bench.lone("idle")
         await bench.crowd(connections)
         await bench.lone("afterwards")

@@ -18,7 +18,7 @@ from packhorse_protocol.messages import (
 
 LONG_MS: Final = 600_000
 """Timeout of the clients that measure."""
-TRIPS: Final = 300
+TRIPS: Final = 200
 """Lone round trips of one measurement."""
 PAUSE_S: Final = 0.01
 """Between two jobs: who measures is no burden."""
@@ -59,6 +59,7 @@ class Prober:
         times = Times()
         for _ in range(number):
             await self._trip(times)
+            await asyncio.sleep(PAUSE_S)
         return times
 
     async def trips_during(self, ended: asyncio.Event) -> Times:
