@@ -36,10 +36,10 @@ DEBUG_TESTS := tests/broker tests/client tests/store
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv lock serve demo test test-debug chaos fuzz check bench bench-delays format clean
+.PHONY: help venv lock serve demo test test-debug chaos fuzz check bench bench-delays bench-overload format clean
 
 help: ## show this list
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 venv: $(STAMP) ## set up .venv (every other target does so by itself)
 
@@ -108,6 +108,9 @@ bench: $(STAMP) ## measure lifecycles a second and the broker's CPU for each
 
 bench-delays: $(STAMP) ## measure how late delayed jobs start
 	$(BIN)/python -m benchmarks.delays
+
+bench-overload: $(STAMP) ## measure a broker of which too much is asked: memory, refusals, recovery
+	$(BIN)/python -m benchmarks.overload
 
 format: $(STAMP) ## lay out the code and mend what the linter can
 	$(BIN)/ruff check --fix

@@ -5,10 +5,13 @@ import json
 import os
 import re
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 _READY: Final = re.compile(rb"broker (tcp://\S+)")
+_RSS: Final = re.compile(r"^VmRSS:\s+(\d+) kB", re.MULTILINE)
+_PEAK: Final = re.compile(r"^VmHWM:\s+(\d+) kB", re.MULTILINE)
 _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 
 
@@ -16,6 +19,30 @@ def cpu_us(pid: int) -> float:
     """User and system time of a process so far, as Linux tells it."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S * 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Of a process: resident now, and the most since it was last reset."""
+
+    now_bytes: int
+    peak_bytes: int
+
+
+def memory(pid: int) -> Memory:
+    """As Linux tells it."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    now, peak = (
+        int(found.group(1)) * 1024
+        for found in (_RSS.search(status), _PEAK.search(status))
+        if found is not None
+    )
+    return Memory(now, peak)
+
+
+def reset_peak(pid: int) -> None:
+    """The peak begins anew with what is resident now."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 
 class Broker:

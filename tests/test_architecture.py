@@ -51,6 +51,7 @@ BROKER_LAYERS = (
     {"store_watch", "type_news", "trimming"},
     {"changing", "finding", "governing", "looking"},
     {"dispatch"},
+    {"intake"},
     {"connection"},
     {"server"},
     {"reception"},

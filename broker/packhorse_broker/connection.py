@@ -1,13 +1,12 @@
 """One connection: bytes in, messages to the broker, bytes out.
 
 A connection parses nothing and decides nothing. It keeps the bounds: how long a stranger may take
-to say hello, how many requests may be unanswered (past that it stops reading), how much may wait
-to be sent (pushes stop early, and whoever does not read its replies is cut off).
+to say hello, how much it may ask (`intake.py`), how much may wait to be sent (pushes stop early,
+and whoever does not read its replies is cut off).
 """
 
 import asyncio
 import secrets
-from collections import deque
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Final, Protocol, cast
@@ -16,6 +15,7 @@ import structlog
 
 from packhorse_broker.clock import monotonic_ms
 from packhorse_broker.config import Config
+from packhorse_broker.intake import Intake
 from packhorse_broker.pushes import Push
 from packhorse_broker.sessions import Session
 from packhorse_broker.weights import items_of
@@ -37,6 +37,7 @@ from packhorse_protocol.messages import (
     Claim,
     ClientBeat,
     ClientMessage,
+    Create,
     Hello,
     Ok,
     Refused,
@@ -47,16 +48,6 @@ _log = structlog.get_logger(__name__)
 
 PULSE_MS: Final = 250
 """How often connections are looked at: heartbeats and handshake deadlines are this exact."""
-
-SLICE_BYTES: Final = 16 * 1024
-"""Looked at in one turn of the loop: it may hold thousands of small messages."""
-
-MAX_MESSAGES_A_TURN: Final = 256
-"""Messages of one read, above which the connection is read from again only when the others have
-had their turn."""
-
-BATCHES_IN_FLIGHT: Final = 8
-"""Items of unanswered requests that one connection may have, in full batches."""
 
 SILENT_TIMEOUTS: Final = 2
 """After so many of its timeouts a silent connection is closed, whether or not its client could be
@@ -77,6 +68,7 @@ class Gate(Protocol):
     def writable(self, session: Session) -> None: ...
     def unsendable(self, session: Session, claim: Claim, why: str) -> None: ...
     def ended(self, session: Session) -> None: ...
+    def crowded(self) -> bool: ...
 
 
 class Host(Protocol):
@@ -98,7 +90,6 @@ class Connection(asyncio.Protocol):
     def __init__(self, server: Host) -> None:
         self.id = secrets.token_hex(8)
         self.session: Session | None = None
-        self.reading_paused = False
         self._server = server
         self._config = server.config
         self._high_water_bytes = server.config.max_outbox_bytes // 4
@@ -109,11 +100,7 @@ class Connection(asyncio.Protocol):
         self._flush_due = False
         self._room = asyncio.Event()
         self._room.set()
-        self._unread: deque[bytes] = deque()
-        """What was read and not looked at yet; reading stands still meanwhile."""
-        self._in_flight = 0
-        self._in_flight_items = 0
-        self._max_items = BATCHES_IN_FLIGHT * server.config.max_batch
+        self._intake = Intake(server.loop, server.config, self._take)
         self._closing = False
         self._greeting = False
         self._opened_ms = monotonic_ms()
@@ -123,6 +110,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._intake.open(self._transport)
         self._transport.set_write_buffer_limits(high=self._high_water_bytes)
         self._peer = _peer_name(transport)
         refused = self._server.admit(self)
@@ -135,28 +123,13 @@ class Connection(asyncio.Protocol):
             return
         if self.session is not None:
             self.session.last_response_ms = monotonic_ms()
-        if len(data) <= SLICE_BYTES and not self._unread:
-            self._take(data)
-            return
-        slices = [data[at : at + SLICE_BYTES] for at in range(0, len(data), SLICE_BYTES)]
-        if not self._unread:
-            self._server.loop.call_soon(self._take_next)
-        self._unread.extend(slices)
-        if self._transport is not None and not self.reading_paused:
-            self._transport.pause_reading()
-
-    def _take_next(self) -> None:
-        """Goes on with what was read, a slice each turn of the loop, then with reading."""
-        if self._closing:
-            self._unread.clear()
-            return
-        self._take(self._unread.popleft())
-        self._server.loop.call_soon(self._take_next if self._unread else self._go_on_reading)
+        self._intake.received(data)
 
     def _take(self, data: bytes) -> None:
+        if self._closing:
+            return
         items = self._protocol.receive(data)
-        if len(items) > MAX_MESSAGES_A_TURN:
-            self._pause_for_a_turn()
+        self._intake.leave_turn(len(items))
         for item in items:
             if isinstance(item, FramingError):
                 self.close(item.code, item.message)
@@ -167,19 +140,6 @@ class Connection(asyncio.Protocol):
                 self._receive(item)
             if self._transport is None or self._transport.is_closing():
                 return
-
-    def _pause_for_a_turn(self) -> None:
-        """One that sends many small frames must not keep the loop from all others."""
-        if not self.reading_paused and not self._unread and self._transport is not None:
-            self._transport.pause_reading()
-            self._server.loop.call_soon(self._go_on_reading)
-
-    def _go_on_reading(self) -> None:
-        transport = self._transport
-        if transport is None or self.reading_paused or self._unread:
-            return
-        if not transport.is_closing():
-            transport.resume_reading()
 
     def pause_writing(self) -> None:
         self._room.clear()
@@ -192,6 +152,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._closing = True
+        self._intake.close()
         self._room.set()
         self.end_session()
         self._server.forget(self)
@@ -209,21 +170,18 @@ class Connection(asyncio.Protocol):
             self.close(Code.HELLO_REQUIRED, "the session is over")
         else:
             items = items_of(message)
-            self._in_flight += 1
-            self._in_flight_items += items
-            if (
-                self._in_flight >= self._config.max_in_flight
-                or self._in_flight_items >= self._max_items
-            ):
-                self._pause_reading()
+            self._intake.begun(items)
             self._server.gate.request(self.session, message, partial(self._reply, items))
+            if isinstance(message, Create) and self._server.gate.crowded():
+                self._intake.slow_down()
 
     def _hello(self, hello: Hello) -> None:
         if self._greeting:
             self.close(Code.MALFORMED, "a connection says hello once")
             return
         self._greeting = True
-        self._pause_reading()
+        self._server.known(self)
+        self._intake.pause()
         self._server.spawn(self._greet(hello))
 
     async def _greet(self, hello: Hello) -> None:
@@ -238,7 +196,6 @@ class Connection(asyncio.Protocol):
             self._close_after_flush()
             return
         self.session = answer
-        self._server.known(self)
         if self._closing:
             self.end_session()
             return
@@ -250,7 +207,7 @@ class Connection(asyncio.Protocol):
             library=hello.library,
         )
         self._server.gate.opened(answer)
-        self._resume_reading()
+        self._intake.resume()
 
     def _refuse(self, malformed: MalformedMessage) -> None:
         """One bad message: it is answered, and the connection goes on once it had its hello."""
@@ -267,16 +224,9 @@ class Connection(asyncio.Protocol):
             self._close_after_flush()
 
     def _reply(self, items: int, message: Ok | Refused) -> None:
-        self._in_flight -= 1
-        self._in_flight_items -= items
-        if (
-            self.reading_paused
-            and self._in_flight <= self._config.max_in_flight // 2
-            and self._in_flight_items <= self._max_items // 2
-        ):
-            self._resume_reading()
+        self._intake.ended(items)
         self.send(message)
-        if self.session is not None and self.session.closed and not self._in_flight:
+        if self.session is not None and self.session.closed and not self._intake.in_flight:
             self._close_after_flush()
 
     # -- the session's outlet
@@ -390,16 +340,6 @@ class Connection(asyncio.Protocol):
             self._transport.close()
             self._server.loop.call_later(CLOSE_S, self._transport.abort)
 
-    def _pause_reading(self) -> None:
-        if not self.reading_paused and self._transport is not None:
-            self.reading_paused = True
-            self._transport.pause_reading()
-
-    def _resume_reading(self) -> None:
-        if self.reading_paused and self._transport is not None:
-            self.reading_paused = False
-            self._go_on_reading()
-
     # -- time
 
     def pulse(self, now_ms: float, awake_since_ms: float) -> None:
@@ -419,7 +359,7 @@ class Connection(asyncio.Protocol):
             if late and not self._greeting:
                 self.close(Code.HANDSHAKE_TIMEOUT, "no hello in time")
             return
-        if self.reading_paused and self.has_room():
+        if self._intake.paused and self.has_room():
             # Its silence is our doing: what it sent waits to be read.
             self.session.last_response_ms = now_ms
         heard_ms = max(self.session.last_response_ms, awake_since_ms)

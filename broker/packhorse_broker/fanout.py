@@ -3,7 +3,7 @@
 Changes committed here come whole; those of other brokers as notices, which say where to look.
 """
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Final
 
 import structlog
@@ -102,9 +102,17 @@ class Fanout:
     def missed(self) -> None:
         """Notices may have been lost: look everywhere."""
         self._feeder.queued_all()
-        for session in self._sessions:
+        self.missed_by(self._sessions)
+        self.missed_by_many()
+
+    def missed_by(self, sessions: Iterable[Session]) -> None:
+        """The same of what these alone are told."""
+        for session in sessions:
             self._delivery.catch_up(session)
             self._spawn(self._holding.reconcile(session))
+
+    def missed_by_many(self) -> None:
+        """The same of what several sessions are told: members of groups, and watchers."""
         self._delivery.groups.look()
         self._spawn(self._watching.look_at_all())
 

@@ -209,6 +209,7 @@ class Parts:
             store=self._store_watch,
             connected=self._say_moved,
             draining=lambda: host.draining,
+            crowded=lambda: self.committer.crowded or self._store_watch.full,
             spawn=self._spawn,
         )
         reception.dispatch = Dispatch(

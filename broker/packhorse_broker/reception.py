@@ -1,5 +1,6 @@
 """Who comes in and who goes: hello, resume, and the end of a session."""
 
+import asyncio
 import hashlib
 import secrets
 from collections.abc import Callable, Coroutine
@@ -20,7 +21,7 @@ from packhorse_broker.store.errors import StoreUnavailable
 from packhorse_broker.store.readers import Reading
 from packhorse_broker.store.records import ClientRecord
 from packhorse_broker.store.registry import Refused as NotRegistered
-from packhorse_broker.store.registry import Registry
+from packhorse_broker.store.registry import Registered, Registry
 from packhorse_broker.store_watch import StoreWatch
 from packhorse_broker.views import UNAVAILABLE_RETRY_MS
 from packhorse_broker.watching import Watching
@@ -73,6 +74,7 @@ class Reception:
         store: StoreWatch,
         connected: Callable[[str], None],
         draining: Callable[[], bool],
+        crowded: Callable[[], bool],
         spawn: Callable[[Coroutine[Any, Any, None]], None],
     ) -> None:
         self._config = config
@@ -88,6 +90,8 @@ class Reception:
         self._library = library
         self._store = store
         self._connected = connected
+        self._crowded = crowded
+        self._registering = asyncio.Lock()
         self._draining = draining
         self._spawn = spawn
         self.dispatch: Dispatch | None = None
@@ -113,7 +117,7 @@ class Reception:
             broker=self._broker,
         )
         try:
-            answer = await self._registry.register(wanted, self._clock.now_ms())
+            answer = await self._register(wanted)
         except StoreUnavailable as error:
             return _refused(
                 Code.UNAVAILABLE,
@@ -135,6 +139,19 @@ class Reception:
         self._connected(client.id)
         connection.send(self._welcome(client, session, secret, resumed=answer.resumed))
         return session
+
+    async def _register(self, wanted: ClientRecord) -> Registered | NotRegistered:
+        """One after the other, as the store takes them: thousands may come at once. None waits
+        for its turn longer than for the store."""
+        try:
+            async with asyncio.timeout(self._config.store_timeout_ms / 1000):
+                await self._registering.acquire()
+        except TimeoutError:
+            raise StoreUnavailable("too many say hello right now") from None
+        try:
+            return await self._registry.register(wanted, self._clock.now_ms())
+        finally:
+            self._registering.release()
 
     def _timeout_ms(self, hello: Hello) -> int:
         config = self._config
@@ -211,6 +228,10 @@ class Reception:
     ) -> None:
         assert self.dispatch is not None
         self.dispatch.handle(session, request, reply)
+
+    def crowded(self) -> bool:
+        """Whether whoever creates is to be slowed down: the store takes no more so soon."""
+        return self._crowded()
 
     def writable(self, session: Session) -> None:
         """The client reads again: what was held back for it can go on."""

@@ -31,7 +31,8 @@ PAGE: Final = 1_000
 """Clients or jobs that one sweep sees to."""
 
 LOOK_SWEEPS: Final = 10
-"""What a lost notice was about, or went wrong in some other way, is found so many sweeps later."""
+"""What a lost notice was about, or went wrong in some other way, is found so many sweeps later.
+Each of them looks for its part of the sessions, of which there may be thousands."""
 
 
 class Sweeper:
@@ -69,6 +70,8 @@ class Sweeper:
         self._also = also
         """What else is done in each sweep."""
         self._looked_ms = monotonic_ms()
+        self._part = 0
+        """Of the sessions, that was looked for last."""
         self._last_run: LastRun | None = None
         """Before this broker ran."""
 
@@ -185,9 +188,16 @@ class Sweeper:
             if session.behind:
                 self._delivery.catch_up(session)
         now_ms = monotonic_ms()
-        if now_ms - self._looked_ms >= LOOK_SWEEPS * self._sweep_ms:
+        if now_ms - self._looked_ms >= self._sweep_ms:
             self._looked_ms = now_ms
-            self._fanout.missed()
+            self._part = (self._part + 1) % LOOK_SWEEPS
+            self._fanout.missed_by(
+                session
+                for session in self._sessions
+                if hash(session.client) % LOOK_SWEEPS == self._part
+            )
+            if not self._part:
+                self._fanout.missed_by_many()
 
 
 async def _guarded(step: Callable[[], Awaitable[None]]) -> None:

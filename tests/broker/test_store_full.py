@@ -79,6 +79,7 @@ async def test_at_the_watermark_no_more_jobs_are_created(brokers: Brokers, raw: 
     broker = await brokers.start(**QUICK)
     wire = await brokers.connect(broker, timeout_ms=LONG_MS)
     await create(wire, "a", "b")
+    assert not broker.server.gate.crowded()
     used = int((await raw.info("memory"))["used_memory"])
     percent = Config().store_full_percent
     assert percent < 95
@@ -87,6 +88,8 @@ async def test_at_the_watermark_no_more_jobs_are_created(brokers: Brokers, raw: 
     line = await lines.of("store.full")
     assert line["used_bytes"] * 100 >= line["max_bytes"] * percent
     await refused(wire, "new")
+    # Those who create all the same are slowed down.
+    assert broker.server.gate.crowded()
     [info] = await wire.ask(Info)
     assert info.store_full
     await take(wire, 1)

@@ -184,7 +184,8 @@ async def test_every_caller_is_answered_once_though_the_answer_was_lost(
     await proxy.met()
     asked = [
         caller.submit(("a", Complete("ann", first_token(claims[0]), b"result"))),
-        caller.submit(create("d"), ("c", Remove())),
+        caller.submit(create("d")),
+        caller.submit(("c", Remove())),
         caller.submit(("b", Fail("ann", first_token(claims[1]), b"error"))),
         caller.submit(("none", Remove())),
     ]
@@ -196,7 +197,7 @@ async def test_every_caller_is_answered_once_though_the_answer_was_lost(
         assert await proxy.deliver() is None
     drawn, _ = drawing.result()
     assert [applied.job.id for applied in drawn] == ["first"]
-    assert caller.answers == [1] * 8
+    assert caller.answers == [1] * 9
     assert await states(raw, keys) == {
         "b": State.FAILED,
         "d": State.QUEUED,

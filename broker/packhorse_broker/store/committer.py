@@ -1,12 +1,12 @@
 """Group commit: what many callers ask of one partition goes into one transaction.
 
-While a transaction is in flight the next batch collects. A batch watches the records of its
-jobs, the settings of their types and the unique keys that it needs, but no index. It decides each
-command in the order of arrival (the second command for a job on the first one's result), and
-writes everything in one EXEC. If something watched changed meanwhile the batch is read and decided
-again; one that keeps being disturbed is split in halves, so that one contended job can't hold up
-its neighbours. In a store that is full what grows is refused, and the rest of its batch goes on.
-Nobody is answered before EXEC was.
+While a transaction is in flight the next batch collects; what ends or claims jobs goes before what
+creates them (`backlog.py`). A batch watches the records of its jobs, the settings of their types
+and the unique keys that it needs, but no index. It decides the commands for one job in the order of
+arrival (the second on the first one's result), and writes everything in one EXEC. If something
+watched changed meanwhile the batch is read and decided again; one that keeps being disturbed is
+split in halves, so that one contended job can't hold up its neighbours. In a store that is full
+what grows is refused, and the rest of its batch goes on. Nobody is answered before EXEC was.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from typing import Final
 import structlog
 
 from packhorse_broker.jobs.model import Rules
-from packhorse_broker.store.backlog import MAX_BATCH, Backlog
+from packhorse_broker.store.backlog import MAX_BATCH, Backlog, Room
 from packhorse_broker.store.bodies import claims_of, put_bodies
 from packhorse_broker.store.candidates import Candidates, Window
 from packhorse_broker.store.changes import Change, told_of
@@ -85,7 +85,9 @@ class Committer:
         rivals: Callable[[str], Rivals] = lambda _: ALONE,
         left: Callable[[str], None] = lambda _: None,
         elsewhere: UsageElsewhere | None = None,
+        room: Room | None = None,
     ) -> None:
+        """`room`: what this one shares with other committers."""
         self._lane = lane
         self._keys = keys
         self._rules = rules
@@ -96,7 +98,7 @@ class Committer:
         """How it is waited for what jobs or the broker ask for beyond EXEC."""
         self._publish = publish
         self._committed = committed
-        self._backlog = Backlog()
+        self._backlog = Backlog(room if room is not None else Room())
         self._arrived = asyncio.Event()
         self._closing = False
         self._task: asyncio.Task[None] | None = None
@@ -141,6 +143,11 @@ class Committer:
     def waiting(self) -> int:
         """Commands that wait for their batch."""
         return self._backlog.size
+
+    @property
+    def crowded(self) -> bool:
+        """Whether so much waits that whoever creates is to be slowed down."""
+        return self._backlog.crowded
 
     async def close(self) -> None:
         """Commits what was submitted, then ends; later work is refused."""

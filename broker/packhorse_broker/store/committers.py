@@ -178,6 +178,11 @@ class Committers:
         return sum(part.waiting for part in self._parts)
 
     @property
+    def crowded(self) -> bool:
+        """They share the room."""
+        return self._parts[0].crowded
+
+    @property
     def commits(self) -> int:
         return sum(part.commits for part in self._parts)
 

@@ -7,6 +7,7 @@ from typing import TypeVar
 from packhorse_broker.jobs.model import Rules
 from packhorse_broker.store.assignments import Assignments
 from packhorse_broker.store.assignments_at_home import Assigning, AssignmentsAtHome
+from packhorse_broker.store.backlog import Room
 from packhorse_broker.store.changes import Change
 from packhorse_broker.store.committer import Committer, Publish
 from packhorse_broker.store.committers import Committers, Committing
@@ -101,7 +102,7 @@ class Partitions:
         left: Callable[[str], None],
     ) -> Committing:
         """As for `Committer`."""
-        elsewhere = UsageElsewhere(self._readers)
+        elsewhere, room = UsageElsewhere(self._readers), Room()
 
         def committer(
             keys: PartitionKeys, committed: Callable[[Sequence[Change]], None]
@@ -119,6 +120,7 @@ class Partitions:
                 rivals=rivals,
                 left=left,
                 elsewhere=partial(elsewhere.of, keys.partition) if len(self.keys) > 1 else None,
+                room=room,
             )
 
         if len(self.keys) == 1:

@@ -3,7 +3,7 @@
 A member of a batch is a caller's commands for named jobs, or claims from the head of a queue.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, TypeAlias
 
 from msgspec import Struct
@@ -94,6 +94,20 @@ def grows(work: Work) -> bool:
     return isinstance(work, Submission) and any(
         isinstance(command, _GROWING) for _, command in work.items
     )
+
+
+def creates(work: Work) -> bool:
+    """Whether it makes new jobs."""
+    return isinstance(work, Submission) and any(
+        isinstance(command, Create) for _, command in work.items
+    )
+
+
+def job_ids(work: Work) -> Iterator[str]:
+    """The jobs that it names."""
+    if isinstance(work, Submission):
+        for job_id, _ in work.items:
+            yield job_id
 
 
 def halves(batch: list[Work]) -> list[list[Work]]:
