@@ -103,21 +103,22 @@ async def test_one_partition_that_is_away_fails_only_its_own(
     assert [isinstance(result, Applied) for result in results] == [False, True, False] * 2
 
 
-async def test_one_partition_without_room_refuses_only_its_own(
+async def test_what_waits_for_one_partition_takes_the_room_of_all(
     stores: PartitionedStores, proxy: FaultProxy
 ) -> None:
     store = stores.open(2, through={1: proxy.url})
-    [here], [away, full] = store.names(0, 1), store.names(1, 2)
+    [here], [away] = store.names(0, 1), store.names(1, 1)
     proxy.fail(Fault.PAUSE)
     first = store.caller.submit(create(away))
     await proxy.met()
     many = store.caller.submit(*[(away, Remove())] * MAX_WAITING)
-    first_result, second_result = await store.caller.submit(create(here), create(full))
-    assert isinstance(first_result, Applied)
-    assert failed(second_result)
+    [refused] = await store.caller.submit(create(here))
+    assert failed(refused)
     proxy.resume()
     await first
     await many
+    [result] = await store.caller.submit(create(here))
+    assert isinstance(result, Applied)
 
 
 async def test_durable_is_what_all_partitions_made_so(
