@@ -65,7 +65,7 @@ async def test_a_hello_waits_no_longer_than_for_the_store(
     second = await say_hello(brokers, broker, "second")
     gate = broker.server.gate
     assert isinstance(gate, Reception)
-    await until(lambda: bool(gate._registering._waiters))  # type: ignore[attr-defined]
+    await until(lambda: bool(gate._registering._waiters))
     late_ms = 1 + monotonic_ms() + broker.config.store_timeout_ms
     monkeypatch.setattr(reception, "monotonic_ms", lambda: late_ms)
     registry.opened.set()
