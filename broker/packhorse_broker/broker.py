@@ -67,8 +67,8 @@ class Broker:
             self._registry,
             self._clock,
             ephemeral=ephemeral,
-            replaced=lambda: self.parts.store_replaced(),
-            wiped=lambda: self.parts.store_wiped(),
+            replaced=self._store_replaced,
+            wiped=self._store_wiped,
         )
         self._parts: Parts | None = None
         self._server: Server | None = None
@@ -212,6 +212,15 @@ class Broker:
             commits=self.parts.committer.commits,
             conflicts=self.parts.committer.conflicts,
         )
+
+    def _store_replaced(self) -> None:
+        """Before anybody is served nobody was told anything of it."""
+        if self._server is not None:
+            self.parts.store_replaced()
+
+    async def _store_wiped(self) -> None:
+        if self._server is not None:
+            await self.parts.store_wiped()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         self.server.spawn(work)

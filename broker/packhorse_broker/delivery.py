@@ -151,7 +151,7 @@ class Delivery:
                     return
                 session.behind = False
                 self._reading[session].clear()
-                owed = await self._reader.owed_to(session.client, WINDOW)
+                owed = await self._reader.owed_to(session.client, WINDOW, some=True)
                 new = [job_id for job_id, at in owed.items() if session.owed.get(job_id) != at]
                 page = new[: min(room, PAGE)]
                 if len(new) > len(page) or len(owed) == WINDOW:

@@ -46,12 +46,13 @@ class Holding:
         self._outages = outages
 
     async def push_all(self, session: Session) -> set[str]:
-        """Pushes every claim that the session does not know of; all that the client holds.
+        """Pushes every claim that the session does not know of; all that the client holds, as far
+        as the store's partitions answer.
 
         Raises StoreUnavailable.
         """
         with session.lookup():
-            held = await self._reader.held_by(session.client, MAX_HELD)
+            held = await self._reader.held_by(session.client, MAX_HELD, some=True)
             for start in range(0, len(held), PAGE):
                 await self._push_page(session, held[start : start + PAGE])
         return set(held)

@@ -6,6 +6,7 @@ a little later.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice, repeat
 from typing import Any, Final, cast, get_args
@@ -153,8 +154,14 @@ class Notices:
 
     async def _publish(self, notice: Notice) -> None:
         """Outside of any transaction; on any of the channels, for all are heard. Raises
-        StoreUnavailable."""
-        await self._channels[0].publish(self.encode(notice))
+        StoreUnavailable if none can be spoken on."""
+        data = self.encode(notice)
+        *others, last = self._channels
+        for channel in others:
+            with contextlib.suppress(StoreUnavailable):
+                await channel.publish(data)
+                return
+        await last.publish(data)
 
     @staticmethod
     def encode(notice: Notice) -> bytes:

@@ -109,6 +109,10 @@ class Operations:
         )
         return job_id, command
 
+    def home_of(self, job_id: str) -> int:
+        """The job's partition."""
+        return self._homes.of(job_id)
+
     def is_at_home(self, job: NewJob) -> bool:
         """Whether the job, by the id that was chosen for it, may have its unique key."""
         if job.id is None or job.unique is None:

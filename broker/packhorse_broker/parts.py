@@ -133,7 +133,7 @@ class Parts:
                 for keys in self.partitions.keys
             ],
             heard=self.fanout.heard,
-            missed=self.fanout.missed,
+            missed=self._missed,
             earliest=earliest,
             keeps=self._keeps,
             has_room=self.groups.has_room,
@@ -282,6 +282,10 @@ class Parts:
     async def store_wiped(self) -> None:
         self.committer.begin_anew()
         await self.type_news.begin_anew()
+        self.fanout.missed()
+
+    def _missed(self) -> None:
+        self.committer.look_everywhere()
         self.fanout.missed()
 
     def _committed(self, changes: Sequence[Change]) -> None:

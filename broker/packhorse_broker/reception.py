@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import structlog
 
-from packhorse_broker.clock import StoreClock
+from packhorse_broker.clock import StoreClock, monotonic_ms
 from packhorse_broker.config import Config
 from packhorse_broker.connection import Connection
 from packhorse_broker.delivery import Delivery
@@ -143,15 +143,11 @@ class Reception:
     async def _register(self, wanted: ClientRecord) -> Registered | NotRegistered:
         """One after the other, as the store takes them: thousands may come at once. None waits
         for its turn longer than for the store."""
-        try:
-            async with asyncio.timeout(self._config.store_timeout_ms / 1000):
-                await self._registering.acquire()
-        except TimeoutError:
-            raise StoreUnavailable("too many say hello right now") from None
-        try:
+        said_ms = monotonic_ms()
+        async with self._registering:
+            if monotonic_ms() - said_ms > self._config.store_timeout_ms:
+                raise StoreUnavailable("too many say hello right now")
             return await self._registry.register(wanted, self._clock.now_ms())
-        finally:
-            self._registering.release()
 
     def _timeout_ms(self, hello: Hello) -> int:
         config = self._config

@@ -9,6 +9,7 @@ finds that the store was
     full       so much of its memory is in use that jobs in it might not be able to end any more
 """
 
+import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
@@ -19,7 +20,7 @@ import structlog
 from packhorse_broker.clock import StoreClock, monotonic_ms
 from packhorse_broker.config import Config
 from packhorse_broker.store.durability import AFTER_EXEC, Durability, Waits
-from packhorse_broker.store.errors import SchemaRefused
+from packhorse_broker.store.errors import SchemaRefused, StoreUnavailable
 from packhorse_broker.store.keys import ClientKeys, PartitionKeys
 from packhorse_broker.store.link import StoreAddress
 from packhorse_broker.store.packing import pack
@@ -35,6 +36,9 @@ _log = structlog.get_logger(__name__)
 PARTITIONS_OF_CLUSTER: Final = 16
 """Of a Cluster, unless it is said: enough to be spread over some primaries, few enough that each
 has batches to commit."""
+
+LOOK_S: Final = 1.0
+"""How long a look waits for the slowest of several servers."""
 
 CLOCK_ASKS: Final = 3
 """The first answer may have taken long, of a store that just comes back: then it says little, and
@@ -164,9 +168,9 @@ class StoreWatch:
                     note="the jobs that were in it are gone; clients have to begin anew",
                 )
                 await self._wiped()
-        others = [await server_state(part.ask) for part in self.partitions]
+        others = await self._others()
         run_ids = self._run_ids_of(state)
-        if run_ids != self._run_ids and len(run_ids) == len(self._run_ids):
+        if any(new != old != "" for new, old in zip(run_ids, self._run_ids, strict=False)):
             _log.warning(
                 "store.replaced",
                 note="it was started anew or failed over; what was pushed is compared with it",
@@ -177,6 +181,15 @@ class StoreWatch:
         connected = min(server.replicas for server in servers)
         self.waits = replace(self.waits, connected=connected)
         self._look_for_room(servers)
+
+    async def _others(self) -> list[ServerState]:
+        """The servers of all partitions, where they are several. Raises StoreUnavailable if one of
+        them is away, or slow."""
+        try:
+            async with asyncio.timeout(LOOK_S):
+                return await asyncio.gather(*(server_state(part.ask) for part in self.partitions))
+        except TimeoutError as error:
+            raise StoreUnavailable("a server of the store did not answer in time") from error
 
     def _run_ids_of(self, state: StoreState) -> tuple[str, ...]:
         return (state.run_id, *(part.run_id for part in self.partitions))

@@ -94,7 +94,8 @@ class Sweeper:
                 _log.warning("sweep.store_unavailable", error=str(error))
 
     async def sweep(self) -> None:
-        """One round. Raises StoreUnavailable; what was not done is done by the next."""
+        """One round. Raises StoreUnavailable; what was not done is done by the next. Where a store
+        has several servers and one is away, what does not need that one is done."""
         for step in (
             self._set_clock,
             self._announce,
@@ -102,9 +103,16 @@ class Sweeper:
             self._remove_silent,
             self._finish_removals,
             self._look_again,
-            *self._also,
         ):
             await _guarded(step)
+        lost: StoreUnavailable | None = None
+        for also in self._also:
+            try:
+                await _guarded(also)
+            except StoreUnavailable as error:
+                lost = error
+        if lost is not None:
+            raise lost
 
     async def _set_clock(self) -> None:
         asked_ms = monotonic_ms()

@@ -8,7 +8,8 @@ in case it missed one.
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 import structlog
@@ -21,7 +22,7 @@ from packhorse_broker.jobs.outages import Outage
 from packhorse_broker.operations import Operations
 from packhorse_broker.outages import Outages
 from packhorse_broker.store.changes import Change
-from packhorse_broker.store.errors import StoreError
+from packhorse_broker.store.errors import StoreError, StoreUnavailable
 from packhorse_broker.store.readers import Reading
 
 _log = structlog.get_logger(__name__)
@@ -35,6 +36,9 @@ LOOK_MS: Final = 1_000
 STAGGER_MS: Final = 15
 """With other brokers on the store: up to so much later, drawn at random, so that not all of them
 are at the same jobs."""
+
+PATIENCE_S: Final = 2.0
+"""How long one batch may take before it is looked again what is due."""
 
 MAX_STUCK: Final = 1_000
 """Entries whose jobs are not due, that one look goes past; the next goes on behind them."""
@@ -68,7 +72,7 @@ class Timers:
         self._next_ms = 0
         """The earliest moment that is known of, by the store's clock."""
         self._sooner = asyncio.Event()
-        self._stuck = 0
+        self._stuck: Counter[int] = Counter()
         self._put_off: dict[str, int] = {}
         """Jobs with a timeout that is not over for an outage, and when to ask about them again."""
 
@@ -119,27 +123,36 @@ class Timers:
             self._next_ms = now_ms + LOOK_MS
             due, next_ms = await self._reader.due(now_ms, PAGE, skip=self._stuck)
             if not due:
-                self._stuck = 0
+                self._stuck.clear()
                 self._forget_put_off(now_ms)
                 self.expect(next_ms)
                 return
             asked = [job_id for job_id in due if self._put_off.get(job_id, 0) <= now_ms]
             moved, put_off = await self._move(asked)
             if moved:
-                self._stuck += len(due) - len(asked) + put_off
+                self._pass_by(set(due).difference(asked).union(put_off))
                 continue
             # Stale entries, or another broker was quicker: look past them.
-            self._stuck += len(due)
-            asked_in_vain += len(asked) - put_off
+            self._pass_by(due)
+            asked_in_vain += len(asked) - len(put_off)
             if asked_in_vain >= MAX_STUCK:
                 return
 
-    async def _move(self, asked: Sequence[str]) -> tuple[int, int]:
-        """How many of these were due, and for how many an outage puts it off."""
+    def _pass_by(self, jobs: Iterable[str]) -> None:
+        self._stuck.update(map(self._operations.home_of, jobs))
+
+    async def _move(self, asked: Sequence[str]) -> tuple[int, list[str]]:
+        """How many of these were due, and those for which an outage puts it off."""
         if not asked:
-            return 0, 0
+            return 0, []
         outages = self._outages.known
-        results = await self._operations.applied([(job_id, Due(outages)) for job_id in asked])
+        due = [(job_id, Due(outages)) for job_id in asked]
+        try:
+            # With several servers the jobs of all others wait for one that is away.
+            async with asyncio.timeout(PATIENCE_S):
+                results = await self._operations.applied(due)
+        except TimeoutError as error:
+            raise StoreUnavailable("what is due was not moved on in time") from error
         now_ms = self._clock.now_ms()
         unmoved = [
             result.job for result in results if isinstance(result, Applied) and not result.changed
@@ -149,7 +162,7 @@ class Timers:
             due_ms = _next_ms(job, outages.at(now_ms))
             self._put_off[job.id] = min(due_ms, now_ms + PUT_OFF_MS)
         moved = sum(isinstance(result, Applied) and result.changed for result in results)
-        return moved, len(put_off)
+        return moved, [job.id for job in put_off]
 
     def _forget_put_off(self, now_ms: int) -> None:
         for job_id in [job_id for job_id, due_ms in self._put_off.items() if due_ms <= now_ms]:

@@ -54,6 +54,7 @@ class TypeNews:
     async def begin_anew(self) -> None:
         """The store was wiped, or has lost its last changes. Raises StoreUnavailable."""
         async with self._turn:
+            await self._copies.restore()
             known = [job_type for job_type, _ in self._book]
             self._book.clear()
             self._number = 0

@@ -6,7 +6,10 @@ from collections.abc import Iterable
 
 import pytest
 
+from packhorse_broker import reception
 from packhorse_broker.broker import Broker
+from packhorse_broker.clock import monotonic_ms
+from packhorse_broker.reception import Reception
 from packhorse_broker.sessions import Session
 from packhorse_broker.store.records import ClientRecord
 from packhorse_broker.store.registry import Refused as NotRegistered
@@ -56,14 +59,20 @@ async def test_who_has_said_hello_takes_no_place_of_strangers(
 async def test_a_hello_waits_no_longer_than_for_the_store(
     brokers: Brokers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    broker = await brokers.start(store_timeout_ms=50, durability_wait_ms=10)
+    broker = await brokers.start()
     registry = SlowRegistry(broker, monkeypatch)
     first = await say_hello(brokers, broker, "first")
-    error = await (await say_hello(brokers, broker, "second")).closing_error()
-    assert (error.code, error.retryable) == (Code.UNAVAILABLE, True)
-    assert error.retry_after_ms
+    second = await say_hello(brokers, broker, "second")
+    gate = broker.server.gate
+    assert isinstance(gate, Reception)
+    await until(lambda: bool(gate._registering._waiters))
+    late_ms = 1 + monotonic_ms() + broker.config.store_timeout_ms
+    monkeypatch.setattr(reception, "monotonic_ms", lambda: late_ms)
     registry.opened.set()
     await first.push(Welcome)
+    error = await second.closing_error()
+    assert (error.code, error.retryable) == (Code.UNAVAILABLE, True)
+    assert error.retry_after_ms
     assert registry.registered == ["first"]
 
 

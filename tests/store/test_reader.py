@@ -308,7 +308,7 @@ async def test_what_is_due(caller: Caller, reader: Reader, opener: Opener) -> No
     assert await reader.due(dues[0], 10) == (["b"], dues[1])
     assert await reader.due(dues[1], 10) == (["b", "a"], 0)
     assert await reader.due(dues[1], 1) == (["b"], 0)
-    assert await reader.due(dues[1], 1, skip=1) == (["a"], 0)
+    assert await reader.due(dues[1], 1, skip={0: 1}) == (["a"], 0)
 
 
 async def test_what_is_pending_is_due_too(caller: Caller, reader: Reader, opener: Opener) -> None:

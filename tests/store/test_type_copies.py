@@ -8,6 +8,7 @@ import pytest
 
 from packhorse_broker.store.errors import StoreUnavailable
 from packhorse_broker.store.packing import Argument
+from packhorse_broker.store.read_lane import ReadLane
 from packhorse_broker.store.transaction import Lane
 from packhorse_broker.store.type_copies import PAGE, TypeCopies
 from packhorse_broker.store.types import (
@@ -160,7 +161,9 @@ async def test_a_failure_is_told_when_all_have_ended(
 
     away = Away(opener.address(), b"away")
     slow = Slow(opener.address(), store.keys[2].writer("slow"))
-    copies = TypeCopies([(away, store.keys[1]), (slow, store.keys[2])])
+    copies = TypeCopies(
+        ReadLane(opener.lane(), store.keys[0]), [(away, store.keys[1]), (slow, store.keys[2])]
+    )
     settings = TypeSettings(paused=True, number=1)
     bringing = asyncio.create_task(copies.bring({"mail": settings}))
     await arrived.wait()
@@ -185,3 +188,25 @@ async def test_a_pause_holds_in_every_partition_once_it_was_brought(
     await follow(store)
     drawn, _ = await store.caller.draw("mail", [claim() for _ in names])
     assert {applied.job.id for applied in drawn} == set(names)
+
+
+async def test_a_change_that_the_first_partition_has_lost_is_undone_in_the_others(
+    stores: PartitionedStores, raw: Raw
+) -> None:
+    store = stores.open(3)
+    await change(store, PAUSE)
+    kept = await raw("GET", store.keys[0].settings("mail"))
+    number = await follow(store)
+    await change(store, RESUME)
+    await change(store, PAUSE, "fax")
+    await follow(store, number)
+    await raw("SET", store.keys[0].settings("mail"), kept)
+    await raw("DEL", store.keys[0].settings("fax"))
+    await store.partitions.type_copies.restore()
+    [before] = {one.number: one for one in await stored(raw, store)}.values()
+    assert before.paused
+    assert [await raw("EXISTS", keys.settings("fax")) for keys in store.keys] == [0, 0, 0]
+    # What is set from now on comes to all again.
+    await change(store, RESUME)
+    await follow(store, number)
+    assert [one.paused for one in await stored(raw, store)] == [False] * 3

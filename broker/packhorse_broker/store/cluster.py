@@ -75,17 +75,22 @@ class ClusterMap:
         await asyncio.sleep(self._asked_s + PAUSE_S - time.monotonic())
         self._asked_s = time.monotonic()
         lost: RedisError | OSError = LostConnection("no node of the Cluster answers")
+        newest: SlotMap | None = None
         for place in self._nodes():
             try:
                 found = await _asked(self._url, place, options)
             except (RedisError, OSError) as error:
                 lost = error
                 continue
-            if found.epoch >= self._map.epoch and found.ranges:
-                self._map = found
-                self._is_outdated = False
-                return
-        raise lost
+            if newest is None or found.epoch > newest.epoch:
+                newest = found
+            if newest.epoch >= self._map.epoch:
+                break
+        if newest is None:
+            raise lost
+        # If all know an older one only, it is another Cluster, made anew at these addresses.
+        self._map = newest
+        self._is_outdated = False
 
     def _nodes(self) -> Sequence[Place]:
         """In any order: the same one need not be asked by all, nor first when it hangs."""

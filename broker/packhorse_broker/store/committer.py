@@ -135,6 +135,9 @@ class Committer:
         """A broker, perhaps this one, queues these and has no places for them."""
         self.shares.passed_on(jobs, broker)
 
+    def look_everywhere(self) -> None:
+        """Each draw looks at the whole queue."""
+
     def begin_anew(self) -> None:
         """The store was wiped: which types it has seen is not known any more."""
         self._known_types.clear()

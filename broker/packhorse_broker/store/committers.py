@@ -12,12 +12,14 @@ from typing import Any, TypeAlias
 
 import structlog
 
+from packhorse_broker.jobs.commands import TakeBack
 from packhorse_broker.jobs.model import Applied
 from packhorse_broker.store.committer import Committer
 from packhorse_broker.store.draws import Draws, Head
 from packhorse_broker.store.errors import StoreUnavailable
 from packhorse_broker.store.heads import Heads
 from packhorse_broker.store.homes import Homes
+from packhorse_broker.store.parted_draw import PartedDraw
 from packhorse_broker.store.work import Draw, Result, Submission, Work
 
 _log = structlog.get_logger(__name__)
@@ -132,23 +134,18 @@ class Committers:
         if not allotted:
             draw.done([], more)
             return
-        drawn: list[Applied] = []
-        waiting = len(allotted)
-
-        def part_done(asked: int, found: list[Applied], may_hold_more: bool) -> None:
-            nonlocal waiting, more
-            drawn.extend(found)
-            # Where all came that was asked for, the look told whether there is more.
-            more |= may_hold_more and len(found) < asked
-            waiting -= 1
-            if not waiting:
-                drawn.sort(key=lambda applied: (-applied.job.priority, applied.job.order))
-                draw.done(drawn, more)
-
+        parted = PartedDraw(draw, allotted, more=more, slow=self._draws.away, late=self._take_back)
         claims = iter(draw.claims)
         for home, count in allotted.items():
             part = [next(claims) for _ in range(count)]
-            self._parts[home].submit(Draw(draw.type, part, partial(part_done, count)))
+            self._parts[home].submit(Draw(draw.type, part, partial(parted.came, home)))
+
+    def _take_back(self, late: Applied) -> None:
+        """Ends a claim whose draw is over: nobody has seen it."""
+        job = late.job
+        assert job.runner is not None
+        assert job.token is not None
+        self._submit(Submission([(job.id, TakeBack(job.runner, job.token))], _ignored))
 
     # -- whose jobs they are, where several brokers claim
 
@@ -162,6 +159,10 @@ class Committers:
         for home, places in self._homes.split(jobs).items():
             self._draws.filled(home)
             self._parts[home].passed_on([jobs[place] for place in places], broker)
+
+    def look_everywhere(self) -> None:
+        """What was said of jobs that wait may have been missed."""
+        self._draws.look_everywhere()
 
     def filled(self, partition: int) -> None:
         """Jobs wait there now that did not before."""
@@ -197,6 +198,10 @@ class Committers:
         await asyncio.gather(*self._looking, return_exceptions=True)
         await asyncio.gather(*(part.close() for part in self._parts))
         await asyncio.gather(*(part.close() for part in self._heads))
+
+
+def _ignored(_: list[Result], __: bool) -> None:
+    """A claim that can't be taken back ends with its client's timeout."""
 
 
 Committing: TypeAlias = Committer | Committers

@@ -18,9 +18,12 @@ from packhorse_broker.store.candidates import FAIR_EVERY
 Head: TypeAlias = tuple[float, bytes]
 """Score and member of an entry of a queue: it is sorted by these."""
 
-EMPTY_S: Final = 1.0
+EMPTY_S: Final = 3.0
 """So long a partition that had no job of a type is not looked at again, unless it is told that
-there is one: others may tell nobody, or nobody have heard it. And so long one that was away."""
+there is one: others may tell nobody, or nobody have heard it."""
+
+AWAY_S: Final = 1.0
+"""So long one that did not answer is not looked at again."""
 
 SPARE_HEADS: Final = 4
 """Entries looked at in each partition beyond twice its share: few jobs are not spread evenly."""
@@ -46,13 +49,17 @@ class Draws:
         for empty in self._empty.values():
             empty.pop(partition, None)
 
+    def look_everywhere(self) -> None:
+        """It may have been missed that jobs were queued."""
+        self._empty.clear()
+
     def away(self, partition: int) -> None:
         """It did not answer: the others are served without waiting for it again at once."""
         self._away[partition] = time.monotonic()
 
     def are_away(self) -> set[int]:
         """Partitions that are not looked at for a moment: they may hold jobs."""
-        since_s = time.monotonic() - EMPTY_S
+        since_s = time.monotonic() - AWAY_S
         self._away = {one: at_s for one, at_s in self._away.items() if at_s > since_s}
         return set(self._away)
 

@@ -44,6 +44,13 @@ class StoreAddress:
         there.slot = key_slot(key)
         return there
 
+    def _slots(self) -> set[int]:
+        """For which it has to be found out where the primary is."""
+        return {self._slot_of(link) for link in self.links}
+
+    def _slot_of(self, link: "Link") -> int:
+        return link.slot if self.primaries.are_several else 0
+
     def options(self) -> dict[str, Any]:
         """Arguments for redis-py, the same for every connection."""
         return {
@@ -68,14 +75,14 @@ class StoreAddress:
         places: dict[int, Place | None] = {}
         try:
             async with asyncio.timeout(self.timeout_ms / 1000):
-                for slot in {link.slot for link in self.links}:
+                for slot in self._slots():
                     places[slot] = await self.primaries.find(slot, self.options())
         except (RedisError, OSError, TimeoutError):
             return False
         former = [
             link
             for link in self.links
-            if not link.is_left and link.place != places.get(link.slot, link.place)
+            if not link.is_left and link.place != places.get(self._slot_of(link), link.place)
         ]
         for link in former:
             link.leave()

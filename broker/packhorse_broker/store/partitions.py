@@ -71,7 +71,7 @@ class Partitions:
         )
         self.type_changes = TypeChanges(self._lane(first, "-types"), first)
         self.type_copies = TypeCopies(
-            [(self._lane(keys, "-types"), keys) for keys in self.keys[1:]]
+            self._read_lanes[0], [(self._lane(keys, "-types"), keys) for keys in self.keys[1:]]
         )
         self.minutes = Minutes(self._lane(first, "-minutes"), first, clock.now_ms)
 

@@ -5,7 +5,8 @@ watched record.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
 from msgspec import Struct
@@ -23,6 +24,8 @@ from packhorse_broker.store.usage import Usage, usage_of
 
 LAST_INDEX: Final = 2**63 - 1
 """The store counts no further."""
+
+NOTHING: Final[Mapping[int, int]] = MappingProxyType({})
 
 LOG_READS: Final = 4
 """How often a log page is read again because entries were dropped meanwhile."""
@@ -138,17 +141,30 @@ class Reader:
         [members] = await self._ask(pack(("SMEMBERS", self._keys.types)))
         return sorted(member.decode() for member in members)
 
-    async def held_by(self, client: str, limit: int) -> list[str]:
-        """Jobs that the client holds as their runner, longest held first."""
+    async def held_by(
+        self,
+        client: str,
+        limit: int,
+        *,
+        some: bool = False,  # noqa: ARG002 - there is one
+    ) -> list[str]:
+        """Jobs that the client holds as their runner, longest held first. With `some` those in
+        partitions that are away are left out."""
         return await self._members(self._keys.claims(client), limit)
 
     async def handled_by(self, client: str, limit: int) -> list[str]:
         """Jobs that the client handles, finished or not."""
         return await self._members(self._keys.handlers(client), limit)
 
-    async def owed_to(self, client: str, limit: int) -> dict[str, int]:
+    async def owed_to(
+        self,
+        client: str,
+        limit: int,
+        *,
+        some: bool = False,  # noqa: ARG002 - there is one
+    ) -> dict[str, int]:
         """Finished jobs whose outcome the client has not handled, with when each finished, first
-        finished first."""
+        finished first; `some` as in `held_by`."""
         return await self._owed(self._keys.handlers(client), limit)
 
     async def owed_to_group(self, group: str, limit: int) -> dict[str, int]:
@@ -164,14 +180,16 @@ class Reader:
             for member, score in zip(members[::2], members[1::2], strict=True)
         }
 
-    async def due(self, now_ms: int, limit: int, *, skip: int = 0) -> tuple[list[str], int]:
-        """Jobs for which something is due, longest overdue first and without the first `skip` of
-        each index; and when the next one is due, 0 if none is known."""
-        keys = self._keys
+    async def due(
+        self, now_ms: int, limit: int, *, skip: Mapping[int, int] = NOTHING
+    ) -> tuple[list[str], int]:
+        """Jobs for which something is due, longest overdue first; and when the next one is due, 0
+        if none is known. `skip`: by partition, how many of each index to look past."""
+        keys, skipped = self._keys, skip.get(self._keys.partition, 0)
         indexes = (keys.pending, keys.timers)
         replies = await self._ask(
             *(
-                pack(("ZRANGE", key, "-inf", now_ms, "BYSCORE", "LIMIT", skip, limit))
+                pack(("ZRANGE", key, "-inf", now_ms, "BYSCORE", "LIMIT", skipped, limit))
                 for key in indexes
             ),
             *(

@@ -1,7 +1,7 @@
 """Reading jobs of a store with several partitions: each is asked for its own, all at once."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from heapq import nsmallest
 from itertools import chain
 from typing import TypeAlias, TypeVar
@@ -9,7 +9,7 @@ from typing import TypeAlias, TypeVar
 from packhorse_broker.jobs.model import State
 from packhorse_broker.store.errors import StoreUnavailable
 from packhorse_broker.store.homes import Homes
-from packhorse_broker.store.reader import Found, LogPage, Reader
+from packhorse_broker.store.reader import NOTHING, Found, LogPage, Reader
 
 Answer = TypeVar("Answer")
 
@@ -43,26 +43,36 @@ class Readers:
         found = await self._all(Reader.types)
         return sorted(set(chain.from_iterable(found)))
 
-    async def held_by(self, client: str, limit: int) -> list[str]:
+    async def held_by(self, client: str, limit: int, *, some: bool = False) -> list[str]:
         """In turn over the partitions, longest held first in each."""
-        return _in_turn(await self._all(lambda part: part.held_by(client, limit)), limit)
+        asked = self._some if some else self._all
+        return _in_turn(await asked(lambda part: part.held_by(client, limit)), limit)
 
     async def handled_by(self, client: str, limit: int) -> list[str]:
         return _in_turn(await self._all(lambda part: part.handled_by(client, limit)), limit)
 
-    async def owed_to(self, client: str, limit: int) -> dict[str, int]:
-        return _first(await self._all(lambda part: part.owed_to(client, limit)), limit)
+    async def owed_to(self, client: str, limit: int, *, some: bool = False) -> dict[str, int]:
+        asked = self._some if some else self._all
+        return _first(await asked(lambda part: part.owed_to(client, limit)), limit)
 
     async def owed_to_group(self, group: str, limit: int) -> dict[str, int]:
         return _first(await self._all(lambda part: part.owed_to_group(group, limit)), limit)
 
-    async def due(self, now_ms: int, limit: int, *, skip: int = 0) -> tuple[list[str], int]:
-        """Of the partitions that answer. `skip` counts for each: whoever looks past some may pass
-        over others, and finds these when it begins anew."""
-        answers = await asyncio.gather(
-            *(part.due(now_ms, limit, skip=skip) for part in self._parts), return_exceptions=True
-        )
-        found: list[tuple[list[str], int]] = []
+    async def due(
+        self, now_ms: int, limit: int, *, skip: Mapping[int, int] = NOTHING
+    ) -> tuple[list[str], int]:
+        """Of the partitions that answer."""
+        found = await self._some(lambda part: part.due(now_ms, limit, skip=skip))
+        coming = [next_ms for _, next_ms in found if next_ms]
+        return _in_turn([due for due, _ in found], limit), min(coming, default=0)
+
+    async def close(self) -> None:
+        await self._all(Reader.close)
+
+    async def _some(self, ask: Callable[[Reader], Awaitable[Answer]]) -> list[Answer]:
+        """Of the partitions that answer. Raises StoreUnavailable if none does."""
+        answers = await asyncio.gather(*map(ask, self._parts), return_exceptions=True)
+        found: list[Answer] = []
         lost: StoreUnavailable | None = None
         for answer in answers:
             if isinstance(answer, StoreUnavailable):
@@ -73,11 +83,7 @@ class Readers:
                 found.append(answer)
         if lost is not None and not found:
             raise lost
-        coming = [next_ms for _, next_ms in found if next_ms]
-        return _in_turn([due for due, _ in found], limit), min(coming, default=0)
-
-    async def close(self) -> None:
-        await self._all(Reader.close)
+        return found
 
     async def _all(self, ask: Callable[[Reader], Awaitable[Answer]]) -> list[Answer]:
         return await asyncio.gather(*map(ask, self._parts))

@@ -41,11 +41,13 @@ class Replies(asyncio.Protocol):
 
     @classmethod
     async def open(cls, url: str, options: dict[str, Any]) -> "Replies":
-        """A new connection. `options`: arguments for redis-py. Raises RedisError, OSError."""
+        """A new connection. `options`: arguments for redis-py, with `socket_connect_timeout` for
+        all of it. Raises RedisError, OSError."""
         pool = ConnectionPool.from_url(url, **options)
         connection: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call]
         try:
-            await connection.connect()  # type: ignore[no-untyped-call]
+            async with asyncio.timeout(options["socket_connect_timeout"]):
+                await connection.connect()  # type: ignore[no-untyped-call]
         except BaseException:
             with contextlib.suppress(RedisError, OSError):
                 await connection.disconnect(nowait=True)

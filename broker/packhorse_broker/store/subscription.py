@@ -48,6 +48,7 @@ class Subscription:
             await self._link.ask(pack(("SSUBSCRIBE", self._channel)))
         except (RedisError, OSError, TimeoutError) as error:
             self._link.drop()
+            self._address.primaries.outdated()
             raise StoreUnavailable(describe(error)) from error
         except BaseException:
             self._link.drop()
