@@ -15,7 +15,7 @@ The user and password are the store's; those of the Sentinels are the parameters
 import re
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 _PASSWORD: Final = re.compile(r"(?<=//)([^/@:]*):.*@", re.DOTALL)
 """Greedy up to the last @: a password may contain any character, even where it should not."""
@@ -44,6 +44,16 @@ class SentinelUrl:
     sentinel_password: str | None = field(repr=False)
     _credentials: str = field(repr=False)
     _query: str = field(repr=False)
+
+    def of_sentinel(self, host: str, port: int) -> str:
+        """The URL by which redis-py connects to one of them."""
+        scheme = "rediss" if self.tls else "redis"
+        user, password = (
+            quote(self.sentinel_user or "", ""),
+            quote(self.sentinel_password or "", ""),
+        )
+        credentials = f"{user}:{password}@" if password else ""
+        return f"{scheme}://{credentials}{_place(host, port)}/0"
 
     def of_primary(self, host: str, port: int) -> str:
         """The URL by which redis-py connects to the primary, once it is known."""

@@ -21,7 +21,8 @@ from packhorse_broker.config import Config
 from packhorse_broker.store.durability import AFTER_EXEC, Durability, Waits
 from packhorse_broker.store.errors import SchemaRefused
 from packhorse_broker.store.keys import ClientKeys, PartitionKeys
-from packhorse_broker.store.link import StoreAddress, pack
+from packhorse_broker.store.link import StoreAddress
+from packhorse_broker.store.packing import pack
 from packhorse_broker.store.promises import KEPT, Kept, agree
 from packhorse_broker.store.read_lane import ReadLane
 from packhorse_broker.store.registry import Registry, StoreState

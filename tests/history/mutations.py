@@ -24,7 +24,8 @@ from packhorse_broker.store.committer import Committer
 from packhorse_broker.store.errors import StoreError
 from packhorse_broker.store.indexes import Entry, entries
 from packhorse_broker.store.keys import PartitionKeys
-from packhorse_broker.store.link import Argument, Link, pack
+from packhorse_broker.store.link import Link
+from packhorse_broker.store.packing import Argument, pack
 from packhorse_broker.store.records import ClientRecord
 from packhorse_broker.store.transaction import Lane
 from packhorse_broker.store.work import Work

@@ -59,9 +59,10 @@ def _said(case: Case, story: Story, outcome: Entry) -> bool:
             return bool(asked.idle_ms or asked.run_ms or asked.total_ms)
         case _:
             holders = {claim.who for claim in story.claims}
-            return any(case.was_given_up(who) or not case.heard[who] for who in holders) or (
-                # A claim of which the runner never learnt.
-                not holders
+            return any(case.was_given_up(who) or not case.heard[who] for who in holders) or all(
+                # Else its last claim is one of which the runner never learnt.
+                claim.attempt < outcome.attempt
+                for claim in story.claims
             )
 
 

@@ -10,6 +10,7 @@ from packhorse_broker.store.registry import Registry
 from tests.support.clients import Registries
 from tests.support.inspection import Raw
 from tests.support.opening import Opener
+from tests.support.partitioned import PartitionedStores
 from tests.support.proxy import FaultProxy
 
 
@@ -62,6 +63,16 @@ async def opener(store_url: str, keys: PartitionKeys, raw: Raw) -> AsyncIterator
     yield made
     await raw.clear(keys.base)
     await made.close()
+
+
+@pytest.fixture
+async def stores(store_url: str, prefix: str, raw: Raw) -> AsyncIterator[PartitionedStores]:
+    """Makes stores with several partitions, and clears up after the test."""
+    made = PartitionedStores(store_url, prefix)
+    yield made
+    await made.close()
+    for base in {keys.base for store in made.opened for keys in store.keys}:
+        await raw.clear(base)
 
 
 @pytest.fixture

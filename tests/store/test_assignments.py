@@ -9,7 +9,7 @@ from packhorse_broker.jobs.commands import Command, Complete, Fail, Handled, Rem
 from packhorse_broker.store.assignments import Assignments
 from packhorse_broker.store.errors import StoreUnavailable
 from packhorse_broker.store.keys import PartitionKeys
-from packhorse_broker.store.link import Argument
+from packhorse_broker.store.packing import Argument
 from packhorse_broker.store.transaction import Lane
 from tests.support.commands import claim, create, first_token
 from tests.support.inspection import Raw

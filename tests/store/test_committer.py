@@ -19,6 +19,7 @@ from packhorse_broker.jobs.commands import (
 )
 from packhorse_broker.jobs.model import Applied, Job, Progress, RefusalCode, State
 from packhorse_broker.store.backlog import MAX_BATCH, MAX_WAITING
+from packhorse_broker.store.committer import Committer
 from packhorse_broker.store.errors import StoreUnavailable
 from packhorse_broker.store.keys import PartitionKeys
 from packhorse_broker.store.records import encode_job
@@ -50,6 +51,7 @@ async def test_commands_that_wait_go_into_one_transaction(
     assert [len(transaction) for transaction in proxy.transactions] == [5, 4]
     assert len(await contents(raw, keys)) == 101
     committer = caller.committer
+    assert isinstance(committer, Committer)
     assert (committer.commits, committer.commands, committer.conflicts) == (2, 101, 0)
 
 

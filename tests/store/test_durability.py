@@ -10,7 +10,7 @@ from packhorse_broker.jobs.terms import Terms
 from packhorse_broker.store.durability import AFTER_EXEC, Durability, Waits
 from packhorse_broker.store.errors import StoreUnsafe
 from packhorse_broker.store.keys import PartitionKeys
-from packhorse_broker.store.link import pack
+from packhorse_broker.store.packing import pack
 from packhorse_broker.store.promises import agree, doubts, read_settings
 from packhorse_broker.store.transaction import Lane
 from packhorse_broker.store.work import Submission

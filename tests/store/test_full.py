@@ -9,7 +9,7 @@ from packhorse_broker.store.embedded import EmbeddedStore
 from packhorse_broker.store.errors import StoreFull, StoreUnavailable
 from packhorse_broker.store.full import MAX_ARGUMENTS, past_full
 from packhorse_broker.store.keys import PartitionKeys
-from packhorse_broker.store.link import Argument
+from packhorse_broker.store.packing import Argument
 from packhorse_broker.store.work import Failed
 from tests.support.commands import claim, create, first_token
 from tests.support.inspection import Raw, contents

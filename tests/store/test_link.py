@@ -11,7 +11,8 @@ from redis.exceptions import TimeoutError as StoreTimeout
 from packhorse_broker.store.embedded import EmbeddedStore
 from packhorse_broker.store.errors import StoreUnavailable
 from packhorse_broker.store.keys import PartitionKeys
-from packhorse_broker.store.link import Link, StoreAddress, _info_field, describe, pack
+from packhorse_broker.store.link import Link, StoreAddress, _info_field, describe
+from packhorse_broker.store.packing import pack
 from tests.support.inspection import Raw
 from tests.support.opening import Opener
 from tests.support.proxy import FaultProxy

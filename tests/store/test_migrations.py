@@ -13,7 +13,6 @@ import pytest
 from packhorse_broker.store import migrations, registry, schema
 from packhorse_broker.store.errors import SchemaRefused, StoreUnavailable
 from packhorse_broker.store.keys import ClientKeys, PartitionKeys
-from packhorse_broker.store.link import Argument
 from packhorse_broker.store.migrations import (
     Migration,
     MigrationHeld,
@@ -22,6 +21,7 @@ from packhorse_broker.store.migrations import (
     Progress,
     Step,
 )
+from packhorse_broker.store.packing import Argument
 from packhorse_broker.store.schema import open_schema
 from packhorse_broker.store.transaction import Lane
 from tests.support.clients import Registries

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from packhorse_broker.store.errors import StoreUnavailable
-from packhorse_broker.store.link import Link, StoreAddress, pack
+from packhorse_broker.store.link import Link, StoreAddress
+from packhorse_broker.store.packing import pack
 from packhorse_broker.store.transaction import Lane
 from tests.support.inspection import Raw
 from tests.support.replicas import SentinelGroup

@@ -11,7 +11,7 @@ from redis.exceptions import ConnectionError as LostConnection
 from redis.exceptions import InvalidResponse, OutOfMemoryError, ResponseError
 from redis.exceptions import TimeoutError as StoreTimeout
 
-from packhorse_broker.store.link import pack
+from packhorse_broker.store.packing import pack
 from packhorse_broker.store.replies import Replies
 
 LONG_S = 20.0

@@ -8,7 +8,7 @@ import pytest
 
 from packhorse_broker.store.embedded import EmbeddedStore
 from packhorse_broker.store.errors import StoreInconsistent, StoreUnavailable
-from packhorse_broker.store.link import Argument, pack
+from packhorse_broker.store.packing import Argument, pack
 from packhorse_broker.store.transaction import MARK_TTL_S
 from tests.support.inspection import Raw
 from tests.support.opening import Opener

@@ -12,7 +12,8 @@ import pytest
 from packhorse_broker.store.embedded import EmbeddedStore
 from packhorse_broker.store.errors import StoreUnavailable
 from packhorse_broker.store.keys import PartitionKeys
-from packhorse_broker.store.link import Argument, Link, pack
+from packhorse_broker.store.link import Link
+from packhorse_broker.store.packing import Argument, pack
 from packhorse_broker.store.transaction import Lane
 from tests.support.inspection import Raw
 from tests.support.opening import Opener

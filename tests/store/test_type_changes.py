@@ -131,6 +131,7 @@ async def test_a_change_says_who_made_it_when_and_why(
         paused_at=7,
         paused_by="ann",
         paused_why="tired",
+        number=7,
     )
     assert await settings(reader) == after
     assert await reader.actions(None, 10) == [
@@ -205,7 +206,7 @@ async def test_types_are_changed_at_one_moment(
     proxy.resume()
     settled = await changing
     assert settled["b"] == TypeSettings(
-        paused=True, max_jobs=2, changed_at=1, by="ann", paused_at=2, paused_by="bob"
+        paused=True, max_jobs=2, changed_at=1, by="ann", paused_at=2, paused_by="bob", number=4
     )
     assert await settings(reader, "b") == settled["b"]
     assert await settings(reader, "a") == settled["a"]
@@ -272,7 +273,7 @@ async def test_a_schema_and_who_published_it(changes: TypeChanges, reader: TypeR
         None,
         StoredSchema(b"true", "ann", 7),
     ]
-    assert await settings(reader) == TypeSettings(has_schema=True)
+    assert await settings(reader) == TypeSettings(has_schema=True, number=7)
     assert [(one.action, one.type) for one in await reader.actions(None, 10)] == [
         ("publish", "resize"),
         ("publish", "mail"),

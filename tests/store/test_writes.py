@@ -16,7 +16,7 @@ from packhorse_broker.jobs.model import (
 from packhorse_broker.jobs.terms import Scope, Terms, Unique
 from packhorse_broker.store.changes import Change
 from packhorse_broker.store.keys import PartitionKeys
-from packhorse_broker.store.link import Argument
+from packhorse_broker.store.packing import Argument
 from packhorse_broker.store.records import (
     encode_action,
     encode_attempt,

@@ -10,7 +10,7 @@ import hiredis
 from msgspec import Struct
 from redis.exceptions import ResponseError
 
-from packhorse_broker.store.link import pack
+from packhorse_broker.store.packing import pack
 from tests.support.replicas import HOST, READY, Server, free_port
 
 NODE_TIMEOUT_MS: Final = 1_000

@@ -6,7 +6,8 @@ from typing import Any, TypeAlias
 from packhorse_broker.jobs.model import Job
 from packhorse_broker.store.indexes import entries, mover, unique_holder
 from packhorse_broker.store.keys import PartitionKeys, queue_member
-from packhorse_broker.store.link import Arg, Link, StoreAddress, pack
+from packhorse_broker.store.link import Link, StoreAddress
+from packhorse_broker.store.packing import Arg, pack
 from packhorse_broker.store.records import apart, decode_job, size_bytes
 
 Index: TypeAlias = dict[bytes, int]

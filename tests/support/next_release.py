@@ -18,7 +18,7 @@ from packhorse_broker import cli
 from packhorse_broker.jobs.model import Job
 from packhorse_broker.store import migrations, registry, schema
 from packhorse_broker.store.keys import PartitionKeys
-from packhorse_broker.store.link import Argument
+from packhorse_broker.store.packing import Argument
 
 VERSION: Final = 2
 

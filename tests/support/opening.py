@@ -9,6 +9,7 @@ from packhorse_broker.jobs.commands import Claim, Command
 from packhorse_broker.jobs.model import Applied, Retention, Rules
 from packhorse_broker.store.changes import Change
 from packhorse_broker.store.committer import Committer, Publish
+from packhorse_broker.store.committers import Committing
 from packhorse_broker.store.durability import AFTER_EXEC, Waits
 from packhorse_broker.store.keys import PartitionKeys
 from packhorse_broker.store.link import StoreAddress
@@ -33,7 +34,7 @@ TIMEOUT_MS: Final = 20_000
 class Caller:
     """Submits to a committer. `check`: everything was answered, and once."""
 
-    def __init__(self, committer: Committer) -> None:
+    def __init__(self, committer: Committing) -> None:
         self.committer = committer
         self.answers: list[int] = []
         """For each submission so far, how often it was answered."""

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from packhorse_broker.jobs.model import Job
 from packhorse_broker.store.keys import PartitionKeys, job_of_member
-from packhorse_broker.store.link import pack
+from packhorse_broker.store.packing import pack
 from packhorse_broker.store.shares import Shares
 
 FAIR_EVERY: Final = 8

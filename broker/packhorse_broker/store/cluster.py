@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-import redis.asyncio as redis
 from redis.exceptions import ConnectionError as LostConnection
 from redis.exceptions import RedisError
-from redis.utils import str_if_bytes
 
+from packhorse_broker.store.packing import pack
+from packhorse_broker.store.replies import Replies
 from packhorse_broker.store_url import ClusterUrl
 
 Place: TypeAlias = tuple[str, int]
@@ -96,27 +96,23 @@ class ClusterMap:
 
 async def _asked(url: ClusterUrl, place: Place, options: dict[str, Any]) -> SlotMap:
     within_s = SHARE_OF_NODE * options["socket_connect_timeout"]
-    timeouts = {"socket_connect_timeout": within_s, "socket_timeout": within_s}
-    node: Any = redis.Redis.from_url(url.of_node(*place), **{**options, **timeouts})
+    node = await Replies.open(url.of_node(*place), {**options, "socket_connect_timeout": within_s})
     try:
-        info = await node.execute_command("CLUSTER INFO")
-        slots = await node.execute_command("CLUSTER SLOTS")
+        info, slots = await node.exchange(
+            pack(("CLUSTER", "INFO")) + pack(("CLUSTER", "SLOTS")), 2, within_s
+        )
     finally:
-        await node.aclose()
-    told = info if isinstance(info, dict) else _fields(str_if_bytes(info))
+        node.drop()
+    lines = (line.partition(":") for line in info.decode().splitlines())
+    told = {name: value.strip() for name, _, value in lines}
     if told.get("cluster_state") != "ok":
         raise LostConnection("a node says that the Cluster is down")
     return SlotMap(int(told["cluster_current_epoch"]), _ranges(slots, place[0]))
 
 
-def _fields(text: str) -> dict[str, str]:
-    lines = (line.partition(":") for line in text.splitlines())
-    return {name: value.strip() for name, _, value in lines}
-
-
 def _ranges(slots: Sequence[Any], host: str) -> tuple[tuple[int, int, Place], ...]:
     """`host`: of the node that was asked, where it does not know its own name."""
     return tuple(
-        (int(first), int(last), (str_if_bytes(primary[0]) or host, int(primary[1])))
+        (int(first), int(last), ((primary[0] or b"").decode() or host, int(primary[1])))
         for first, last, primary, *_ in slots
     )

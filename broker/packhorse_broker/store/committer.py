@@ -25,7 +25,7 @@ from packhorse_broker.store.changes import Change, told_of
 from packhorse_broker.store.durability import Durability, Waits
 from packhorse_broker.store.errors import StoreError, StoreFull, StoreUnavailable
 from packhorse_broker.store.keys import PartitionKeys
-from packhorse_broker.store.link import pack
+from packhorse_broker.store.packing import pack
 from packhorse_broker.store.records import CorruptRecord, decode_job
 from packhorse_broker.store.round import Clock, Round, Wanted, with_retention
 from packhorse_broker.store.shares import ALONE, Rivals, Shares

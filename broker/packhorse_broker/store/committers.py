@@ -7,7 +7,10 @@ last of them: each job's change is done or not done by itself, as always.
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeAlias
+
+import structlog
 
 from packhorse_broker.jobs.model import Applied
 from packhorse_broker.store.committer import Committer
@@ -16,6 +19,11 @@ from packhorse_broker.store.errors import StoreUnavailable
 from packhorse_broker.store.heads import Heads
 from packhorse_broker.store.homes import Homes
 from packhorse_broker.store.work import Draw, Result, Submission, Work
+
+_log = structlog.get_logger(__name__)
+
+Looking: TypeAlias = asyncio.Task[tuple[dict[int, int], bool]]
+"""How many claims each partition gets, and whether there may be more jobs."""
 
 
 class Committers:
@@ -27,7 +35,8 @@ class Committers:
         self._heads = heads
         self._homes = Homes(len(parts))
         self._draws = Draws(len(parts))
-        self._drawing: set[asyncio.Task[None]] = set()
+        self._looking: set[Looking] = set()
+        self._closing = False
 
     def start(self) -> None:
         for part in self._parts:
@@ -36,11 +45,30 @@ class Committers:
     def submit(self, work: Work) -> None:
         """As `Committer.submit`."""
         if isinstance(work, Submission):
-            self._submit(work)
-            return
-        task = asyncio.create_task(self._draw(work), name="packhorse-draw")
-        self._drawing.add(task)
-        task.add_done_callback(self._drawing.discard)
+            if work.items:
+                self._submit(work)
+            else:
+                self._after_looks(partial(self._submit, work))
+        elif self._closing:
+            work.done([], True)
+        else:
+            task = asyncio.create_task(self._look(work), name="packhorse-draw")
+            self._looking.add(task)
+            task.add_done_callback(partial(self._looked, work))
+
+    def _after_looks(self, go_on: Callable[[], None]) -> None:
+        """When the draws before have been submitted to their partitions."""
+        waiting = set(self._looking)
+        if not waiting:
+            go_on()
+
+        def looked(task: Looking) -> None:
+            waiting.discard(task)
+            if not waiting:
+                go_on()
+
+        for task in tuple(waiting):
+            task.add_done_callback(looked)
 
     def _submit(self, submission: Submission) -> None:
         """One without items waits for what was submitted before it, in all partitions."""
@@ -72,7 +100,7 @@ class Committers:
 
     # -- claims from the heads of queues
 
-    async def _draw(self, draw: Draw) -> None:
+    async def _look(self, draw: Draw) -> tuple[dict[int, int], bool]:
         ready = self._draws.ready(draw.type)
         depth = self._draws.depth(draw.size, max(1, len(ready)))
         looks = await asyncio.gather(
@@ -82,10 +110,23 @@ class Committers:
         for home, entries in zip(ready, looks, strict=True):
             if isinstance(entries, list):
                 heads[home] = entries
-            elif not isinstance(entries, StoreUnavailable):
+            elif isinstance(entries, StoreUnavailable):
+                self._draws.away(home)
+            else:
                 raise entries
         allotted, more = self._draws.allot(draw.type, ready, heads, draw.size, depth)
-        self._claim(draw, allotted, more or len(heads) < len(ready))
+        return allotted, more or bool(self._draws.are_away())
+
+    def _looked(self, draw: Draw, task: Looking) -> None:
+        """The draw is answered whatever happened: its type is not drawn from until then."""
+        self._looking.discard(task)
+        failure = None if task.cancelled() else task.exception()
+        if failure is not None:
+            _log.error("committers.look_failed", type=draw.type, exc_info=failure)
+        if task.cancelled() or failure is not None:
+            draw.done([], True)
+        else:
+            self._claim(draw, *task.result())
 
     def _claim(self, draw: Draw, allotted: dict[int, int], more: bool) -> None:
         if not allotted:
@@ -94,10 +135,11 @@ class Committers:
         drawn: list[Applied] = []
         waiting = len(allotted)
 
-        def part_done(found: list[Applied], may_hold_more: bool) -> None:
+        def part_done(asked: int, found: list[Applied], may_hold_more: bool) -> None:
             nonlocal waiting, more
             drawn.extend(found)
-            more |= may_hold_more
+            # Where all came that was asked for, the look told whether there is more.
+            more |= may_hold_more and len(found) < asked
             waiting -= 1
             if not waiting:
                 drawn.sort(key=lambda applied: (-applied.job.priority, applied.job.order))
@@ -106,7 +148,7 @@ class Committers:
         claims = iter(draw.claims)
         for home, count in allotted.items():
             part = [next(claims) for _ in range(count)]
-            self._parts[home].submit(Draw(draw.type, part, part_done))
+            self._parts[home].submit(Draw(draw.type, part, partial(part_done, count)))
 
     # -- whose jobs they are, where several brokers claim
 
@@ -149,9 +191,10 @@ class Committers:
         return sum(part.conflicts for part in self._parts)
 
     async def close(self) -> None:
-        for task in self._drawing:
+        self._closing = True
+        for task in self._looking:
             task.cancel()
-        await asyncio.gather(*self._drawing, return_exceptions=True)
+        await asyncio.gather(*self._looking, return_exceptions=True)
         await asyncio.gather(*(part.close() for part in self._parts))
         await asyncio.gather(*(part.close() for part in self._heads))
 

@@ -20,7 +20,7 @@ Head: TypeAlias = tuple[float, bytes]
 
 EMPTY_S: Final = 1.0
 """So long a partition that had no job of a type is not looked at again, unless it is told that
-there is one: others may tell nobody, or nobody have heard it."""
+there is one: others may tell nobody, or nobody have heard it. And so long one that was away."""
 
 SPARE_HEADS: Final = 4
 """Entries looked at in each partition beyond twice its share: few jobs are not spread evenly."""
@@ -31,6 +31,8 @@ class Draws:
 
     def __init__(self, partitions: int) -> None:
         self._fillings = [0] * partitions
+        self._away: dict[int, float] = {}
+        """Partitions that did not answer, and when, by the monotonic clock."""
         self._empty: dict[str, dict[int, float]] = {}
         """By type: partitions that had none, and when that was, by the monotonic clock."""
         self._claims: dict[str, int] = {}
@@ -44,14 +46,25 @@ class Draws:
         for empty in self._empty.values():
             empty.pop(partition, None)
 
+    def away(self, partition: int) -> None:
+        """It did not answer: the others are served without waiting for it again at once."""
+        self._away[partition] = time.monotonic()
+
+    def are_away(self) -> set[int]:
+        """Partitions that are not looked at for a moment: they may hold jobs."""
+        since_s = time.monotonic() - EMPTY_S
+        self._away = {one: at_s for one, at_s in self._away.items() if at_s > since_s}
+        return set(self._away)
+
     def ready(self, job_type: str) -> dict[int, int]:
         """Partitions that may hold jobs of the type, and how often each has been filled."""
         empty = self._empty.get(job_type, {})
         since_s = time.monotonic() - EMPTY_S
+        away = self.are_away()
         return {
             one: fillings
             for one, fillings in enumerate(self._fillings)
-            if empty.get(one, since_s) <= since_s
+            if one not in away and empty.get(one, since_s) <= since_s
         }
 
     @staticmethod

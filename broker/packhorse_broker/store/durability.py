@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any, Final
 
-from packhorse_broker.store.link import pack
+from packhorse_broker.store.packing import pack
 
 
 class Durability(IntEnum):

@@ -29,7 +29,8 @@ from packhorse_broker.store.folder import (
     remove_folder,
     remove_socket,
 )
-from packhorse_broker.store.link import Link, StoreAddress, pack
+from packhorse_broker.store.link import Link, StoreAddress
+from packhorse_broker.store.packing import pack
 from packhorse_broker.store.process import StoreProcess, find_server
 
 ANSWER_MS: Final = 5_000

@@ -16,7 +16,7 @@ from msgspec import Meta, Struct
 from packhorse_broker.jobs.model import Job, State
 from packhorse_broker.store.homes import Homes
 from packhorse_broker.store.keys import PartitionKeys, job_of_member, queue_member
-from packhorse_broker.store.link import pack
+from packhorse_broker.store.packing import pack
 from packhorse_broker.store.read_lane import ReadLane
 from packhorse_broker.store.records import CorruptRecord, decode_job
 from packhorse_broker.store.seeking import Entry, entries_after
@@ -229,6 +229,11 @@ class Finder:
         if any(not entries and not at_end for entries, at_end in found):
             return [], False
         entries = sorted(chain.from_iterable(entries for entries, _ in found), reverse=reverse)
+        # Behind the last one of a partition that has more of them, its next ones may come first:
+        # one whose index changes while it is read gives fewer than were asked for.
+        if lasts := [entries[-1] for entries, at_end in found if not at_end]:
+            known = max(lasts) if reverse else min(lasts)
+            entries = [one for one in entries if (one >= known if reverse else one <= known)]
         at_end = len(entries) <= count and all(at_end for _, at_end in found)
         return entries[:count], at_end
 

@@ -16,7 +16,7 @@ from packhorse_broker.jobs.model import Job
 from packhorse_broker.store.findings import Finding, Report
 from packhorse_broker.store.indexes import Entry, entries, unique_holder
 from packhorse_broker.store.keys import ORDER_BYTES, PartitionKeys
-from packhorse_broker.store.link import Argument, pack
+from packhorse_broker.store.packing import Argument, pack
 from packhorse_broker.store.records import CorruptRecord, decode_job, size_bytes
 from packhorse_broker.store.transaction import Lane
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from redis.exceptions import OutOfMemoryError, ResponseError
 
-from packhorse_broker.store.link import Argument, pack
+from packhorse_broker.store.packing import Argument, pack
 
 MAX_ARGUMENTS: Final = 7_000
 """Of one command: Lua puts hardly more on its stack."""

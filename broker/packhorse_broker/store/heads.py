@@ -1,8 +1,15 @@
 """Looks at the head of a partition's queues, where several partitions serve a type together."""
 
+import asyncio
+from typing import Final
+
 from packhorse_broker.store.draws import Head
-from packhorse_broker.store.link import pack
+from packhorse_broker.store.errors import StoreUnavailable
+from packhorse_broker.store.packing import pack
 from packhorse_broker.store.read_lane import ReadLane
+
+PATIENCE_S: Final = 0.25
+"""So long the other partitions wait for one that does not answer."""
 
 
 class Heads:
@@ -12,9 +19,13 @@ class Heads:
         self._lane = lane
 
     async def of(self, job_type: str, depth: int) -> list[Head]:
-        """The first entries of the type's queue. Raises StoreUnavailable."""
+        """The first entries of the type's queue. Raises StoreUnavailable, also if it is slow."""
         queue = self._lane.keys.queue(job_type)
-        [found] = await self._lane.ask(pack(("ZRANGE", queue, 0, depth - 1, "WITHSCORES")))
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                [found] = await self._lane.ask(pack(("ZRANGE", queue, 0, depth - 1, "WITHSCORES")))
+        except TimeoutError as error:
+            raise StoreUnavailable("the head of a queue was not told in time") from error
         return [
             (float(score), member) for member, score in zip(found[::2], found[1::2], strict=True)
         ]

@@ -7,12 +7,10 @@ dropped, never used again.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
 from copy import copy
-from typing import Any, Final, cast
+from typing import Any
 from weakref import WeakSet
 
-import hiredis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.crc import key_slot
@@ -21,15 +19,9 @@ from redis.exceptions import ConnectionError as LostConnection
 
 from packhorse_broker.store.cluster import Place
 from packhorse_broker.store.errors import StoreUnavailable
+from packhorse_broker.store.packing import pack
 from packhorse_broker.store.primary import Primaries
 from packhorse_broker.store.replies import Replies
-
-Arg = bytes | str | int | float
-Argument = Sequence[Arg]
-"""One command: its name and arguments."""
-
-pack: Final = cast("Callable[[Argument], bytes]", hiredis.pack_command)
-"""A command as the bytes that are sent."""
 
 
 class StoreAddress:
@@ -111,10 +103,10 @@ class Link:
         """Raises StoreUnavailable."""
         try:
             async with asyncio.timeout(address.timeout_ms / 1000):
-                connection, place = await address.primaries.connect(address.slot, address.options())
+                replies, place = await address.primaries.connect(address.slot, address.options())
         except (RedisError, OSError, TimeoutError) as error:
             raise StoreUnavailable(describe(error)) from error
-        link = cls(Replies.of(connection), address, place)
+        link = cls(replies, address, place)
         try:
             [connection_id, info, role] = await link.ask(
                 pack(("CLIENT", "ID")), pack(("INFO", "server")), pack(("ROLE",))

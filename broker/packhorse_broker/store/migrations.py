@@ -30,7 +30,7 @@ import msgpack
 from packhorse_broker.store import schema
 from packhorse_broker.store.errors import SchemaRefused, StoreError, StoreUnavailable
 from packhorse_broker.store.keys import ClientKeys, PartitionKeys
-from packhorse_broker.store.link import Argument, pack
+from packhorse_broker.store.packing import Argument, pack
 from packhorse_broker.store.schema import StoreIdentity
 from packhorse_broker.store.transaction import Lane
 

@@ -19,7 +19,7 @@ from packhorse_broker.jobs.model import AttemptRecord, End, Reason, State
 from packhorse_broker.store.changes import Change
 from packhorse_broker.store.errors import StoreError, StoreUnavailable
 from packhorse_broker.store.keys import PartitionKeys
-from packhorse_broker.store.link import Argument, pack
+from packhorse_broker.store.packing import Argument, pack
 from packhorse_broker.store.transaction import Lane
 
 _log = structlog.get_logger(__name__)

@@ -1,6 +1,5 @@
 """All that reads and changes the jobs of a store, made for as many partitions as it has."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
@@ -31,7 +30,7 @@ from packhorse_broker.store.type_copies import TypeCopies
 from packhorse_broker.store.type_reader import TypeReader
 from packhorse_broker.store.type_readers import ReadingTypes, TypeReaders
 from packhorse_broker.store.types import TypeBook
-from packhorse_broker.store.usage import Usage
+from packhorse_broker.store.usage_elsewhere import UsageElsewhere
 
 Part = TypeVar("Part")
 Whole = TypeVar("Whole")
@@ -103,8 +102,7 @@ class Partitions:
         left: Callable[[str], None],
     ) -> Committing:
         """As for `Committer`."""
-
-        room = Room()
+        elsewhere, room = UsageElsewhere(self._readers), Room()
 
         def committer(
             keys: PartitionKeys, committed: Callable[[Sequence[Change]], None]
@@ -121,7 +119,7 @@ class Partitions:
                 committed=committed,
                 rivals=rivals,
                 left=left,
-                elsewhere=partial(self._usage, keys) if len(self.keys) > 1 else None,
+                elsewhere=partial(elsewhere.of, keys.partition) if len(self.keys) > 1 else None,
                 room=room,
             )
 
@@ -138,16 +136,6 @@ class Partitions:
             [Heads(self._read_lane(keys)) for keys in self.keys],
         )
         return together
-
-    async def _usage(self, keys: PartitionKeys, types: list[str]) -> list[list[Usage]]:
-        """What types hold in all partitions but this one."""
-        return await asyncio.gather(
-            *(
-                reader.usage(types)
-                for other, reader in zip(self.keys, self._readers, strict=True)
-                if other is not keys
-            )
-        )
 
     async def close(self) -> None:
         """All that was made but what `committing` made, which ends first."""

@@ -7,19 +7,16 @@ of a Cluster said is remembered until it turns out to be wrong (cluster.py).
 """
 
 import asyncio
-import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import redis.asyncio as redis
-from redis.asyncio.connection import AbstractConnection
-from redis.asyncio.sentinel import Sentinel
 from redis.exceptions import ConnectionError as LostConnection
 from redis.exceptions import RedisError
-from redis.utils import str_if_bytes
 
 from packhorse_broker.store.cluster import ClusterMap, Place
+from packhorse_broker.store.packing import pack
+from packhorse_broker.store.replies import Replies
 from packhorse_broker.store_url import SentinelUrl, read_cluster, read_sentinels
 
 
@@ -52,25 +49,18 @@ class Primaries:
         """Whether each has a share of the slots."""
         return self._cluster is not None
 
-    async def connect(
-        self, slot: int, options: dict[str, Any]
-    ) -> tuple[AbstractConnection, Place | None]:
+    async def connect(self, slot: int, options: dict[str, Any]) -> tuple[Replies, Place | None]:
         """A new connection, and where it leads as far as that had to be found out.
 
         `options`: arguments for redis-py. Raises RedisError, OSError if it can't be made, nobody
         answers or nobody knows a primary.
         """
         place = await self.find(slot, options)
-        pool = redis.ConnectionPool.from_url(self._url_of(place), **options)
-        connection: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call]
         try:
-            await connection.connect()  # type: ignore[no-untyped-call]
+            return await Replies.open(self._url_of(place), options), place
         except BaseException:
             self.outdated()
-            with contextlib.suppress(RedisError, OSError):
-                await connection.disconnect(nowait=True)
             raise
-        return connection, place
 
     async def find(self, slot: int, options: dict[str, Any]) -> Place | None:
         """None for a URL that names the server itself. Raises as `connect`."""
@@ -95,27 +85,15 @@ class Primaries:
 
 
 async def _told_by_sentinels(sentinels: SentinelUrl, options: dict[str, Any]) -> Place:
+    """What the newest of the answers says, of more than half of them or of all that answer. Raises
+    the last error if none does."""
     within_s = SHARE_OF_SENTINELS * options["socket_connect_timeout"]
-    asked = Sentinel(  # type: ignore[no-untyped-call]
-        sentinels.sentinels,
-        sentinel_kwargs={
-            **options,
-            "socket_connect_timeout": within_s,
-            "socket_timeout": within_s,
-            "username": sentinels.sentinel_user,
-            "password": sentinels.sentinel_password,
-            "ssl": sentinels.tls,
-        },
-    )
-    try:
-        return _newest(await _answers(asked.sentinels, sentinels.service))
-    finally:
-        await asked.aclose()
-
-
-async def _answers(sentinels: Sequence[redis.Redis], service: str) -> list[Answer]:
-    """What more than half of them know, or all that answer. Raises the last error if none does."""
-    asking = [asyncio.create_task(_ask(sentinel, service)) for sentinel in sentinels]
+    asking = [
+        asyncio.create_task(
+            _ask(sentinels.of_sentinel(*place), sentinels.service, within_s, options)
+        )
+        for place in sentinels.sentinels
+    ]
     answers: list[Answer] = []
     lost: RedisError | OSError = LostConnection("no Sentinel answers")
     try:
@@ -124,7 +102,7 @@ async def _answers(sentinels: Sequence[redis.Redis], service: str) -> list[Answe
                 answers.append(await answer)
             except (RedisError, OSError) as error:
                 lost = error
-            if 2 * len(answers) > len(sentinels):
+            if 2 * len(answers) > len(asking):
                 break
     finally:
         for task in asking:
@@ -132,22 +110,31 @@ async def _answers(sentinels: Sequence[redis.Redis], service: str) -> list[Answe
         await asyncio.gather(*asking, return_exceptions=True)
     if not answers:
         raise lost
-    return answers
+    return _newest(answers)
 
 
-async def _ask(sentinel: redis.Redis, service: str) -> Answer:
+async def _ask(url: str, service: str, within_s: float, options: dict[str, Any]) -> Answer:
     """The address is asked for by itself: the Sentinel that leads a failover gives the former
     primary's in all else that it says, until the other replicas follow the new one."""
-    about: Any = await sentinel.sentinel_master(service)
-    place: Any = await sentinel.sentinel_get_master_addr_by_name(service)
+    sentinel = await Replies.open(url, {**options, "socket_connect_timeout": within_s})
+    try:
+        about, place = await sentinel.exchange(
+            pack(("SENTINEL", "MASTER", service))
+            + pack(("SENTINEL", "GET-MASTER-ADDR-BY-NAME", service)),
+            2,
+            within_s,
+        )
+    finally:
+        sentinel.drop()
     if place is None:
         raise LostConnection(f"a Sentinel knows no primary {service!r}")
-    host, port = str_if_bytes(place[0]), int(place[1])
-    leads = (host, port) != (about["ip"], about["port"])
+    words = [word.decode() for word in about]
+    told = dict(zip(words[::2], words[1::2], strict=True))
+    host, port = place[0].decode(), place[1].decode()
+    leads = (host, port) != (told["ip"], told["port"])
+    is_down = not {"s_down", "o_down"}.isdisjoint(told["flags"].split(","))
     return Answer(
-        epoch=about["config-epoch"],
-        place=(host, port),
-        is_up=leads or not (about["is_sdown"] or about["is_odown"]),
+        epoch=int(told["config-epoch"]), place=(host, int(port)), is_up=leads or not is_down
     )
 
 

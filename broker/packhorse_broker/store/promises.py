@@ -13,7 +13,7 @@ from redis.exceptions import ResponseError
 
 from packhorse_broker.store.durability import Durability, Waits
 from packhorse_broker.store.errors import StoreUnavailable, StoreUnsafe
-from packhorse_broker.store.link import pack
+from packhorse_broker.store.packing import pack
 from packhorse_broker.store.transaction import Lane
 
 _log = structlog.get_logger(__name__)

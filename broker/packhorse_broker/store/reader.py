@@ -16,7 +16,7 @@ from redis.exceptions import MovedError
 from packhorse_broker.jobs.model import Job, LogEntry, State
 from packhorse_broker.store.errors import StoreUnavailable
 from packhorse_broker.store.keys import PartitionKeys
-from packhorse_broker.store.link import pack
+from packhorse_broker.store.packing import pack
 from packhorse_broker.store.records import CorruptRecord, decode_entry, decode_job
 from packhorse_broker.store.transaction import Lane
 from packhorse_broker.store.usage import Usage, usage_of

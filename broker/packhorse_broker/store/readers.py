@@ -7,6 +7,7 @@ from itertools import chain
 from typing import TypeAlias, TypeVar
 
 from packhorse_broker.jobs.model import State
+from packhorse_broker.store.errors import StoreUnavailable
 from packhorse_broker.store.homes import Homes
 from packhorse_broker.store.reader import Found, LogPage, Reader
 
@@ -56,9 +57,22 @@ class Readers:
         return _first(await self._all(lambda part: part.owed_to_group(group, limit)), limit)
 
     async def due(self, now_ms: int, limit: int, *, skip: int = 0) -> tuple[list[str], int]:
-        """`skip` counts for each partition: whoever looks past some may pass over others, and finds
-        these when it begins anew."""
-        found = await self._all(lambda part: part.due(now_ms, limit, skip=skip))
+        """Of the partitions that answer. `skip` counts for each: whoever looks past some may pass
+        over others, and finds these when it begins anew."""
+        answers = await asyncio.gather(
+            *(part.due(now_ms, limit, skip=skip) for part in self._parts), return_exceptions=True
+        )
+        found: list[tuple[list[str], int]] = []
+        lost: StoreUnavailable | None = None
+        for answer in answers:
+            if isinstance(answer, StoreUnavailable):
+                lost = answer
+            elif isinstance(answer, BaseException):
+                raise answer
+            else:
+                found.append(answer)
+        if lost is not None and not found:
+            raise lost
         coming = [next_ms for _, next_ms in found if next_ms]
         return _in_turn([due for due, _ in found], limit), min(coming, default=0)
 

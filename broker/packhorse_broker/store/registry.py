@@ -14,7 +14,7 @@ import structlog
 
 from packhorse_broker.jobs.outages import Outage, united
 from packhorse_broker.store.keys import ClientKeys
-from packhorse_broker.store.link import Argument, pack
+from packhorse_broker.store.packing import Argument, pack
 from packhorse_broker.store.records import ClientRecord, CorruptRecord, decode_client, encode_client
 from packhorse_broker.store.schema import SCHEMA_VERSION
 from packhorse_broker.store.servers import ServerState, server_state

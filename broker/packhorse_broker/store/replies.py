@@ -1,15 +1,17 @@
 """The bytes of one connection to the store: commands out in one write, replies back as they come.
 
 redis-py makes the connection, with TLS and credentials, and hands its transport over. Its own
-streams cost several times what parsing does, and are on the path of every job.
+streams cost several times what parsing does, and are on the path of every job; and its timeouts go
+through asyncio.wait_for, which on Python 3.11 may lose a cancellation.
 """
 
 import asyncio
+import contextlib
 from collections import deque
 from typing import Any, Final
 
 import hiredis
-from redis.asyncio.connection import AbstractConnection, DefaultParser
+from redis.asyncio.connection import AbstractConnection, ConnectionPool, DefaultParser
 from redis.exceptions import ConnectionError as LostConnection
 from redis.exceptions import InvalidResponse, RedisError
 from redis.exceptions import TimeoutError as StoreTimeout
@@ -36,6 +38,19 @@ class Replies(asyncio.Protocol):
         self._wanted = 0
         self._waiter: asyncio.Future[None] | None = None
         self._lost: RedisError | None = None
+
+    @classmethod
+    async def open(cls, url: str, options: dict[str, Any]) -> "Replies":
+        """A new connection. `options`: arguments for redis-py. Raises RedisError, OSError."""
+        pool = ConnectionPool.from_url(url, **options)
+        connection: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call]
+        try:
+            await connection.connect()  # type: ignore[no-untyped-call]
+        except BaseException:
+            with contextlib.suppress(RedisError, OSError):
+                await connection.disconnect(nowait=True)
+            raise
+        return cls.of(connection)
 
     @classmethod
     def of(cls, connection: AbstractConnection) -> "Replies":

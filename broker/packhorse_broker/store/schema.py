@@ -8,7 +8,7 @@ import msgpack
 
 from packhorse_broker.store.errors import SchemaRefused
 from packhorse_broker.store.keys import ClientKeys
-from packhorse_broker.store.link import pack
+from packhorse_broker.store.packing import pack
 from packhorse_broker.store.transaction import Lane
 
 SCHEMA_VERSION: Final = 1

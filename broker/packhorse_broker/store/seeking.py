@@ -9,7 +9,7 @@ begins at or before the entry is it known to leave nothing out.
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeAlias
 
-from packhorse_broker.store.link import Argument, pack
+from packhorse_broker.store.packing import Argument, pack
 
 Entry: TypeAlias = tuple[int, bytes]
 """Score and member. One with an empty member is none of a set's: it stands before all members

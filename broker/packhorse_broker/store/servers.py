@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from packhorse_broker.store.link import pack
+from packhorse_broker.store.packing import pack
 from packhorse_broker.store.seeking import Ask
 
 

@@ -10,7 +10,7 @@ import structlog
 from packhorse_broker.jobs.model import AttemptRecord, Job
 from packhorse_broker.store.homes import Homes
 from packhorse_broker.store.keys import PartitionKeys, queue_member
-from packhorse_broker.store.link import pack
+from packhorse_broker.store.packing import pack
 from packhorse_broker.store.read_lane import ReadLane
 from packhorse_broker.store.records import CorruptRecord, decode_attempt
 from packhorse_broker.store.types import PLAIN, TypeSettings, decode_settings

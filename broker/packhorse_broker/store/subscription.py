@@ -7,7 +7,8 @@ from typing import Final
 from redis.exceptions import RedisError
 
 from packhorse_broker.store.errors import StoreUnavailable
-from packhorse_broker.store.link import Link, StoreAddress, describe, pack
+from packhorse_broker.store.link import Link, StoreAddress, describe
+from packhorse_broker.store.packing import pack
 from packhorse_broker.store.transaction import Lane
 
 SILENCE_S: Final = 15

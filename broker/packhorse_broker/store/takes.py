@@ -16,7 +16,7 @@ import msgpack
 import structlog
 
 from packhorse_broker.store.keys import ClientKeys
-from packhorse_broker.store.link import pack
+from packhorse_broker.store.packing import pack
 from packhorse_broker.store.shares import ALONE, Rivals
 from packhorse_broker.store.transaction import Lane
 

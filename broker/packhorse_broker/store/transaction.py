@@ -34,7 +34,8 @@ from packhorse_broker.store.errors import (
     StoreUnavailable,
 )
 from packhorse_broker.store.full import LOAD_SCRIPT, is_full, past_full
-from packhorse_broker.store.link import Argument, Link, StoreAddress, describe, pack
+from packhorse_broker.store.link import Link, StoreAddress, describe
+from packhorse_broker.store.packing import Argument, pack
 
 _log = structlog.get_logger(__name__)
 

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from packhorse_broker.jobs.model import ActionRecord
 from packhorse_broker.store.errors import StoreUnavailable
 from packhorse_broker.store.keys import PartitionKeys
-from packhorse_broker.store.link import Argument, pack
+from packhorse_broker.store.packing import Argument, pack
 from packhorse_broker.store.records import CorruptRecord, encode_action
 from packhorse_broker.store.transaction import Lane
 from packhorse_broker.store.type_words import why_of_change
@@ -52,7 +52,7 @@ class TypeChanges:
         keys = self._keys
         async with self._turn:
             for _ in range(MAX_CONFLICTS):
-                number, values = await self._watch([keys.settings(name) for name in wanted])
+                number, values = await self._watch([keys.settings(name) for name in wanted], now_ms)
                 settled: dict[str, TypeSettings] = {}
                 commands: list[Argument] = []
                 for (job_type, change), value in zip(wanted.items(), values, strict=True):
@@ -77,7 +77,7 @@ class TypeChanges:
         names = [key(name) for key in (keys.settings, keys.schema) for name in schemas]
         async with self._turn:
             for _ in range(MAX_CONFLICTS):
-                number, values = await self._watch(names)
+                number, values = await self._watch(names, now_ms)
                 commands: list[Argument] = []
                 for (job_type, schema), settings, known in zip(
                     schemas.items(), values[: len(schemas)], values[len(schemas) :], strict=True
@@ -97,12 +97,16 @@ class TypeChanges:
                     return
         raise StoreUnavailable("the settings keep being changed by others")
 
-    async def _watch(self, names: list[bytes]) -> tuple[int, list[bytes | None]]:
-        """The number of the next change, and the values under these names; all are watched."""
+    async def _watch(self, names: list[bytes], now_ms: int) -> tuple[int, list[bytes | None]]:
+        """The number of the next change, and the values under these names; all are watched.
+
+        The number is no lower than the time, so that it is none that a change had which the store
+        has lost since, and of which copies may be left in other partitions.
+        """
         configured = self._keys.configured
         _, *values = await self._lane.watch([configured, *names])
         [newest] = await self._lane.ask(pack(("ZRANGE", configured, -1, -1, "WITHSCORES")))
-        return (int(float(newest[1])) if newest else 0) + 1, values
+        return max((int(float(newest[1])) if newest else 0) + 1, now_ms), values
 
     def _set(
         self, job_type: str, settings: TypeSettings, number: int, action: ActionRecord

@@ -34,7 +34,12 @@ class TypeCopies:
         types = list(settings)
         for start in range(0, len(types), PAGE):
             page = {job_type: settings[job_type] for job_type in types[start : start + PAGE]}
-            await asyncio.gather(*(_bring(lane, keys, page) for lane, keys in self._others))
+            # All end before one that failed is told of: a lane takes one transaction at a time.
+            ended = await asyncio.gather(
+                *(_bring(lane, keys, page) for lane, keys in self._others), return_exceptions=True
+            )
+            for failure in filter(None, ended):
+                raise failure
 
     async def close(self) -> None:
         for lane, _ in self._others:

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from packhorse_broker.jobs.model import ActionRecord, State
 from packhorse_broker.store.keys import ORDER_BYTES, job_of_member
-from packhorse_broker.store.link import pack
+from packhorse_broker.store.packing import pack
 from packhorse_broker.store.read_lane import ReadLane
 from packhorse_broker.store.records import CorruptRecord, decode_action, decode_job
 from packhorse_broker.store.types import (
@@ -39,6 +39,8 @@ class TypeOverview(Struct, frozen=True):
     counts: dict[State, int]
     head_ms: int
     """When the head of its queue was queued, in ms since the epoch; 0: nobody waits."""
+    head: tuple[float, bytes] | None
+    """Score and member of that entry: what comes first among several is claimed next."""
     jobs_bytes: int
     settings: TypeSettings
 
@@ -75,24 +77,26 @@ class TypeReader:
                 for job_type in types
                 for command in (
                     *(pack(("ZCARD", index(job_type))) for index in indexes),
-                    pack(("ZRANGE", keys.queue(job_type), 0, 0)),
+                    pack(("ZRANGE", keys.queue(job_type), 0, 0, "WITHSCORES")),
                 )
             ),
             pack(("EXEC",)),
         )
         settings, sizes, *others = replies
         each = len(indexes) + 1
-        heads = await self._queued_at(others[len(indexes) :: each])
+        heads = others[len(indexes) :: each]
+        queued_at = await self._queued_at(heads)
         return [
             TypeOverview(
                 type=job_type,
                 counts=dict(zip(_STATES, others[place : place + len(indexes)], strict=True)),
                 head_ms=head_ms,
+                head=(float(head[1]), head[0]) if head else None,
                 jobs_bytes=max(0, int(size or 0)),
                 settings=_settings(job_type, stored),
             )
-            for job_type, stored, size, place, head_ms in zip(
-                types, settings, sizes, range(0, len(others), each), heads, strict=True
+            for job_type, stored, size, place, head, head_ms in zip(
+                types, settings, sizes, range(0, len(others), each), heads, queued_at, strict=True
             )
         ]
 

@@ -62,7 +62,8 @@ class TypeReaders:
     async def actions(
         self, before_ms: int | None, limit: int, *, left: int = 0
     ) -> list[ActionRecord]:
-        """As `TypeReader.actions`; those of one millisecond in the order of their partitions."""
+        """As `TypeReader.actions`; those of one millisecond in the order of their partitions. One
+        that comes in among what is `left` may put one of another partition out of its place."""
         end_ms = before_ms
         if before_ms is not None and left:
             end_ms = before_ms + 1
@@ -100,10 +101,13 @@ def _together(parts: Sequence[TypeOverview]) -> TypeOverview:
     counts: Counter[State] = Counter()
     for part in parts:
         counts.update(part.counts)
+    heads = [(part.head, part.head_ms) for part in parts if part.head is not None]
+    head, head_ms = min(heads, default=(None, 0))
     return TypeOverview(
         type=parts[0].type,
         counts={state: counts[state] for state in parts[0].counts},
-        head_ms=min((part.head_ms for part in parts if part.head_ms), default=0),
+        head_ms=head_ms,
+        head=head,
         jobs_bytes=sum(part.jobs_bytes for part in parts),
         settings=parts[0].settings,
     )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 from packhorse_broker.store.keys import PartitionKeys
-from packhorse_broker.store.link import pack
+from packhorse_broker.store.packing import pack
 from packhorse_broker.store.seeking import Ask
 
 Usage: TypeAlias = tuple[int, int]

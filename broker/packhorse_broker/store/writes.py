@@ -12,7 +12,7 @@ from packhorse_broker.jobs.terms import Scope, Unique
 from packhorse_broker.store.changes import Change
 from packhorse_broker.store.indexes import Entry, entries, removed_entries, unique_holder
 from packhorse_broker.store.keys import PartitionKeys
-from packhorse_broker.store.link import Arg, Argument
+from packhorse_broker.store.packing import Arg, Argument
 from packhorse_broker.store.records import (
     INLINE_BYTES,
     encode_action,
