@@ -134,7 +134,14 @@ class Committers:
         if not allotted:
             draw.done([], more)
             return
-        parted = PartedDraw(draw, allotted, more=more, slow=self._draws.away, late=self._take_back)
+        parted = PartedDraw(
+            draw,
+            allotted,
+            more=more,
+            barren=partial(self._draws.barren, draw.type),
+            slow=self._draws.away,
+            late=self._take_back,
+        )
         claims = iter(draw.claims)
         for home, count in allotted.items():
             part = [next(claims) for _ in range(count)]

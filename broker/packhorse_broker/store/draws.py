@@ -22,6 +22,9 @@ EMPTY_S: Final = 3.0
 """So long a partition that had no job of a type is not looked at again, unless it is told that
 there is one: others may tell nobody, or nobody have heard it."""
 
+BARREN_S: Final = 0.2
+"""So long one whose head could not be claimed is not looked at again."""
+
 AWAY_S: Final = 1.0
 """So long one that did not answer is not looked at again."""
 
@@ -52,6 +55,12 @@ class Draws:
     def look_everywhere(self) -> None:
         """It may have been missed that jobs were queued."""
         self._empty.clear()
+
+    def barren(self, job_type: str, partition: int) -> None:
+        """Nothing came of what stood at the head of the type's queue there: others may have taken
+        it, or it can't be read. It is the turn of the other partitions for a moment."""
+        until = time.monotonic() - EMPTY_S + BARREN_S
+        self._empty.setdefault(job_type, {})[partition] = until
 
     def away(self, partition: int) -> None:
         """It did not answer: the others are served without waiting for it again at once."""

@@ -21,14 +21,17 @@ class PartedDraw:
         allotted: Mapping[int, int],
         *,
         more: bool,
+        barren: Callable[[int], None],
         slow: Callable[[int], None],
         late: Callable[[Applied], None],
     ) -> None:
         """`allotted`: claims of each partition; `more`: whether there are more jobs than that;
-        `slow`: told of partitions that were not waited for; `late`: of what these granted."""
+        `barren`: told of partitions that granted nothing, `slow`: of those that were not waited
+        for, `late`: of what these granted."""
         self._draw = draw
         self._allotted = allotted
         self._more = more
+        self._barren = barren
         self._slow = slow
         self._late = late
         self._drawn: list[Applied] = []
@@ -44,6 +47,8 @@ class PartedDraw:
             return
         self._waited_for.discard(partition)
         self._drawn += found
+        if not found:
+            self._barren(partition)
         # Where all came that was asked for, the look told whether there is more.
         self._more |= may_hold_more and len(found) < self._allotted[partition]
         if not self._waited_for:

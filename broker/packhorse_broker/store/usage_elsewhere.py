@@ -12,6 +12,8 @@ from packhorse_broker.store.errors import StoreUnavailable
 from packhorse_broker.store.reader import Reader
 from packhorse_broker.store.usage import Usage
 
+PATIENCE_S: Final = 0.1
+
 NOTHING: Final[Usage] = (0, 0)
 
 
@@ -26,14 +28,16 @@ class UsageElsewhere:
     async def of(self, partition: int, types: list[str]) -> list[list[Usage]]:
         """What each partition but this one holds of these types."""
         others = [number for number in range(len(self._parts)) if number != partition]
-        found = await asyncio.gather(
-            *(self._parts[number].usage(types) for number in others), return_exceptions=True
-        )
-        for number, answer in zip(others, found, strict=True):
-            if isinstance(answer, list):
-                self._told[number].update(zip(types, answer, strict=True))
-            elif not isinstance(answer, StoreUnavailable):
-                raise answer
+        await asyncio.gather(*(self._ask(number, types) for number in others))
         return [
             [self._told[number].get(job_type, NOTHING) for job_type in types] for number in others
         ]
+
+    async def _ask(self, partition: int, types: list[str]) -> None:
+        """A transaction waits for the answer, and others behind it: not for long."""
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                answer = await self._parts[partition].usage(types)
+        except (StoreUnavailable, TimeoutError):
+            return
+        self._told[partition].update(zip(types, answer, strict=True))
