@@ -4,15 +4,17 @@ import asyncio
 
 import pytest
 
-from packhorse_broker.jobs.model import State
+from packhorse_broker.jobs.model import Job, State
 from packhorse_broker.jobs.terms import Terms
+from packhorse_broker.store import parted_draw
 from packhorse_broker.store import round as deciding
 from packhorse_broker.store.candidates import FAIR_EVERY
 from packhorse_broker.store.heads import Heads
 from packhorse_broker.store.shares import OWNER_MS, Rivals
 from tests.support.commands import claim, create
+from tests.support.inspection import Raw
 from tests.support.partitioned import PartitionedStore, PartitionedStores
-from tests.support.proxy import FaultProxy
+from tests.support.proxy import Fault, FaultProxy
 
 
 def of_all(store: PartitionedStore, many: int, stem: str = "job") -> list[str]:
@@ -228,3 +230,38 @@ async def test_a_draw_is_waited_for_by_a_submission_without_commands(
     assert await empty == []
     assert sorted(await store.partitions.reader.held_by("ann", 10)) == sorted(names)
     await drawing
+
+
+async def test_a_head_that_cant_be_read_gives_the_turn_to_others(
+    stores: PartitionedStores, raw: Raw
+) -> None:
+    store = stores.open(3)
+    [broken], others = store.names(1, 1), store.names(0, 3)
+    await queue(store, broken, *others)
+    await raw("SET", store.keys[1].record(broken), b"rubbish")
+    assert await draw(store, 1) == ([], True)
+    assert await draw(store, 1) == (others[:1], True)
+    assert await draw(store, 5) == (others[1:], False)
+
+
+async def test_what_a_partition_grants_too_late_is_given_back(
+    stores: PartitionedStores, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its answer is out for as long as its server is away: the others do not wait for that."""
+    monkeypatch.setattr(parted_draw, "PATIENCE_S", 0.1)
+    store = stores.open(2, through={1: proxy.url})
+    [here], [away] = store.names(0, 1), store.names(1, 1)
+    await queue(store, here, away)
+    proxy.fail(Fault.PAUSE)
+    assert await draw(store, 2) == ([here], True)
+    await proxy.met()
+    proxy.resume()
+
+    async def record() -> Job:
+        [found] = await store.partitions.reader.records([away])
+        assert isinstance(found, Job)
+        return found
+
+    while (await record()).fence == 0 or (await record()).state is not State.QUEUED:  # noqa: ASYNC110 - nobody tells
+        await asyncio.sleep(0)
+    assert (await record()).current_attempt == 0

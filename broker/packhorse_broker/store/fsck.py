@@ -89,8 +89,10 @@ class Checker:
         cursor: bytes | int = 0
         pattern = _escaped(prefix) + b"*"
         while True:
-            [[cursor, found]] = await self._lane.ask(
-                pack(("SCAN", cursor, "MATCH", pattern, "COUNT", PAGE))
+            # SCAN tells of no key that has moved to another server: asking for one by name does.
+            [[cursor, found], _] = await self._lane.ask(
+                pack(("SCAN", cursor, "MATCH", pattern, "COUNT", PAGE)),
+                pack(("EXISTS", prefix)),
             )
             yield [key for key in found if key.startswith(prefix)]
             if int(cursor) == 0:

@@ -198,8 +198,10 @@ class Migration:
         prefix = step.prefix(keys)
         while True:
             cursor = progress.cursor if progress.run_id == lane.run_id else 0
-            [[following, found]] = await lane.ask(
-                pack(("SCAN", cursor, "MATCH", _escaped(prefix) + b"*", "COUNT", PAGE))
+            # SCAN tells of no key that has moved to another server: asking for one by name does.
+            [[following, found], _] = await lane.ask(
+                pack(("SCAN", cursor, "MATCH", _escaped(prefix) + b"*", "COUNT", PAGE)),
+                pack(("EXISTS", prefix)),
             )
             own = [key for key in found if key.startswith(prefix)]
             changed = await self._change(lane, own, change)
