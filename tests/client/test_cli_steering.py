@@ -43,7 +43,7 @@ async def test_create_a_duplicate(terminal: Terminal) -> None:
     await terminal("create", "later", "n:=1", "--id", "a", "--unique", "k")
     said = await terminal("create", "later", "n:=2", "--unique", "k")
     assert (said.status, said.out) == (4, "")
-    assert re.fullmatch(r"error: job \w+: job a holds .* \[duplicate\]\n", said.err)
+    assert re.fullmatch(r"error: job [\w~]+: job a holds .* \[duplicate\]\n", said.err)
     said = await terminal("create", "later", "n:=2", "--unique", "k", "--on-duplicate", "replace")
     assert (said.status, said.out) == (0, "a\n")
     assert said.err == "job a has the unique key: replaced\n"
