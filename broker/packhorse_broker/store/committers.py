@@ -31,10 +31,13 @@ Looking: TypeAlias = asyncio.Task[tuple[dict[int, int], bool]]
 class Committers:
     """What `Committer` offers, over one for each partition."""
 
-    def __init__(self, parts: Sequence[Committer], heads: Sequence[Heads]) -> None:
-        """`heads`: look at the queues of each."""
+    def __init__(
+        self, parts: Sequence[Committer], heads: Sequence[Heads], gives_out: Callable[[str], bool]
+    ) -> None:
+        """`heads`: look at the queues of each; `gives_out`: whether a type is not paused."""
         self._parts = parts
         self._heads = heads
+        self._gives_out = gives_out
         self._homes = Homes(len(parts))
         self._draws = Draws(len(parts))
         self._looking: set[Looking] = set()
@@ -138,7 +141,7 @@ class Committers:
             draw,
             allotted,
             more=more,
-            barren=partial(self._draws.barren, draw.type),
+            barren=partial(self._barren, draw.type),
             slow=self._draws.away,
             late=self._take_back,
         )
@@ -146,6 +149,10 @@ class Committers:
         for home, count in allotted.items():
             part = [next(claims) for _ in range(count)]
             self._parts[home].submit(Draw(draw.type, part, partial(parted.came, home)))
+
+    def _barren(self, job_type: str, partition: int) -> None:
+        if self._gives_out(job_type):
+            self._draws.barren(job_type, partition)
 
     def _take_back(self, late: Applied) -> None:
         """Ends a claim whose draw is over: nobody has seen it."""

@@ -134,6 +134,7 @@ class Partitions:
         together = Committers(
             [committer(keys, partial(committed_in, keys.partition)) for keys in self.keys],
             [Heads(self._read_lane(keys)) for keys in self.keys],
+            lambda job_type: types[job_type].gives_out(self._clock.now_ms()),
         )
         return together
 
