@@ -51,6 +51,7 @@ from packhorse_protocol.messages import (
     Retry,
     RunNow,
     Take,
+    Unique,
     WriteLog,
 )
 
@@ -112,8 +113,7 @@ class Changing:
         entries: list[Entry] = [
             self._too_large("payload", len(job.payload), self._config.max_payload_bytes)
             or self._not_offered(job)
-            or _wrong_unique(job, session)
-            or self._not_at_home(job)
+            or (self._wrong_unique(job, job.unique, session) if job.unique is not None else None)
             or self._operations.creation(
                 job, session.client, handle=request.handle, group=request.group
             )
@@ -133,10 +133,14 @@ class Changing:
             )
         return None
 
-    def _not_at_home(self, job: NewJob) -> Problem | None:
-        if job.unique is None or self._operations.is_at_home(job):
+    def _wrong_unique(self, job: NewJob, unique: Unique, session: Session) -> Problem | None:
+        if unique.scope == "window" and unique.window_ms is None:
+            return views.problem(Code.MALFORMED, "unique: the scope window needs a window_ms")
+        if unique.on_duplicate == "join" and "handle" not in session.roles:
+            return views.problem(Code.FORBIDDEN, "this client lacks the role 'handle'")
+        if self._operations.is_at_home(job):
             return None
-        tag = unique_tag(job.type, job.unique.key)
+        tag = unique_tag(job.type, unique.key)
         return views.problem(
             Code.MALFORMED,
             f"id: in a store with several partitions the id of a job with this unique key has to "
@@ -360,17 +364,6 @@ def _done(_: Applied, __: Command) -> Done:
 
 
 _DONE: Final = Done()
-
-
-def _wrong_unique(job: NewJob, session: Session) -> Problem | None:
-    unique = job.unique
-    if unique is None:
-        return None
-    if unique.scope == "window" and unique.window_ms is None:
-        return views.problem(Code.MALFORMED, "unique: the scope window needs a window_ms")
-    if unique.on_duplicate == "join" and "handle" not in session.roles:
-        return views.problem(Code.FORBIDDEN, "this client lacks the role 'handle'")
-    return None
 
 
 def _claim_is_over(result: Result) -> bool:

@@ -7,7 +7,7 @@ batch, and part of the room is not for them. Work that concerns a job whose crea
 by its id, waits behind it: commands for one job stay in the order of arrival.
 """
 
-from collections import Counter, deque
+from collections import deque
 from typing import Final, TypeAlias
 
 from packhorse_broker.store.work import Result, Submission, Work, creates, job_ids
@@ -65,8 +65,8 @@ class Backlog:
         self._first: _Lane = deque()
         self._creates: _Lane = deque()
         """Creates, and what may not overtake them."""
-        self._created: Counter[str] = Counter()
-        """Jobs that the work in that lane concerns."""
+        self._created: dict[str, int] = {}
+        """Jobs that the work in that lane concerns, and how often."""
         self._passed_over = False
         """Whether the last batch had no room for the next of the creates."""
         self.size = 0
@@ -90,7 +90,9 @@ class Backlog:
             self._put(self._first, barrier)
             self._put(self._creates, barrier)
         elif is_create or (self._created and any(job in self._created for job in job_ids(work))):
-            self._created.update(job_ids(work))
+            created = self._created
+            for job in job_ids(work):
+                created[job] = created.get(job, 0) + 1
             self._put(self._creates, work)
         else:
             self._put(self._first, work)
@@ -147,10 +149,13 @@ class Backlog:
         self._room.size -= work.size
         self._room.size_bytes -= size_bytes
         if lane is self._creates:
+            created = self._created
             for job in job_ids(work):
-                self._created[job] -= 1
-                if not self._created[job]:
-                    del self._created[job]
+                left = created[job] - 1
+                if left:
+                    created[job] = left
+                else:
+                    del created[job]
         return work, size_bytes
 
 

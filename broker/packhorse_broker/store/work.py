@@ -97,9 +97,9 @@ def grows(work: Work) -> bool:
 
 
 def creates(work: Work) -> bool:
-    """Whether it makes new jobs."""
-    return isinstance(work, Submission) and any(
-        isinstance(command, Create) for _, command in work.items
+    """Whether it makes new jobs: then all of its commands do."""
+    return (
+        isinstance(work, Submission) and bool(work.items) and isinstance(work.items[0][1], Create)
     )
 
 
