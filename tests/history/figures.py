@@ -127,7 +127,11 @@ def _cause(case: Case, story: Story, before: Entry, begin: Entry) -> str:
     ends = {one.end for one in stored.ended} if stored is not None else set()
     if "LOST" in ends or case.was_given_up(before.who, after=before.at):
         return f"runner given up: {_fault_before(case, before, begin)}"
-    return "timed out, runner away" if "TIMED_OUT" in ends else "not known"
+    if "TIMED_OUT" in ends:
+        return "timed out, runner away"
+    if any(span.begin <= before.at <= span.end for span in case.lost_spans_of(story.job)):
+        return "claim lost by the store"
+    return "not known" if stored is not None else "not known, its record is gone"
 
 
 def _fault_before(case: Case, before: Entry, begin: Entry) -> str:

@@ -39,6 +39,8 @@ class Server:
         self._reading: asyncio.Task[None] | None = None
         self._lines: list[bytes] = []
         self._written = asyncio.Condition()
+        self._ended = False
+        """Whether it says no more."""
 
     @property
     def url(self) -> str:
@@ -46,6 +48,7 @@ class Server:
 
     async def start(self) -> None:
         self.folder.mkdir(exist_ok=True)
+        self._ended = False
         self._process = await asyncio.create_subprocess_exec(
             find_server(),
             *self._arguments,
@@ -60,11 +63,15 @@ class Server:
             async with self._written:
                 self._lines.append(line)
                 self._written.notify_all()
+        async with self._written:
+            self._ended = True
+            self._written.notify_all()
 
     async def says(self, text: bytes, times: int = 1) -> None:
         """Until so many of its lines have this text."""
         async with asyncio.timeout(WAIT_S), self._written:
-            await self._written.wait_for(lambda: self.said(text) >= times)
+            await self._written.wait_for(lambda: self.said(text) >= times or self._ended)
+        assert self.said(text) >= times, self._lines[-3:]
 
     def said(self, text: bytes) -> int:
         """How many of its lines have this text."""
@@ -206,15 +213,22 @@ class SentinelGroup(Replicated):
         await super()._stop()
 
 
+_given: Final[set[int]] = set()
+"""Whoever asked for one of these may not listen yet."""
+
+
 def free_port() -> int:
     """One that systems give nobody who does not ask for it: a server that is started, or started
     again, finds it free, whatever connections were made meanwhile."""
     while True:
         port = secrets.choice(UNASKED_PORTS)
+        if port in _given:
+            continue
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((HOST, port))
             except OSError:
                 continue
+            _given.add(port)
             return port
