@@ -80,7 +80,9 @@ BUGS: Final[dict[str, Bug]] = {
     "answers_before_exec": Bug(
         plan=each("kill broker", 0.6, 0.9, 1.2, 1.5), breaks=frozenset({1, 3, 6})
     ),
-    "token_not_checked": Bug(breaks=frozenset({3})),
+    "token_not_checked": Bug(
+        plan=each("pause runner", 0.4, 0.7, length_s=1.2), breaks=frozenset({3})
+    ),
     "watch_dropped": Bug(breaks=frozenset({3, 4, 7, 12})),
     "grace_ignored": Bug(
         plan=each("kill broker", 0.5, length_s=1.8), breaks=frozenset({13}), company=ONE_BROKER
