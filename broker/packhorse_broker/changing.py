@@ -5,7 +5,7 @@ make of a job is the state machine's.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeAlias
 
 from packhorse_broker import views
@@ -60,6 +60,11 @@ CLAIM_OVERHEAD_BYTES: Final = 2_048
 
 Entry: TypeAlias = Problem | tuple[str, Command]
 """An item of a request: refused before it was asked of a job, or what is asked of which job."""
+
+Settled: TypeAlias = Iterable[tuple[tuple[str, Command], Result]]
+"""What was asked of each job, and what came of it."""
+
+_CLAIM_IS_OVER: Final = (RefusalCode.STALE_CLAIM, RefusalCode.NOT_FOUND)
 
 Reply: TypeAlias = Callable[[Ok | Refused], None]
 """Takes the one answer to a request."""
@@ -238,11 +243,11 @@ class Changing:
     ) -> None:
         """A claim that turns out to be over makes room; one that ends does so by its commit."""
 
-        def over(settled: Sequence[tuple[tuple[str, Command], Result]]) -> None:
+        def over(settled: Settled) -> None:
             made_room = False
             for (job, command), result in settled:
-                assert isinstance(command, commands.Release | commands.Complete | commands.Fail)
-                if _claim_is_over(result):
+                if isinstance(result, JobRefusal) and result.code in _CLAIM_IS_OVER:
+                    assert isinstance(command, commands.Release | commands.Complete | commands.Fail)
                     made_room |= session.let_go(job, command.token)
             if made_room:
                 self._feeder.offer(session)
@@ -297,7 +302,7 @@ class Changing:
     def handled(self, session: Session, request: Handled, reply: Reply) -> None:
         command = commands.Handled(session.client, request.group)
 
-        def room(settled: Sequence[tuple[tuple[str, Command], Result]]) -> None:
+        def room(settled: Settled) -> None:
             jobs = [job for (job, _), result in settled if not isinstance(result, Failed)]
             self._delivery.handled(session, jobs, request.group)
 
@@ -314,20 +319,28 @@ class Changing:
         view: Callable[[Applied, Command], object],
         reply: Reply,
         *,
-        settled: Callable[[Sequence[tuple[tuple[str, Command], Result]]], None] | None = None,
+        settled: Callable[[Settled], None] | None = None,
     ) -> None:
         """Asks the commands of their jobs and answers each entry with its view or its problem."""
         items = [entry for entry in entries if not isinstance(entry, Problem)]
 
         def done(results: list[Result], durable: bool) -> None:
-            left = iter(results)
-            answers = tuple(
-                entry if isinstance(entry, Problem) else _answer(next(left), entry[1], view)
-                for entry in entries
+            answers = [
+                view(result, command) if isinstance(result, Applied) else views.problem_of(result)
+                for (_, command), result in zip(items, results, strict=True)
+            ]
+            if len(items) < len(entries):
+                left = iter(answers)
+                answers = [entry if isinstance(entry, Problem) else next(left) for entry in entries]
+            reply(
+                Ok(
+                    id=request.id,
+                    results=tuple(answers),
+                    durability=None if durable else "not_met",
+                )
             )
-            reply(Ok(id=request.id, results=answers, durability=None if durable else "not_met"))
             if settled is not None:
-                settled(list(zip(items, results, strict=True)))
+                settled(zip(items, results, strict=True))
 
         if items:
             self._operations.apply(items, done)
@@ -355,22 +368,11 @@ class Changing:
         )
 
 
-def _answer(result: Result, command: Command, view: Callable[[Applied, Command], object]) -> object:
-    return view(result, command) if isinstance(result, Applied) else views.problem_of(result)
-
-
 def _done(_: Applied, __: Command) -> Done:
     return _DONE
 
 
 _DONE: Final = Done()
-
-
-def _claim_is_over(result: Result) -> bool:
-    return isinstance(result, JobRefusal) and result.code in (
-        RefusalCode.STALE_CLAIM,
-        RefusalCode.NOT_FOUND,
-    )
 
 
 def _text_bytes(text: str) -> int:

@@ -3,6 +3,7 @@
 Changes committed here come whole; those of other brokers as notices, which say where to look.
 """
 
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Final
 
@@ -64,15 +65,20 @@ class Fanout:
         self._types_changed = types_changed
 
     def committed(self, changes: Sequence[Change]) -> None:
+        queued: Counter[str] = Counter()
         for change in changes:
+            job = change.job
             for ended in change.ended_claims:
-                self._claim_ended(change.job.id, ended)
+                self._claim_ended(job.id, ended)
             if change.queued:
-                self._feeder.queued(change.job.type, jobs=1)
-            elif change.job.course is not None and newly_requested(change):
-                self._tell_cancelled(change.job)
-            self._delivery.changed(change)
-            self._watching.changed(change)
+                queued[job.type] += 1
+            elif job.course is not None and newly_requested(change):
+                self._tell_cancelled(job)
+            if job.handlers or job.course is not None:
+                self._delivery.changed(change)
+        self._watching.committed(changes)
+        for job_type, jobs in queued.items():
+            self._feeder.queued(job_type, jobs)
 
     def heard(self, notice: Notice) -> None:
         if notice.queued:

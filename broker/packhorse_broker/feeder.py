@@ -10,6 +10,7 @@ Among the types of one runner the free places are shared by weight (the rule is 
 
 import asyncio
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
@@ -196,15 +197,22 @@ class Feeder:
 
     def _places(self, job_type: str) -> list[Session]:
         """Free places for a type whose runners take no other, reserved, in turn over them."""
-        takers = self._takers.get(job_type, {})
-        room = {session: session.room_for(job_type) for session in takers}
-        places: list[Session] = []
+        room = {
+            session: room
+            for session in self._takers.get(job_type, {})
+            if (room := session.room_for(job_type))
+        }
         most = self._most(job_type)
-        while len(places) < most and any(room.values()):
-            for session in [session for session, places_left in room.items() if places_left]:
-                room[session] -= 1
-                session.reserve(job_type)
-                places.append(session)
+        places: list[Session] = []
+        while room and len(places) < most:
+            if len(room) == 1:
+                [(session, left)] = room.items()
+                places += [session] * min(left, most - len(places))
+                break
+            places += room
+            room = {session: left - 1 for session, left in room.items() if left > 1}
+        for session, claims in Counter(places).items():
+            session.reserve(job_type, claims)
         return places
 
     def _draw(self, job_type: str, places: list[Session]) -> None:
@@ -221,15 +229,13 @@ class Feeder:
 
         def drawn(claimed: list[Applied], may_hold_more: bool) -> None:
             self._drawing.discard(job_type)
-            for session in places:
-                session.unreserve(job_type)
+            for session, reserved in Counter(places).items():
+                session.reserve(job_type, -reserved)
             if self._several:
                 _count_turns(job_type, places, claimed)
             if claimed:
                 self._claimed.add(job_type)
-            now_ms = self._clock.now_ms()
-            for applied in claimed:
-                self._give(applied, now_ms)
+            self._give(claimed)
             if job_type in self._takers:
                 self._learn(job_type, len(claimed), len(places))
                 if may_hold_more and (claimed or empty_draws < EMPTY_DRAWS):
@@ -252,21 +258,23 @@ class Feeder:
         Where there is none any more, or it came back without the role, the claim goes back:
         nobody has seen it, so no attempt is spent and no timeout need be waited for.
         """
-        self._give(applied, self._clock.now_ms())
+        self._give([applied])
 
-    def _give(self, applied: Applied, now_ms: int) -> None:
-        job = applied.job
-        assert job.runner is not None
-        assert job.token is not None
-        session = self._sessions.get(job.runner)
-        if session is None or "run" not in session.roles:
-            self.take_back(applied)
-        elif session.hold(job.id, job.type, job.token):
-            if job.body is None:
-                _log.error("store.body_missing", job=job.id)
-                self.give_up(session, job.id, job.token, _BODY_MISSING)
-            else:
-                session.push_claim(claim_view(job, now_ms, self._outages.known))
+    def _give(self, claimed: Sequence[Applied]) -> None:
+        now_ms, outages = self._clock.now_ms(), self._outages.known
+        for applied in claimed:
+            job = applied.job
+            assert job.runner is not None
+            assert job.token is not None
+            session = self._sessions.get(job.runner)
+            if session is None or "run" not in session.roles:
+                self.take_back(applied)
+            elif session.hold(job.id, job.type, job.token):
+                if job.body is None:
+                    _log.error("store.body_missing", job=job.id)
+                    self.give_up(session, job.id, job.token, _BODY_MISSING)
+                else:
+                    session.push_claim(claim_view(job, now_ms, outages))
 
     def take_back(self, applied: Applied) -> None:
         """Ends a claim that could not be brought to its runner. Should the runner have learnt of

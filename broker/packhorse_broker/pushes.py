@@ -4,6 +4,7 @@ into one push."""
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import accumulate, takewhile
 from typing import Final, TypeAlias, TypeVar
 
 from packhorse_protocol.messages import (
@@ -53,11 +54,9 @@ def with_newest_log(event: Event) -> Event:
 
 def one_push(waiting: deque[Item], size_of: Callable[[Item], int]) -> tuple[Item, ...]:
     """Takes the first out, and those after it as far as they fit into a push."""
-    items = [waiting.popleft()]
-    size_bytes = size_of(items[0])
-    while waiting and (size_bytes := size_bytes + size_of(waiting[0])) <= PUSH_BYTES:
-        items.append(waiting.popleft())
-    return tuple(items)
+    sizes = accumulate(map(size_of, waiting))
+    fitting = max(1, sum(1 for _ in takewhile(PUSH_BYTES.__ge__, sizes)))
+    return tuple([waiting.popleft() for _ in range(fitting)])
 
 
 def claim_bytes(claim: Claim) -> int:

@@ -202,16 +202,11 @@ class Session:
         """For how many claims of a type room is set aside."""
         return self._reserved_of.get(job_type, 0)
 
-    def reserve(self, job_type: str) -> None:
-        """Sets one claim's room aside while it is being drawn."""
+    def reserve(self, job_type: str, claims: int = 1) -> None:
+        """Sets room for claims aside while they are being drawn; a negative number ends that."""
         self.moves += 1
-        self._reserved += 1
-        self._reserved_of[job_type] = self._reserved_of.get(job_type, 0) + 1
-
-    def unreserve(self, job_type: str) -> None:
-        self.moves += 1
-        self._reserved -= 1
-        self._reserved_of[job_type] -= 1
+        self._reserved += claims
+        self._reserved_of[job_type] = self._reserved_of.get(job_type, 0) + claims
 
     @contextmanager
     def lookup(self) -> Iterator[None]:

@@ -40,8 +40,13 @@ _TIMEOUTS: Final[dict[Expired, Timeout | None]] = {
 }
 
 
+_STATES: Final = {state: cast(WireState, state.name) for state in State}
+_ENDED: Final = {state: Ended(state=name) for state, name in _STATES.items()}
+"""Every end of a job is answered with one of these."""
+
+
 def state_name(state: State) -> WireState:
-    return cast(WireState, state.name)
+    return _STATES[state]
 
 
 def reason_name(job: Job) -> WireReason | None:
@@ -142,7 +147,7 @@ def created(applied: Applied, command: Command) -> Created:
 
 
 def ended(applied: Applied, _: Command) -> Ended:
-    return Ended(state=state_name(applied.job.state))
+    return _ENDED[applied.job.state]
 
 
 def watched(job: Job) -> Watched:

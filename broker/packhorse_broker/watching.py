@@ -100,11 +100,14 @@ class Watching:
         """How many jobs the session would watch with these."""
         return len({*self._jobs_of.get(session, ()), *more})
 
-    def changed(self, change: Change) -> None:
-        """A change that this broker committed."""
-        watched = self._watched.get(change.job.id)
-        if watched is not None:
-            self._tell(watched, change.job, change.log, removed=change.removed)
+    def committed(self, changes: Sequence[Change]) -> None:
+        """What this broker committed."""
+        if not self._watched:
+            return
+        for change in changes:
+            watched = self._watched.get(change.job.id)
+            if watched is not None:
+                self._tell(watched, change.job, change.log, removed=change.removed)
 
     async def look(self, jobs: Sequence[str]) -> None:
         """These jobs changed elsewhere, or may have."""

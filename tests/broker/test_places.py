@@ -41,7 +41,7 @@ def step(scene: Scene, random: Random, session: Session, number: int) -> None:
         case 3:
             session.reserve(job_type)
         case 4 if session.reserved(job_type):
-            session.unreserve(job_type)
+            session.reserve(job_type, -1)
         case 5:
             session.hold(f"j{number}", job_type, number.to_bytes(16, "big"))
         case 6 if session.holds:

@@ -157,7 +157,7 @@ def test_claims_held_count_by_type_and_in_all() -> None:
     assert runner.hold("j1", "a", b"2")
     assert not runner.let_go("j1", b"1")
     assert (runner.room_for("a"), runner.room_for("b")) == (1, 2)
-    runner.unreserve("b")
+    runner.reserve("b", -1)
     assert runner.let_go("j1", b"2")
     assert (runner.room_for("a"), runner.room_for("b")) == (2, 4)
 

@@ -37,10 +37,10 @@ async def test_record_that_can_not_be_decided_on_fails_its_own_commands_alone(
     opener: Opener, raw: Raw, keys: PartitionKeys
 ) -> None:
     caller = opener.committer()
-    await raw("SET", keys.record("odd"), encode_job(replace(stored("odd"), version="one")))
+    await raw("SET", keys.record("odd"), encode_job(replace(stored("odd"), fence=2**64 - 1)))
     odd, good = await caller.submit(("odd", claim()), create("good"))
     assert isinstance(odd, Failed)
-    assert isinstance(odd.error, TypeError)
+    assert isinstance(odd.error, OverflowError)
     assert told([good]) == ["QUEUED"]
 
 

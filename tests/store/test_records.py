@@ -206,7 +206,7 @@ RECORD: Final = encode_job(SMALL)
         RECORD[:-1],
         RECORD + b"\0",
         msgpack.packb([]),
-        msgpack.packb(["a", "t", 1, 1, 1]),
+        msgpack.packb(["a", "t", 1, 1]),
         msgpack.packb([*msgpack.unpackb(RECORD), 0, None, None, None, None]),
         msgpack.packb([*msgpack.unpackb(RECORD), 0, 5]),
         msgpack.packb([*msgpack.unpackb(RECORD), 0, ["high"]]),

@@ -17,7 +17,7 @@ class OnDuplicate(IntEnum):
     REPLACE = 2
 
 
-class Create(Struct, frozen=True):
+class Create(Struct, frozen=True, gc=False):
     """Brings the job into being: PENDING while it is delayed, else QUEUED.
 
     `body` is opaque; `fingerprint` only with a chosen id. It waits for `delay_ms`, or until
@@ -41,7 +41,7 @@ class Create(Struct, frozen=True):
     """What becomes of it if another job holds its unique key."""
 
 
-class Replace(Struct, frozen=True):
+class Replace(Struct, frozen=True, gc=False):
     """A job that has not started yet gets the content of `by`, which found its unique key held:
     body, terms, attempts, delay; it keeps its id, its hold on the key and its handlers, and `by`'s
     are added."""
@@ -49,38 +49,38 @@ class Replace(Struct, frozen=True):
     by: Create
 
 
-class Claim(Struct, frozen=True):
+class Claim(Struct, frozen=True, gc=False):
     """`client` becomes the runner. `nonce`: 8 random bytes for the claim's token."""
 
     client: str
     nonce: bytes
 
 
-class Release(Struct, frozen=True):
+class Release(Struct, frozen=True, gc=False):
     client: str
     token: bytes
 
 
-class TakeBack(Struct, frozen=True):
+class TakeBack(Struct, frozen=True, gc=False):
     """The broker ends a claim that could not be brought to its runner: as if it were released."""
 
     client: str
     token: bytes
 
 
-class ReportProgress(Struct, frozen=True):
+class ReportProgress(Struct, frozen=True, gc=False):
     client: str
     token: bytes
     progress: Progress
 
 
-class WriteLog(Struct, frozen=True):
+class WriteLog(Struct, frozen=True, gc=False):
     client: str
     token: bytes
     messages: tuple[str, ...]
 
 
-class Complete(Struct, frozen=True):
+class Complete(Struct, frozen=True, gc=False):
     """`outcome`: the result, opaque."""
 
     client: str
@@ -88,7 +88,7 @@ class Complete(Struct, frozen=True):
     outcome: bytes
 
 
-class Fail(Struct, frozen=True):
+class Fail(Struct, frozen=True, gc=False):
     """`outcome`: the error, opaque. `retry` false ends the job although attempts remain;
     `retry_in_ms` is the wait until the next attempt, instead of the job's backoff."""
 
@@ -99,7 +99,7 @@ class Fail(Struct, frozen=True):
     retry_in_ms: int | None = None
 
 
-class Extend(Struct, frozen=True):
+class Extend(Struct, frozen=True, gc=False):
     """The attempt may run for `run_ms` from now on; the job's total timeout stays."""
 
     client: str
@@ -107,33 +107,33 @@ class Extend(Struct, frozen=True):
     run_ms: int
 
 
-class RunnerGone(Struct, frozen=True):
+class RunnerGone(Struct, frozen=True, gc=False):
     """`client` timed out or left: what it holds is lost."""
 
     client: str
 
 
-class Handle(Struct, frozen=True):
+class Handle(Struct, frozen=True, gc=False):
     """`client`, or instead of it `group`, becomes a handler."""
 
     client: str
     group: str | None = None
 
 
-class Handled(Struct, frozen=True):
+class Handled(Struct, frozen=True, gc=False):
     """`client`, or instead of it `group`, has dealt with the outcome."""
 
     client: str
     group: str | None = None
 
 
-class HandlerGone(Struct, frozen=True):
+class HandlerGone(Struct, frozen=True, gc=False):
     """`client` timed out or left: nobody waits for it any more."""
 
     client: str
 
 
-class Due(Struct, frozen=True):
+class Due(Struct, frozen=True, gc=False):
     """A time in the job's record has come, if it says so too: a delay, a timeout, its retention.
 
     `outages` do not count towards its timeouts."""
@@ -141,12 +141,12 @@ class Due(Struct, frozen=True):
     outages: KnownOutages = NO_OUTAGES
 
 
-class Evict(Struct, frozen=True):
+class Evict(Struct, frozen=True, gc=False):
     """The job is one of the oldest finished ones of its type, and there are too many: it goes,
     unless somebody is still to handle it or it is persistent."""
 
 
-class Cancel(Struct, frozen=True):
+class Cancel(Struct, frozen=True, gc=False):
     """A waiting job ends at once, a running one by its runner or after `grace_ms`; None: the
     broker's own grace time."""
 
@@ -155,7 +155,7 @@ class Cancel(Struct, frozen=True):
     why: str = ""
 
 
-class Retry(Struct, frozen=True):
+class Retry(Struct, frozen=True, gc=False):
     """By hand: a FAILED job is queued again, with so many more attempts."""
 
     by: str
@@ -163,14 +163,14 @@ class Retry(Struct, frozen=True):
     why: str = ""
 
 
-class RunNow(Struct, frozen=True):
+class RunNow(Struct, frozen=True, gc=False):
     """By hand: a PENDING job is queued at once."""
 
     by: str
     why: str = ""
 
 
-class Remove(Struct, frozen=True):
+class Remove(Struct, frozen=True, gc=False):
     """By hand, in any state, or only in one of `states`."""
 
     by: str = ""

@@ -1,4 +1,8 @@
-"""What a job is: its record, its states, and the words for how things end."""
+"""What a job is: its record, its states, and the words for how things end.
+
+Records that are made for every command hold nothing that leads back to them: the garbage collector
+need not look at them (`gc=False`).
+"""
 
 from enum import IntEnum, StrEnum
 from typing import Final, Literal
@@ -150,7 +154,7 @@ class LogTail(Struct, frozen=True, array_like=True):
 PLAIN_COURSE: Final = Course()
 
 
-class Job(Struct, frozen=True):
+class Job(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """A job's record: everything that a decision depends on.
 
     Times are milliseconds since the epoch by the store's clock, 0 where it has not happened.
@@ -281,7 +285,7 @@ class Rules(Struct, frozen=True):
     """How long a runner has to end a cancelled job, unless the request says otherwise."""
 
 
-class Now(Struct, frozen=True):
+class Now(Struct, frozen=True, gc=False):
     """The moment of a decision."""
 
     ms: int
@@ -306,7 +310,7 @@ class RefusalCode(StrEnum):
     TYPE_DRAINING = "type_draining"
 
 
-class Refusal(Struct, frozen=True):
+class Refusal(Struct, frozen=True, gc=False):
     """The command changes nothing."""
 
     code: RefusalCode
@@ -333,7 +337,7 @@ class ActionRecord(Struct, frozen=True):
     type: str | None = None
 
 
-class Applied(Struct, frozen=True):
+class Applied(Struct, frozen=True, gc=False):
     """What a command makes of a job.
 
     `job` is the record afterwards, or the last one if `removed`. Where `job is before` nothing

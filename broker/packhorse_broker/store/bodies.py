@@ -14,21 +14,27 @@ Granted: TypeAlias = tuple[list[Applied] | list[Result], int, Applied]
 
 
 def claims_of(batch: list[Work], round_: Round) -> list[Granted]:
-    """Every claim that a batch was granted."""
+    """Claims that a batch was granted whose payloads are kept apart."""
     found: list[Granted] = [
-        (drawn, place, applied) for drawn, _ in round_.drawn for place, applied in enumerate(drawn)
+        (drawn, place, applied)
+        for drawn, _ in round_.drawn
+        for place, applied in enumerate(drawn)
+        if applied.job.body is None
     ]
     submissions = (work for work in batch if isinstance(work, Submission))
     for work, results in zip(submissions, round_.results, strict=True):
-        for place, ((_, command), result) in enumerate(zip(work.items, results, strict=True)):
-            if isinstance(command, Claim) and isinstance(result, Applied):
-                found.append((results, place, result))
+        if not (work.items and type(work.items[0][1]) is Claim):
+            continue  # A request claims in all of its items, or in none.
+        found += (
+            (results, place, result)
+            for place, result in enumerate(results)
+            if type(result) is Applied and result.job.body is None
+        )
     return found
 
 
 def put_bodies(claims: list[Granted], bodies: dict[str, bytes | None]) -> None:
     """Puts bodies that are kept apart into the records that runners are given."""
     for results, place, claimed in claims:
-        if claimed.job.body is None:
-            job = replace(claimed.job, body=bodies[claimed.job.id])
-            results[place] = replace(claimed, job=job)
+        job = replace(claimed.job, body=bodies[claimed.job.id])
+        results[place] = replace(claimed, job=job)

@@ -29,7 +29,7 @@ _REVOKING: Final[dict[End, RevokeReason]] = {
 """Ends of a claim that its runner did not bring about and has to be told of."""
 
 
-class EndedClaim(Struct, frozen=True):
+class EndedClaim(Struct, frozen=True, gc=False):
     """A claim that is over; `revoked` where its runner did not end it and has to be told why."""
 
     runner: str
@@ -37,7 +37,7 @@ class EndedClaim(Struct, frozen=True):
     revoked: RevokeReason | None
 
 
-class Change(Struct):
+class Change(Struct, gc=False):
     """All that one transaction does to one job.
 
     `job` is the record afterwards, or the last one if `removed`; `before` the one in the store.
@@ -58,9 +58,16 @@ class Change(Struct):
     @classmethod
     def of(cls, decision: Applied) -> "Change":
         """The change that a job's first decision in a batch makes."""
-        change = cls(decision.before, decision.job)
-        change._take(decision)
-        return change
+        before, attempt, action = decision.before, decision.attempt, decision.action
+        return cls(
+            before,
+            decision.job,
+            decision.removed,
+            decision.entries,
+            () if attempt is None else (attempt,),
+            () if action is None else (action,),
+            () if before is None or before.state is not STARTED else _ended(before, decision),
+        )
 
     def follow(self, decision: Applied) -> None:
         """Takes in the job's next decision in the same batch."""
@@ -91,15 +98,10 @@ class Change(Struct):
         return *self.gone, last
 
     def _take(self, decision: Applied) -> None:
-        before, job = decision.before, decision.job
+        before = decision.before
         if before is not None and before.state is STARTED:
-            started = job.state is STARTED
-            if decision.removed or not started:
-                assert before.runner is not None
-                assert before.token is not None
-                reason = "removed" if started else _REVOKING.get(job.end)
-                self.ended_claims += (EndedClaim(before.runner, before.token, reason),)
-        self.job = job
+            self.ended_claims += _ended(before, decision)
+        self.job = decision.job
         self.removed = decision.removed
         if decision.entries:
             self.log += decision.entries
@@ -123,6 +125,18 @@ class Change(Struct):
             and job.state is QUEUED
             and (before is None or before.state is not QUEUED or before.fence != job.fence)
         )
+
+
+def _ended(before: Job, decision: Applied) -> tuple[EndedClaim, ...]:
+    """The claim on a STARTED job, if the decision ends it."""
+    job = decision.job
+    started = job.state is STARTED
+    if started and not decision.removed:
+        return ()
+    assert before.runner is not None
+    assert before.token is not None
+    reason = "removed" if started else _REVOKING.get(job.end)
+    return (EndedClaim(before.runner, before.token, reason),)
 
 
 def told_of(changes: Sequence[Change]) -> Sequence[Change]:

@@ -264,7 +264,7 @@ class Committer:
                 self._candidates.mixed(change.job.type)
         commands = writes.commands()
         claims = claims_of(batch, round_)
-        bodies = [claimed.job.id for _, _, claimed in claims if claimed.job.body is None]
+        bodies = [claimed.job.id for _, _, claimed in claims]
         if bodies:
             # First: a job that is claimed and removed in one batch is still given whole.
             commands.insert(0, ("MGET", *map(self._keys.body, bodies)))

@@ -4,8 +4,6 @@ Writing a change means taking away `entries(before)` and adding `entries(after)`
 store means comparing the same function with what is there. Nothing else writes an index.
 """
 
-from collections.abc import Iterator
-
 from packhorse_broker.jobs.deadlines import due_at, holds_unique_key
 from packhorse_broker.jobs.model import Job, State
 from packhorse_broker.store.keys import PartitionKeys, queue_member
@@ -79,7 +77,7 @@ def unique_holder(keys: PartitionKeys, job: Job) -> bytes | None:
     return keys.unique(job.type, job.terms.unique.key)
 
 
-def removed_entries(before: list[Entry], after: list[Entry]) -> Iterator[Entry]:
+def removed_entries(before: list[Entry], after: list[Entry]) -> list[Entry]:
     """Entries of `before` whose member is no longer in that set."""
-    kept = {(key, member) for key, member, _ in after}
-    return (entry for entry in before if entry[:2] not in kept)
+    kept = {key: member for key, member, _ in after}
+    return [entry for entry in before if kept.get(entry[0]) != entry[1]]

@@ -46,10 +46,26 @@ happened by the minute are in {0} alone.
     ph:{c}:w:<writer>   string  as above, for transactions on clients
 """
 
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 ORDER_BYTES: Final = 7
 """A queue's members start with the job's order, big-endian: microseconds until the year 4253."""
+
+
+REMEMBERED: Final = 1_024
+"""Keys of one kind that are not made anew each time: a type or a client has many jobs."""
+
+
+def _remembered(start: bytes) -> Callable[[str], bytes]:
+    """Makes the key of a name."""
+
+    @lru_cache(REMEMBERED)
+    def key(name: str) -> bytes:
+        return start + name.encode()
+
+    return key
 
 
 class ClientKeys:
@@ -94,21 +110,24 @@ class PartitionKeys:
         self._outcome = self.base + b"o:"
         self._log = self.base + b"l:"
         self._attempts = self.base + b"a:"
-        self._delayed = self.base + b"d:"
-        self._queue = self.base + b"q:"
-        self._started = self.base + b"s:"
-        self._complete = self.base + b"c:"
-        self._failed = self.base + b"f:"
-        self._claims = self.base + b"r:"
-        self._handlers = self.base + b"h:"
-        self._group = self.base + b"g:"
-        self._taken = self.base + b"k:"
-        self._label = self.base + b"x:"
         self._unique = self.base + b"u:"
-        self._settings = self.base + b"y:"
         self._schema = self.base + b"z:"
         self._minutes = self.base + b"m:"
         self._writer = self.base + b"w:"
+        # Of types
+        self.delayed = _remembered(self.base + b"d:")
+        self.queue = _remembered(self.base + b"q:")
+        self.started = _remembered(self.base + b"s:")
+        self.complete = _remembered(self.base + b"c:")
+        self.failed = _remembered(self.base + b"f:")
+        self.settings = _remembered(self.base + b"y:")
+        # Of clients
+        self.claims = _remembered(self.base + b"r:")
+        self.handlers = _remembered(self.base + b"h:")
+        # Of groups, and of labels
+        self.group = _remembered(self.base + b"g:")
+        self.taken = _remembered(self.base + b"k:")
+        self.label = _remembered(self.base + b"x:")
         self.pending = self.base + b"p"
         self.timers = self.base + b"t"
         self.bytes = self.base + b"bytes"
@@ -132,42 +151,9 @@ class PartitionKeys:
     def attempts(self, job_id: str) -> bytes:
         return self._attempts + job_id.encode()
 
-    def delayed(self, job_type: str) -> bytes:
-        return self._delayed + job_type.encode()
-
-    def queue(self, job_type: str) -> bytes:
-        return self._queue + job_type.encode()
-
-    def started(self, job_type: str) -> bytes:
-        return self._started + job_type.encode()
-
-    def complete(self, job_type: str) -> bytes:
-        return self._complete + job_type.encode()
-
-    def failed(self, job_type: str) -> bytes:
-        return self._failed + job_type.encode()
-
-    def claims(self, client_id: str) -> bytes:
-        return self._claims + client_id.encode()
-
-    def handlers(self, client_id: str) -> bytes:
-        return self._handlers + client_id.encode()
-
-    def group(self, group: str) -> bytes:
-        return self._group + group.encode()
-
-    def taken(self, group: str) -> bytes:
-        return self._taken + group.encode()
-
-    def label(self, label: str) -> bytes:
-        return self._label + label.encode()
-
     def unique(self, job_type: str, unique_key: str) -> bytes:
         """Names have no control characters, so that no two pairs have one key."""
         return b"%s%s\0%s" % (self._unique, job_type.encode(), unique_key.encode())
-
-    def settings(self, job_type: str) -> bytes:
-        return self._settings + job_type.encode()
 
     def schema(self, job_type: str) -> bytes:
         return self._schema + job_type.encode()

@@ -5,53 +5,37 @@ a longer one was written by a newer broker, and the schema version keeps us away
 """
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import msgpack
 import msgspec
-from msgspec.structs import astuple
+from msgspec.structs import astuple, replace
 
 from packhorse_broker.jobs.model import (
     ActionRecord,
     AttemptRecord,
-    Course,
     End,
     Expired,
     Job,
     LogEntry,
-    LogTail,
-    Progress,
-    Reason,
-    State,
 )
-from packhorse_broker.jobs.terms import Terms
 
 INLINE_BYTES: Final = 512
 """A body or outcome up to this size lives in the record: one key and one read less for each job;
 a larger one lives apart, so that a change of state never rewrites it."""
 
-_STATES: Final = {int(state): state for state in State}
-_REASONS: Final = {int(reason): reason for reason in Reason}
 _ENDS: Final = {int(end): end for end in End}
 _EXPIRED: Final = {int(expired): expired for expired in Expired}
 
-_FIELDS: Final = Job.__struct_fields__
-_STATE = _FIELDS.index("state")
-_END = _FIELDS.index("end")
-_HANDLERS = _FIELDS.index("handlers")
-_PROGRESS = _FIELDS.index("progress")
-_REASON = _FIELDS.index("reason")
-_BODY = _FIELDS.index("body")
-_BODY_BYTES = _FIELDS.index("body_bytes")
-_OUTCOME = _FIELDS.index("outcome")
-_OUTCOME_BYTES = _FIELDS.index("outcome_bytes")
-_TERMS = _FIELDS.index("terms")
-_COURSE = _FIELDS.index("course")
-_LOG_TAIL = _FIELDS.index("log_tail")
+_jobs: Final = msgspec.msgpack.Decoder(Job)
+_encoder: Final = msgspec.msgpack.Encoder()
+_packer: Final = msgpack.Packer(use_bin_type=True, autoreset=True)
 
-_NESTED: Final = ((_TERMS, Terms), (_COURSE, Course), (_LOG_TAIL, LogTail))
-
-_packer = msgpack.Packer(use_bin_type=True, autoreset=True)
+_ALL_FIELDS: Final = len(Job.__struct_fields__)
+_PLAIN_FIELDS: Final = Job.__struct_fields__.index("outcome_bytes")
+_HEAD_BYTES: Final = 3
+_PLAIN_HEAD: Final = b"\xdc" + _PLAIN_FIELDS.to_bytes(2, "big")
+"""How the array of a record begins that has no more than plain jobs have."""
 
 
 class CorruptRecord(Exception):
@@ -60,50 +44,28 @@ class CorruptRecord(Exception):
 
 def encode_job(job: Job) -> bytes:
     """The record's bytes; a body or outcome that lives apart is left out (see `apart`)."""
-    values: list[Any] = list(astuple(job))
-    if job.progress is not None:
-        values[_PROGRESS] = (job.progress.percent, job.progress.text)
     body, outcome = job.body, job.outcome
     if body is not None and len(body) > INLINE_BYTES:
-        values[_BODY] = None
-        values[_BODY_BYTES] = len(body)
+        job = replace(job, body=None, body_bytes=len(body))
     if outcome is not None and len(outcome) > INLINE_BYTES:
-        values[_OUTCOME] = None
-        values[_OUTCOME_BYTES] = len(outcome)
-    if job.terms is not None or job.course is not None or job.log_tail is not None:
-        values[_TERMS] = msgspec.to_builtins(job.terms)
-        values[_COURSE] = msgspec.to_builtins(job.course)
-        values[_LOG_TAIL] = msgspec.to_builtins(job.log_tail)
-    elif not values[_OUTCOME_BYTES]:
-        del values[_OUTCOME_BYTES:]
-    packed: bytes = _packer.pack(values)
-    return packed
+        job = replace(job, outcome=None, outcome_bytes=len(outcome))
+    packed = _encoder.encode(job)
+    if (
+        job.outcome_bytes
+        or job.terms is not None
+        or job.course is not None
+        or job.log_tail is not None
+    ):
+        return packed
+    # What is left out takes a byte each: 0 or None.
+    return _PLAIN_HEAD + packed[_HEAD_BYTES : _PLAIN_FIELDS - _ALL_FIELDS]
 
 
 def decode_job(data: bytes) -> Job:
     """Raises CorruptRecord."""
     try:
-        values = msgpack.unpackb(data, raw=False)
-        values[_STATE] = _STATES[values[_STATE]]
-        values[_END] = _ENDS[values[_END]]
-        values[_HANDLERS] = tuple(values[_HANDLERS])
-        if values[_PROGRESS] is not None:
-            values[_PROGRESS] = Progress(*values[_PROGRESS])
-        if values[_REASON] is not None:
-            values[_REASON] = _REASONS[values[_REASON]]
-        if len(values) > _OUTCOME_BYTES:
-            for place, kind in _NESTED:
-                if len(values) > place and values[place] is not None:
-                    values[place] = msgspec.convert(values[place], kind)
-        return Job(*values)
-    except (
-        ValueError,
-        TypeError,
-        KeyError,
-        IndexError,
-        msgpack.UnpackException,
-        msgspec.ValidationError,
-    ) as error:
+        return _jobs.decode(data)
+    except (ValueError, msgspec.DecodeError) as error:
         raise CorruptRecord(f"{len(data)} bytes are no job record: {error!r}") from error
 
 

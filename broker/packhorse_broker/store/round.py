@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from packhorse_broker.jobs.commands import (
     Claim,
     Command,
+    Complete,
     Create,
     Handle,
     OnDuplicate,
@@ -73,6 +74,7 @@ class Round:
         self._rules: dict[str, Rules] = {}
         """Of the types that have been met."""
         self._now_ms = clock.now_ms()
+        self._moment = Now(self._now_ms, 0)
         self._by_record: list[tuple[str, Claim | Retry]] = []
         """Commands for which the job's record tells what else has to be read."""
         self._created_in: set[str] = set()
@@ -107,11 +109,11 @@ class Round:
                 continue
             for job_id, command in work.items:
                 wanted.records.add(job_id)
-                if isinstance(command, Create):
+                if type(command) is Create:
                     self._created_in.add(command.type)
                     if command.terms is not None and command.terms.unique is not None:
                         wanted.holders.add((command.type, command.terms.unique.key))
-                elif isinstance(command, Claim | Retry):
+                elif type(command) is Claim or type(command) is Retry:
                     self._by_record.append((job_id, command))
         wanted.types |= self._created_in
         return wanted
@@ -153,9 +155,9 @@ class Round:
                 self.drawn.append(self._draw(work, windows[work.type]))
 
     def _answer(self, job_id: str, command: Command) -> Result:
-        if isinstance(command, Create):
+        if type(command) is Create:
             return self._create(job_id, command)
-        if isinstance(command, Claim | Retry):
+        if type(command) is Claim or type(command) is Retry:
             refusal = self._obstacle(job_id, command)
             if refusal is not None:
                 return refusal
@@ -219,25 +221,31 @@ class Round:
         return None
 
     def _apply(self, job_id: str, command: Command) -> Result:
-        if job_id in self.broken:
+        if self.broken and job_id in self.broken:
             return Failed(self.broken[job_id])
         before = self.records[job_id]
         if before is not None:
             job_type = before.type
         else:
-            job_type = command.type if isinstance(command, Create) else ""
+            job_type = command.type if type(command) is Create else ""
         rules = self._rules.get(job_type)
         if rules is None:
             rules = self._rules[job_type] = self._rules_of(job_type)
-        now = Now(self._now_ms, self._clock.next_order(), random())
         try:
-            decision = decide(before, command, now, rules)
+            decision = decide(before, command, self._moment_of(command), rules)
         except Exception as error:  # noqa: BLE001 - one failure costs one request
             _log.exception("machine.failed", job=job_id, command=type(command).__name__)
             return Failed(error)
-        if isinstance(decision, Applied) and decision.changed:
+        if type(decision) is Applied and decision.changed:
             self._take_over(decision)
         return decision
+
+    def _moment_of(self, command: Command) -> Now:
+        """Claims and completions, which are most of what is decided, queue nothing and leave
+        nothing to chance: they share one."""
+        if type(command) is Claim or type(command) is Complete:
+            return self._moment
+        return Now(self._now_ms, self._clock.next_order(), random())
 
     def _take_over(self, decision: Applied) -> None:
         job = decision.job
@@ -345,7 +353,7 @@ class Round:
             job = self.records.get(job_id)
             if job is not None and job.state is State.QUEUED and job.type == job_type:
                 applied = self._apply(job_id, claim)
-                if isinstance(applied, Applied):
+                if type(applied) is Applied:
                     window.took(job, head=head)
                     return applied
             if head and job_id not in self.changes:

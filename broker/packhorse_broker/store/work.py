@@ -50,7 +50,7 @@ class Submission(Struct):
     @property
     def size_bytes(self) -> int:
         """About what the commands hold."""
-        return sum(_command_bytes(command) for _, command in self.items)
+        return COMMAND_BYTES * len(self.items) + sum(_content_bytes(self.items))
 
 
 class Draw(Struct):
@@ -77,12 +77,12 @@ class Draw(Struct):
 Work: TypeAlias = Submission | Draw
 
 
-def _command_bytes(command: Command) -> int:
-    if isinstance(command, Create):
-        return COMMAND_BYTES + len(command.body)
-    if isinstance(command, Complete | Fail):
-        return COMMAND_BYTES + len(command.outcome)
-    return COMMAND_BYTES
+def _content_bytes(items: Sequence[tuple[str, Command]]) -> Iterator[int]:
+    for _, command in items:
+        if type(command) is Create:
+            yield len(command.body)
+        elif type(command) is Complete or type(command) is Fail:
+            yield len(command.outcome)
 
 
 _GROWING: Final = (Create, Handle, ReportProgress, WriteLog)

@@ -48,31 +48,52 @@ class Writes:
 
     def add(self, change: Change) -> None:
         """Takes in one job's change; a job at most once."""
-        keys, job, before = self._keys, change.job, change.before
         if change.actions:
             self._actions += change.actions
-        if before is None and change.removed:
-            return
+        before = change.before
         if before is None:
-            self._enter(entries(keys, job))
+            if change.removed:
+                return
+            self._put_in(change)
         elif change.removed:
-            self._leave(entries(keys, before))
+            self._take_out(change, before)
         else:
-            had, has = entries(keys, before), entries(keys, job)
-            if had != has:
-                self._enter(entry for entry in has if entry not in had)
-                self._leave(removed_entries(had, has))
-        if change.removed:
-            self._delete.append(keys.record(job.id))
-        if before is not None and (change.removed or change.renewed):
-            self._delete_parts(before)
-        if not change.removed:
-            self._write(job, None if change.renewed else before, change)
-        self._count_bytes(before, None if change.removed else job)
-        if job.terms is not None or (before is not None and before.terms is not None):
+            self._alter(change, before)
+        if change.job.terms is not None or (before is not None and before.terms is not None):
             self._write_unique(change)
-        if before is not None and before.course is not None and before.state.finished:
-            self._return_outcomes(before, None if change.removed or change.renewed else job)
+
+    def _put_in(self, change: Change) -> None:
+        job = change.job
+        self._enter(entries(self._keys, job))
+        self._write(job, None, change)
+        self._grow(job.type, size_bytes(job))
+
+    def _alter(self, change: Change, before: Job) -> None:
+        job = change.job
+        had, has = entries(self._keys, before), entries(self._keys, job)
+        if had != has:
+            self._enter([entry for entry in has if entry not in had])
+            self._leave(removed_entries(had, has))
+        if change.renewed:
+            self._delete_parts(before)
+        self._write(job, None if change.renewed else before, change)
+        if (
+            job.outcome is not before.outcome
+            or job.body is not before.body
+            or job.outcome_bytes != before.outcome_bytes
+        ):
+            self._grow(before.type, -size_bytes(before))
+            self._grow(job.type, size_bytes(job))
+        if before.course is not None and before.state.finished:
+            self._return_outcomes(before, None if change.renewed else job)
+
+    def _take_out(self, change: Change, before: Job) -> None:
+        self._leave(entries(self._keys, before))
+        self._delete.append(self._keys.record(change.job.id))
+        self._delete_parts(before)
+        self._grow(before.type, -size_bytes(before))
+        if before.course is not None and before.state.finished:
+            self._return_outcomes(before, None)
 
     def _enter(self, found: Iterable[Entry]) -> None:
         for key, member, score in found:
@@ -132,24 +153,9 @@ class Writes:
         if before.attempt_records:
             self._delete.append(keys.attempts(before.id))
 
-    def _count_bytes(self, before: Job | None, job: Job | None) -> None:
+    def _grow(self, job_type: str, by_bytes: int) -> None:
         """Written for every type of which a job has grown or shrunk, even if the sum has not: so
         whoever watches it sees that something moved."""
-        if before is not None and job is not None and before.type == job.type:
-            if (
-                job.body is before.body
-                and job.outcome is before.outcome
-                and job.outcome_bytes == before.outcome_bytes
-            ):
-                return
-            self._grow(job.type, size_bytes(job) - size_bytes(before))
-            return
-        if before is not None:
-            self._grow(before.type, -size_bytes(before))
-        if job is not None:
-            self._grow(job.type, size_bytes(job))
-
-    def _grow(self, job_type: str, by_bytes: int) -> None:
         if by_bytes:
             self._grown_bytes[job_type] = self._grown_bytes.get(job_type, 0) + by_bytes
 
