@@ -60,8 +60,8 @@ def _said(case: Case, story: Story, outcome: Entry) -> bool:
         case _:
             holders = {claim.who for claim in story.claims}
             return any(case.was_given_up(who) or not case.heard[who] for who in holders) or all(
-                # Else its last claim is one of which the runner never learnt.
-                claim.attempt < outcome.attempt
+                # Else the claim that was lost is one of which its runner never learnt.
+                claim.attempt != outcome.attempt
                 for claim in story.claims
             )
 

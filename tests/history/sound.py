@@ -44,9 +44,9 @@ def outcome(ms: int, who: str, job: str, token: str, finished_at: int, group: st
     return entry(ms, who, "push", "outcome", finished_at=finished_at, created_at=5, **about)
 
 
-def failed(ms: int, job: str) -> Entry:
-    about: dict[str, Any] = {"job": job, "state": "FAILED", "code": "CANCELLED", "created_at": 5}
-    return entry(ms, "ann", "push", "outcome", finished_at=1, **about)
+def failed(ms: int, job: str, code: str = "CANCELLED", attempt: int = 0) -> Entry:
+    about: dict[str, Any] = {"job": job, "state": "FAILED", "code": code, "created_at": 5}
+    return entry(ms, "ann", "push", "outcome", finished_at=1, attempt=attempt, **about)
 
 
 ASKED: Final = Asked(attempts=2, delay_ms=50, persistent=True, handle=True)

@@ -241,6 +241,18 @@ EXPLAINED: Final[list[tuple[str, Plant]]] = [
         ),
     ),
     (
+        "a claim that its runner never learnt of was lost, and the job retried by hand",
+        add(
+            create(300, job="unseen"),
+            failed(400, "unseen", code="RUNNER_TIMEOUT", attempt=1),
+            call(410, "ann", "retry", job="unseen", number=1),
+            claim(420, "bob", "unseen", "a2", 2, 2),
+            call(430, "bob", "complete", job="unseen", token="a2", text="a2"),
+            outcome(440, "ann", "unseen", "a2", 2),
+            call(450, "ann", "remove", job="unseen"),
+        ),
+    ),
+    (
         "an outcome missed by who was given up while its welcome was lost",
         also_stored("late", add(*MISSED, call(5_000, *BACK, flag=True, registered_at=2))),
     ),
