@@ -5,6 +5,7 @@ make of a job is the state machine's.
 """
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeAlias
 
@@ -125,6 +126,10 @@ class Changing:
             for job in request.jobs
         ]
         self._apply(request, entries, views.created, reply)
+        if not self._operations.behind:
+            due = (job.type for job in request.jobs if not (job.delay_ms or job.delay_until))
+            for job_type, jobs in Counter(due).items():
+                self._feeder.coming(job_type, jobs)
 
     def _not_offered(self, job: NewJob) -> Problem | None:
         """What the store, as it is now, is not good for."""

@@ -3,7 +3,8 @@
 For each type at most one draw is under way. It carries one claim for each free place, in turn
 over the runners, and what it brings is pushed. A queue is drawn from again while it may hold
 more, and whenever something says that it might. A type that is paused gives out nothing, and
-says that there is no more: it waits like an empty one.
+says that there is no more: it waits like an empty one. While nothing waits in a queue, what is
+created is claimed in the same transaction (`coming`).
 
 Among the types of one runner the free places are shared by weight (the rule is in `turns.py`).
 """
@@ -58,7 +59,11 @@ class Feeder:
         submit: Callable[[Work], None],
         clock: StoreClock,
         outages: Outages,
+        *,
+        one_queue: bool,
     ) -> None:
+        """`one_queue`: each type has one queue, in one partition."""
+        self._one_queue = one_queue
         self._sessions = sessions
         self._submit = submit
         self._clock = clock
@@ -128,6 +133,26 @@ class Feeder:
             self._may_wait[job_type] = 0
             self._pump_soon()
 
+    def coming(self, job_type: str, jobs: int) -> None:
+        """So many jobs are created by what was submitted last: as far as runners have places,
+        and nothing is known to wait that is older, they are claimed in the same transaction."""
+        takers = self._takers.get(job_type)
+        if not takers or self.paused or not self._one_queue:
+            return
+        if job_type in self._drawing or job_type in self._may_wait:
+            return
+        if self._several and self._may_wait:
+            return  # It is for the turns to say whose places these are.
+        places = self._places(job_type, min(jobs, MAX_DRAW))
+        if places:
+
+            def drawn(claimed: list[Applied], _: bool) -> None:
+                self._drawn(job_type, places, claimed)
+                if self._may_wait:
+                    self._pump_soon()
+
+            self._submit(Draw(job_type, self._claims(job_type, places), drawn, of_created=True))
+
     def claimed(self) -> set[str]:
         """Types of which jobs were claimed here since it was asked last."""
         claimed, self._claimed = self._claimed, set()
@@ -178,7 +203,7 @@ class Feeder:
         for job_type in waiting:
             if len(self._drawing) >= MAX_DRAWING:
                 return
-            places = self._places(job_type)
+            places = self._places(job_type, self._most(job_type))
             if places:
                 self._draw(job_type, places)
 
@@ -195,14 +220,14 @@ class Feeder:
         signalled = self._signalled.get(job_type, 0)
         return min(max(signalled, self._appetite.get(job_type, FIRST_DRAW)), MAX_DRAW)
 
-    def _places(self, job_type: str) -> list[Session]:
-        """Free places for a type whose runners take no other, reserved, in turn over them."""
+    def _places(self, job_type: str, most: int) -> list[Session]:
+        """Free places for a type of which nobody else has the turn, reserved, in turn over its
+        runners."""
         room = {
             session: room
             for session in self._takers.get(job_type, {})
             if (room := session.room_for(job_type))
         }
-        most = self._most(job_type)
         places: list[Session] = []
         while room and len(places) < most:
             if len(room) == 1:
@@ -217,25 +242,12 @@ class Feeder:
 
     def _draw(self, job_type: str, places: list[Session]) -> None:
         empty_draws = self._may_wait.pop(job_type)
-        takers = self._takers[job_type]
-        takers[places[0]] = takers.pop(places[0])
         self._drawing.add(job_type)
         self._signalled.pop(job_type, None)
-        nonces = os.urandom(NONCE_BYTES * len(places))
-        claims = [
-            Claim(session.client, nonces[NONCE_BYTES * i : NONCE_BYTES * (i + 1)])
-            for i, session in enumerate(places)
-        ]
 
         def drawn(claimed: list[Applied], may_hold_more: bool) -> None:
             self._drawing.discard(job_type)
-            for session, reserved in Counter(places).items():
-                session.reserve(job_type, -reserved)
-            if self._several:
-                _count_turns(job_type, places, claimed)
-            if claimed:
-                self._claimed.add(job_type)
-            self._give(claimed)
+            self._drawn(job_type, places, claimed)
             if job_type in self._takers:
                 self._learn(job_type, len(claimed), len(places))
                 if may_hold_more and (claimed or empty_draws < EMPTY_DRAWS):
@@ -243,7 +255,26 @@ class Feeder:
             if self._may_wait:
                 self._pump_soon()
 
-        self._submit(Draw(job_type, claims, drawn))
+        self._submit(Draw(job_type, self._claims(job_type, places), drawn))
+
+    def _claims(self, job_type: str, places: Sequence[Session]) -> list[Claim]:
+        """A claim for each place. Another runner comes first next time."""
+        takers = self._takers[job_type]
+        takers[places[0]] = takers.pop(places[0])
+        nonces = os.urandom(NONCE_BYTES * len(places))
+        return [
+            Claim(session.client, nonces[NONCE_BYTES * i : NONCE_BYTES * (i + 1)])
+            for i, session in enumerate(places)
+        ]
+
+    def _drawn(self, job_type: str, places: list[Session], claimed: list[Applied]) -> None:
+        for session, reserved in Counter(places).items():
+            session.reserve(job_type, -reserved)
+        if self._several:
+            _count_turns(job_type, places, claimed)
+        if claimed:
+            self._claimed.add(job_type)
+        self._give(claimed)
 
     def _learn(self, job_type: str, got: int, asked: int) -> None:
         """A draw that came back full is followed by one twice as large."""

@@ -16,6 +16,7 @@ from packhorse_broker.clock import StoreClock
 from packhorse_broker.contents import fingerprint, on_duplicate_of, pack_body, terms_of
 from packhorse_broker.jobs.commands import Command, Create, HandlerGone, RunnerGone
 from packhorse_broker.jobs.model import Applied
+from packhorse_broker.store.backlog import CREATES_BESIDE
 from packhorse_broker.store.committers import Committing
 from packhorse_broker.store.homes import Homes
 from packhorse_broker.store.readers import Reading
@@ -84,6 +85,11 @@ class Operations:
 
         self.apply(items, done)
         return await settled
+
+    @property
+    def behind(self) -> bool:
+        """Whether what was asked last may have to wait for more than the next batch."""
+        return self._committer.waiting > CREATES_BESIDE
 
     @staticmethod
     def creation(

@@ -91,7 +91,11 @@ class Parts:
         store_watch.partitions = self.partitions.others
         self.reader = self.partitions.reader
         self.feeder = Feeder(
-            sessions, lambda work: self.committer.submit(work), clock, self.outages
+            sessions,
+            lambda work: self.committer.submit(work),
+            clock,
+            self.outages,
+            one_queue=partitions == 1,
         )
         self.type_news = TypeNews(
             self.partitions.types, self.partitions.type_copies, self.book, self.feeder, clock

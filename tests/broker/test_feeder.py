@@ -71,7 +71,11 @@ class Scene:
         self.sessions = Sessions()
         self.queues = Queues()
         self.feeder = Feeder(
-            self.sessions, self.queues.submit, StoreClock(), Outages(sweep_ms=1_000)
+            self.sessions,
+            self.queues.submit,
+            StoreClock(),
+            Outages(sweep_ms=1_000),
+            one_queue=True,
         )
 
     def runner(self, name: str) -> Session:
@@ -111,6 +115,40 @@ async def test_an_empty_queue_is_drawn_from_once(scene: Scene) -> None:
     # Until something is said to be in it.
     await scene.told("t")
     assert scene.queues.drawn == [("t", 3), ("t", 3)]
+
+
+async def test_what_comes_into_an_empty_queue_is_drawn_with_it(scene: Scene) -> None:
+    session = scene.runner("r")
+    await scene.take(session, 3, t=3)
+    await scene.queues.answer(0)
+    scene.feeder.coming("t", 2)
+    # Another request, before the first transaction is through.
+    scene.feeder.coming("t", 2)
+    scene.feeder.coming("t", 1)
+    scene.feeder.coming("other", 1)
+    assert scene.queues.drawn[1:] == [("t", 2), ("t", 1)]
+    assert [draw.of_created for draw in scene.queues.draws] == [True, True]
+    await scene.queues.answer(2)
+    await scene.queues.answer(0)
+    assert (len(session.holds), session.free) == (2, 1)
+    assert not scene.queues.draws
+
+
+async def test_what_comes_behind_others_waits_for_its_turn(scene: Scene) -> None:
+    await scene.take(scene.runner("r"), 2, t=2)
+    scene.feeder.coming("t", 1)
+    await scene.queues.answer(2, more=True)
+    scene.feeder.coming("t", 1)
+    assert scene.queues.drawn == [("t", 2)]
+
+
+async def test_what_comes_takes_no_place_for_which_another_type_waits(scene: Scene) -> None:
+    await scene.take(scene.runner("r"), 1, a=1, b=1)
+    await scene.queues.answer(0)
+    assert scene.queues.drawn == [("a", 1), ("b", 1)]
+    await scene.queues.answer(1, more=True)
+    scene.feeder.coming("a", 1)
+    assert not scene.queues.draws
 
 
 async def test_room_that_one_type_did_not_use_is_anothers(scene: Scene) -> None:

@@ -158,10 +158,14 @@ async def test_what_is_being_taken_all_the_time_is_left_for_later(
 
     class Overtaken(Lane):
         async def commit(
-            self, commands: Sequence[Argument], *, grows: bool = True
+            self,
+            commands: Sequence[Argument],
+            *,
+            grows: bool = True,
+            ahead: Sequence[bytes] = (),
         ) -> list[Any] | None:
             await raw("HSET", keys.taken(GROUP), "b", "b-4")
-            return await super().commit(commands, grows=grows)
+            return await super().commit(commands, grows=grows, ahead=ahead)
 
     await one.take(GROUP, ["a"])
     lane = Overtaken(opener.lane()._address, keys.writer("overtaken"))

@@ -12,10 +12,12 @@ from packhorse_broker.jobs.model import Applied, State
 from packhorse_broker.store import round as deciding
 from packhorse_broker.store.keys import PartitionKeys, queue_member
 from packhorse_broker.store.records import encode_job
+from packhorse_broker.store.types import TypeSettings, encode_settings
 from tests.support.commands import claim, create, first_token
 from tests.support.inspection import Contents, Raw
 from tests.support.opening import Caller, Opener
 from tests.support.proxy import Fault, FaultProxy, written
+from tests.support.telling import told
 
 
 def ids(drawn: Sequence[Applied]) -> list[str]:
@@ -92,6 +94,61 @@ async def test_draws_of_one_batch_share_a_queue_without_sharing_a_job(
         ([], False),
     ]
     assert proxy.commands[b"EXEC"] == 2
+
+
+async def test_draw_takes_what_its_batch_creates(opener: Opener, proxy: FaultProxy) -> None:
+    """The job is claimed in the transaction that creates it, and was never in its queue."""
+    caller = opener.committer(proxy.url)
+    created = caller.submit(create("a"), create("b"), create("c", "post"))
+    drawing = caller.draw("mail", [claim() for _ in range(3)], of_created=True)
+    assert told(await created) == ["QUEUED"] * 3
+    assert await drawn_by(drawing) == (["a", "b"], False)
+    assert proxy.commands[b"EXEC"] == 1
+    assert proxy.commands[b"ZRANGE"] == 0
+    assert await left(caller, "post") == ["c"]
+
+
+async def test_older_jobs_are_drawn_before_those_of_the_batch(
+    opener: Opener, proxy: FaultProxy
+) -> None:
+    caller = opener.committer(proxy.url)
+    await caller.submit(create("old"), create("older", "post"))
+    proxy.fail(Fault.PAUSE)
+    other = caller.submit(create("other", "post"))
+    await proxy.met()
+    created = caller.submit(create("new"), create("newer"))
+    drawing = submit_draw(caller, 2)
+    proxy.resume()
+    await asyncio.gather(other, created)
+    assert await drawn_by(drawing) == (["old", "new"], False)
+    assert await left(caller) == ["newer"]
+
+
+async def test_what_is_created_is_not_drawn_past_a_queue_that_may_hold_more(
+    opener: Opener, proxy: FaultProxy, raw: Raw, keys: PartitionKeys
+) -> None:
+    caller = opener.committer(proxy.url)
+    await caller.submit(create("old"))
+    await raw("SET", keys.record("old"), "no record")
+    proxy.fail(Fault.PAUSE)
+    other = caller.submit(create("other", "post"))
+    await proxy.met()
+    created = caller.submit(create("new"))
+    drawing = submit_draw(caller, 1)
+    proxy.resume()
+    await asyncio.gather(other, created)
+    assert await drawn_by(drawing) == ([], True)
+    assert await left(caller) == ["new"]
+
+
+async def test_nothing_of_a_paused_type_is_drawn_as_it_is_created(
+    opener: Opener, raw: Raw, keys: PartitionKeys
+) -> None:
+    caller = opener.committer()
+    await raw("SET", keys.settings("mail"), encode_settings(TypeSettings(paused=True)))
+    created = caller.submit(create("a"))
+    assert await drawn_by(caller.draw("mail", [claim()], of_created=True)) == ([], False)
+    assert told(await created) == ["QUEUED"]
 
 
 async def test_draw_passes_over_what_its_batch_has_taken(opener: Opener, proxy: FaultProxy) -> None:

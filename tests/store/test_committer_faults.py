@@ -196,11 +196,11 @@ async def test_every_caller_is_answered_once_though_the_answer_was_lost(
     if fault is Fault.HOLD:
         assert await proxy.deliver() is None
     drawn, _ = drawing.result()
-    assert [applied.job.id for applied in drawn] == ["first"]
+    assert [applied.job.id for applied in drawn] == ["first", "d"]
     assert caller.answers == [1] * 9
     assert await states(raw, keys) == {
         "b": State.FAILED,
-        "d": State.QUEUED,
+        "d": State.STARTED,
         "first": State.STARTED,
     }
     assert len(opener.committed) == 3 + 2 + 1 + 5

@@ -153,11 +153,15 @@ async def test_a_failure_is_told_when_all_have_ended(
 
     class Slow(Lane):
         async def commit(
-            self, commands: Sequence[Argument], *, grows: bool = False
+            self,
+            commands: Sequence[Argument],
+            *,
+            grows: bool = False,
+            ahead: Sequence[bytes] = (),
         ) -> list[Any] | None:
             arrived.set()
             await go_on.wait()
-            return await super().commit(commands, grows=grows)
+            return await super().commit(commands, grows=grows, ahead=ahead)
 
     away = Away(opener.address(), b"away")
     slow = Slow(opener.address(), store.keys[2].writer("slow"))

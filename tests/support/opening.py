@@ -53,7 +53,7 @@ class Caller:
         return settled
 
     def draw(
-        self, job_type: str, claims: Sequence[Claim]
+        self, job_type: str, claims: Sequence[Claim], *, of_created: bool = False
     ) -> "asyncio.Future[tuple[list[Applied], bool]]":
         """Claims from a queue: what they got, and whether it may hold more."""
         settled: asyncio.Future[tuple[list[Applied], bool]]
@@ -65,7 +65,7 @@ class Caller:
             if not settled.done():
                 settled.set_result((drawn, more))
 
-        self.committer.submit(Draw(job_type, claims, done))
+        self.committer.submit(Draw(job_type, claims, done, of_created))
         return settled
 
     async def ask(self, job_id: str, command: Command) -> Result:

@@ -23,13 +23,11 @@ def claims_of(batch: list[Work], round_: Round) -> list[Granted]:
     ]
     submissions = (work for work in batch if isinstance(work, Submission))
     for work, results in zip(submissions, round_.results, strict=True):
-        if not (work.items and type(work.items[0][1]) is Claim):
-            continue  # A request claims in all of its items, or in none.
-        found += (
-            (results, place, result)
-            for place, result in enumerate(results)
-            if type(result) is Applied and result.job.body is None
-        )
+        claimed = [place for place, (_, asked) in enumerate(work.items) if type(asked) is Claim]
+        for place in claimed:
+            result = results[place]
+            if type(result) is Applied and result.job.body is None:
+                found.append((results, place, result))
     return found
 
 

@@ -89,6 +89,11 @@ class Window:
         return self.full or bool(self.candidates)
 
 
+def nothing_waits() -> Window:
+    """Of a queue that was not looked at, for it is known to be empty."""
+    return Window(deque(), deque(), full=False, left=False, claims=0)
+
+
 class Candidates:
     """`asking` before a batch of draws, `windows` with the store's answers, `settled` after it."""
 

@@ -149,6 +149,10 @@ class Link:
             raise LostConnection("the connection to the store is left")
         return await self._replies.exchange(data, replies, self._timeout_s)
 
+    async def more(self, replies: int) -> list[Any]:
+        """Further replies to what was sent by `exchange`. Raises as `ask`."""
+        return await self._replies.more(replies, self._timeout_s)
+
     async def next_reply(self) -> Any:
         """The next reply, however long it takes."""
         return await self._replies.next()

@@ -71,6 +71,12 @@ class Replies(asyncio.Protocol):
         if self._lost is not None:
             raise self._lost
         self._transport.write(data)
+        return await self.more(count, timeout_s)
+
+    async def more(self, count: int, timeout_s: float) -> list[Any]:
+        """The next replies to what was written. Raises as `exchange`."""
+        if len(self._arrived) >= count:
+            return await self._take(count)
         timer = self._loop.call_later(timeout_s, self._expire)
         try:
             return await self._take(count)

@@ -4,6 +4,7 @@ The state machine decides about one job from its record. What concerns more than
 unique keys, of which the holder decides; types that are paused, draining or full.
 """
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from random import random
 from typing import Final, Protocol, TypeAlias
@@ -28,11 +29,11 @@ from packhorse_broker.jobs.handlers import with_handlers
 from packhorse_broker.jobs.machine import decide
 from packhorse_broker.jobs.model import Applied, Job, Now, Refusal, RefusalCode, Rules, State
 from packhorse_broker.jobs.terms import Scope, Unique
-from packhorse_broker.store.candidates import Window
+from packhorse_broker.store.candidates import Window, nothing_waits
 from packhorse_broker.store.changes import Change
 from packhorse_broker.store.records import CorruptRecord, size_bytes
 from packhorse_broker.store.types import PLAIN, TypeSettings
-from packhorse_broker.store.work import Draw, Failed, Result, Submission, Work
+from packhorse_broker.store.work import Draw, Failed, Result, Work
 
 _log = structlog.get_logger(__name__)
 
@@ -79,6 +80,8 @@ class Round:
         """Commands for which the job's record tells what else has to be read."""
         self._created_in: set[str] = set()
         """Types that the batch creates jobs of."""
+        self._created: dict[str, deque[str]] = {}
+        """By type: jobs that the batch creates and that were not drawn."""
         self.records: dict[str, Job | None] = {}
         self.broken: dict[str, CorruptRecord] = {}
         self.settings: dict[str, TypeSettings] = {}
@@ -108,13 +111,13 @@ class Round:
             if isinstance(work, Draw):
                 continue
             for job_id, command in work.items:
-                wanted.records.add(job_id)
                 if type(command) is Create:
                     self._created_in.add(command.type)
                     if command.terms is not None and command.terms.unique is not None:
                         wanted.holders.add((command.type, command.terms.unique.key))
                 elif type(command) is Claim or type(command) is Retry:
                     self._by_record.append((job_id, command))
+                wanted.records.add(job_id)
         wanted.types |= self._created_in
         return wanted
 
@@ -146,13 +149,17 @@ class Round:
     # -- decide, in the order of arrival
 
     def decide(self, batch: list[Work], windows: Mapping[str, Window]) -> None:
+        """Draws come last: they may take what the batch creates."""
+        draws: list[Draw] = []
         for work in batch:
-            if isinstance(work, Submission):
+            if isinstance(work, Draw):
+                draws.append(work)
+            else:
                 self.results.append(
                     [self._answer(job_id, command) for job_id, command in work.items]
                 )
-            else:
-                self.drawn.append(self._draw(work, windows[work.type]))
+        for draw in draws:
+            self.drawn.append(self._draw(draw, windows.get(draw.type) or nothing_waits()))
 
     def _answer(self, job_id: str, command: Command) -> Result:
         if type(command) is Create:
@@ -194,8 +201,10 @@ class Round:
             if full is not None:
                 return full
         result = self._apply(job_id, command)
-        if unique is not None and isinstance(result, Applied):
-            self.holders[command.type, unique.key] = job_id
+        if type(result) is Applied:
+            self._created.setdefault(command.type, deque()).append(job_id)
+            if unique is not None:
+                self.holders[command.type, unique.key] = job_id
         return result
 
     def _full(self, command: Create, settings: TypeSettings) -> Refusal | None:
@@ -358,6 +367,17 @@ class Round:
                     return applied
             if head and job_id not in self.changes:
                 window.undrawable += 1
+        return None if window.more else self._draw_created(job_type, claim)
+
+    def _draw_created(self, job_type: str, claim: Claim) -> Applied | None:
+        created = self._created.get(job_type)
+        while created:
+            job_id = created.popleft()
+            job = self.records[job_id]
+            if job is not None and job.state is State.QUEUED:
+                applied = self._apply(job_id, claim)
+                if type(applied) is Applied:
+                    return applied
         return None
 
 

@@ -71,6 +71,8 @@ class Lane:
         self._mark = mark
         self._number = 0
         self._link: Link | None = None
+        self._ahead: dict[bytes, bytes | None] = {}
+        """Keys that are watched, and have been read since, for the next transaction."""
         self._written_on: Link | None = None
         """The connection of the last transaction, as long as its answer came on it."""
         self._full_until_s = 0.0
@@ -109,18 +111,29 @@ class Lane:
 
     async def watch(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Watches string keys and reads them: one value, or None, for each."""
-        _, values = await self.ask(pack(("WATCH", *keys)), pack(("MGET", *keys)))
-        found: list[bytes | None] = values
-        return found
+        ahead = self._ahead
+        unread = [key for key in keys if key not in ahead]
+        found: dict[bytes, bytes | None] = {}
+        if unread:
+            _, values = await self.ask(*_watched(unread))
+            if len(unread) == len(keys):
+                read: list[bytes | None] = values
+                return read
+            # Lost with its connection meanwhile, it is known no more.
+            found = dict(zip(unread, values, strict=True))
+        return [found[key] if key in found else ahead[key] for key in keys]
 
     async def forget(self) -> None:
         """Ends the watch: nothing is to be written."""
+        self._ahead = {}
         await self.ask(_UNWATCH)
 
     async def commit(
-        self, commands: Sequence[Argument], *, grows: bool = False
+        self, commands: Sequence[Argument], *, grows: bool = False, ahead: Sequence[bytes] = ()
     ) -> list[Any] | None:
         """Applies all commands or none: their replies, or None if a watched key changed.
+
+        Keys in `ahead` are watched and read at once for the next transaction.
 
         What `grows` a full store refuses: StoreFull. It takes the rest, though after None first.
         Replies are an empty list if the transaction is known to be applied but its answer was
@@ -130,6 +143,7 @@ class Lane:
         link = self._link
         if link is None:
             return None
+        self._ahead = {}
         self._written_on = None
         self._number += 1
         mark: Argument = ("SET", self._mark, self._number, "EX", MARK_TTL_S)
@@ -139,7 +153,7 @@ class Lane:
             commands, mark = [past_full(command) for command in commands], past_full(mark)
         block = b"".join([_MULTI, *map(pack, commands), pack(mark), _EXEC])
         try:
-            replies = await self._execute(link, block, len(commands) + 1)
+            replies = await self._execute(link, block, len(commands) + 1, ahead)
         except StoreFull:
             self._drop()
             if forced or grows:
@@ -153,6 +167,8 @@ class Lane:
         except BaseException:
             self._drop()
             raise
+        if ahead:
+            await self._read_ahead(link, ahead)
         if replies is None:
             return None
         for reply in replies:
@@ -160,6 +176,19 @@ class Lane:
                 raise StoreInconsistent(describe(reply)) from reply
         self._written_on = link
         return replies[:-1]
+
+    async def _read_ahead(self, link: Link, keys: Sequence[bytes]) -> None:
+        """The answers that stand behind those of the transaction, whose outcome is known."""
+        try:
+            _, values = await link.more(2)
+        except (RedisError, OSError, TimeoutError) as error:
+            _log.debug("store.not_read_ahead", error=describe(error))
+            self._drop()
+        except BaseException:
+            self._drop()
+            raise
+        else:
+            self._ahead = dict(zip(keys, values, strict=True))
 
     async def acknowledged(self, wait: bytes) -> Any:
         """The answer to WAIT or WAITAOF for the transaction just committed.
@@ -180,9 +209,14 @@ class Lane:
             raise
         return reply
 
-    async def _execute(self, link: Link, block: bytes, commands: int) -> list[Any] | None:
+    async def _execute(
+        self, link: Link, block: bytes, commands: int, ahead: Sequence[bytes]
+    ) -> list[Any] | None:
         """Sends MULTI..EXEC as one write: sent singly, a lost connection could be reopened in
-        between and commands would run outside of the transaction."""
+        between and commands would run outside of the transaction. What is read ahead goes with
+        it, and its answers are left to be read."""
+        if ahead:
+            block = b"".join([block, *_watched(ahead)])
         try:
             replies = await link.exchange(block, commands + 2)
         except ResponseError as error:
@@ -237,6 +271,7 @@ class Lane:
             pause_ms = min(2 * pause_ms, RECONNECT_MOST_MS)
 
     def _drop(self) -> None:
+        self._ahead = {}
         if self._link is not None:
             link, self._link = self._link, None
             link.drop()
@@ -249,3 +284,8 @@ class Lane:
             except (RedisError, OSError, TimeoutError):
                 _log.debug("store.mark_kept", mark=self._mark)
         self._drop()
+
+
+def _watched(keys: Sequence[bytes]) -> tuple[bytes, bytes]:
+    """Commands that watch keys and read them."""
+    return pack(("WATCH", *keys)), pack(("MGET", *keys))

@@ -54,7 +54,8 @@ class Submission(Struct):
 
 
 class Draw(Struct):
-    """Claims from the head of a type's queue, one job for each as far as there are any.
+    """Claims from the head of a type's queue, one job for each as far as there are any, then of
+    jobs that are created in the same batch.
 
     `done` gets a result for each claim that got a job.
     """
@@ -63,6 +64,8 @@ class Draw(Struct):
     claims: Sequence[Claim]
     done: Callable[[list[Applied], bool], None]
     """The second argument tells whether the queue may hold more."""
+    of_created: bool = False
+    """Nothing waits in the queue, as far as is known: only what is created in the same batch."""
     since_s: float = 0.0
 
     @property
@@ -131,8 +134,8 @@ def _halved_draw(draw: Draw, middle: int) -> list[Draw]:
             draw.done([*parts[0][0], *parts[1][0]], parts[0][1] or parts[1][1])
 
     return [
-        Draw(draw.type, draw.claims[:middle], done, draw.since_s),
-        Draw(draw.type, draw.claims[middle:], done, draw.since_s),
+        Draw(draw.type, draw.claims[:middle], done, draw.of_created, draw.since_s),
+        Draw(draw.type, draw.claims[middle:], done, draw.of_created, draw.since_s),
     ]
 
 
