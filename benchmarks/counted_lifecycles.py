@@ -6,7 +6,7 @@ Each step is waited for until nothing happens any more, so that every run does t
 import asyncio
 import gc
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote
@@ -57,24 +57,24 @@ class Counts:
     """Of `jobs` lifecycles."""
 
     jobs: int
-    instructions: dict[str, int]
-    """By stage."""
+    instructions: dict[tuple[str, str], int]
+    """By stage and function."""
     exchanges: int
     store: StoreUse
 
 
-async def count_all() -> dict[str, Counts]:
+async def count_all(modes: Mapping[str, Mode] = MODES) -> dict[str, Counts]:
     """By mode. Needs a `QuietLoop`."""
     set_up(level="error")
     store = EmbeddedStore(ephemeral=True)
     await store.start()
     try:
-        return await _count_on(store)
+        return await _count_on(store, modes)
     finally:
         await store.stop()
 
 
-async def _count_on(store: EmbeddedStore) -> dict[str, Counts]:
+async def _count_on(store: EmbeddedStore, modes: Mapping[str, Mode]) -> dict[str, Counts]:
     meter = StoreMeter(unquote(store.url.removeprefix("unix://")))
     done = 0
     async with LocalBroker(
@@ -93,7 +93,7 @@ async def _count_on(store: EmbeddedStore) -> dict[str, Counts]:
 
         async with worker, broker.connect(timeout=LONG) as client:
             found = {}
-            for name, mode in MODES.items():
+            for name, mode in modes.items():
                 done = 0
                 found[name] = await _count(mode, client, meter)
                 created = (mode.warm_up + mode.times) * mode.jobs
@@ -124,7 +124,7 @@ async def _count(mode: Mode, client: Client, meter: StoreMeter) -> Counts:
             gc.enable()
         return Counts(
             mode.times * mode.jobs,
-            instructions.counts,
+            dict(instructions.counts),
             loop.exchanges - exchanges,
             meter.use().since(before),
         )

@@ -4,6 +4,7 @@ What one function written in C does is one instruction here, however much it is.
 """
 
 import sys
+from collections import Counter
 from collections.abc import Callable
 from types import CodeType, FrameType
 from typing import Any, Final, TypeAlias
@@ -14,47 +15,46 @@ Tracer: TypeAlias = Callable[[FrameType, str, Any], Any]
 
 _OF_CALLER: Final = "<caller>"
 _OF_PROTOCOL: Final = "<protocol>"
-_NONE: Final = "<none>"
+_NOT_COUNTED: Final = "<not counted>"
 
 
 class Instructions:
-    """`start`, `stop`, then `counts`: instructions by stage since the last `start`."""
+    """`start`, `stop`, then `counts`. One thread, once."""
 
     def __init__(self) -> None:
+        self.counts: Counter[tuple[str, str]] = Counter()
+        """By stage and function: `package.module.function`, or the latter alone where it was made
+        from generated source."""
         self._owners: dict[int, str] = {}
         """Stage, or one of the words above, by the code's `id`."""
         self._codes: list[CodeType] = []
         """Kept, so that no id is given to another."""
-        self._counted: dict[str, int] = {}
-        self._tracers: dict[str, Tracer] = {}
+        self._tracers: dict[tuple[str, int], Tracer] = {}
+        self._before: Any = None
 
     def start(self) -> None:
-        """Counts all that this thread does from its next call on."""
-        self._counted = dict.fromkeys(self._counted, 0)
+        """Counts what this thread calls from now on, and coroutines that go on."""
+        self._before = sys.gettrace()
         sys.settrace(self._enter)
 
     def stop(self) -> None:
-        sys.settrace(None)
-
-    @property
-    def counts(self) -> dict[str, int]:
-        return {stage: count for stage, count in self._counted.items() if count}
+        """Whoever traced before does so again."""
+        sys.settrace(self._before)
 
     def _enter(self, frame: FrameType, _: str, __: Any) -> Tracer | None:
-        """Of a call, and of each time that a coroutine goes on."""
         stage = self._stage(frame)
         if stage is None:
             return None
         frame.f_trace_lines = False
         frame.f_trace_opcodes = True
-        return self._tracers.get(stage) or self._tracer(stage)
+        return self._tracers.get((stage, id(frame.f_code))) or self._tracer(stage, frame)
 
     def _stage(self, frame: FrameType) -> str | None:
         at: FrameType | None = frame
         in_protocol = False
         while at is not None:
             owner = self._owners.get(id(at.f_code)) or self._owner(at)
-            if owner is _NONE:
+            if owner is _NOT_COUNTED:
                 return None
             if owner is _OF_PROTOCOL:
                 in_protocol = True
@@ -64,9 +64,9 @@ class Instructions:
         return None
 
     def _owner(self, frame: FrameType) -> str:
-        module = str(frame.f_globals.get("__name__", ""))
+        module = _module(frame)
         if not is_counted(module):
-            owner = _NONE
+            owner = _NOT_COUNTED
         elif is_protocol(module):
             owner = _OF_PROTOCOL
         else:
@@ -75,13 +75,18 @@ class Instructions:
         self._codes.append(frame.f_code)
         return owner
 
-    def _tracer(self, stage: str) -> Tracer:
-        self._counted.setdefault(stage, 0)
+    def _tracer(self, stage: str, frame: FrameType) -> Tracer:
+        counts = self.counts
+        function = (stage, f"{_module(frame)}.{frame.f_code.co_qualname}".lstrip("."))
 
         def count(_: FrameType, event: str, __: Any) -> Tracer:
             if event == "opcode":
-                self._counted[stage] += 1
+                counts[function] += 1
             return count
 
-        self._tracers[stage] = count
+        self._tracers[stage, id(frame.f_code)] = count
         return count
+
+
+def _module(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", ""))

@@ -77,7 +77,7 @@ class _Turns(selectors.DefaultSelector):
         if answered:
             self.exchanges += 1
         elif self.resting is not None:
-            self.resting, resting = None, self.resting
+            resting, self.resting = self.resting, None
             resting.set_result(None)
         else:
             return super().select(timeout)
@@ -87,7 +87,7 @@ class _Turns(selectors.DefaultSelector):
         return sorted(super().select(_NOW), key=lambda one: one[0].fd)
 
     def _to_store(self, store: StoreMeter) -> set[int]:
-        return {fd for fd in self.get_map() if _peer(fd) == store.path}
+        return {key.fd for key in self.get_map().values() if _peer(key.fd) == store.path}
 
 
 def _peer(fd: int) -> str:

@@ -17,6 +17,9 @@ MESSAGES: Final = "messages"
 """The protocol, called by the broker: bytes to messages and back."""
 CLIENT_OTHER: Final = "client"
 CLIENT_MESSAGES: Final = "client messages"
+WORKER: Final = "worker"
+"""What the client's modules do that run jobs."""
+CLIENT_STAGES: Final = (CLIENT_OTHER, CLIENT_MESSAGES, WORKER)
 
 STAGES: Final[dict[str, tuple[str, ...]]] = {
     "socket": ("connection", "intake", "server"),
@@ -38,17 +41,16 @@ STAGES: Final[dict[str, tuple[str, ...]]] = {
     "store wire": ("store.link", "store.read_lane", "store.replies", "store.transaction"),
     "push": (
         *("cancelling", "dealing", "delivery", "fanout", "feeder", "group_delivery"),
-        *("group_members", "holding", "notices", "places", "pushes", "sessions", "turns"),
-        *("trimming", "views", "watching"),
+        *("group_members", "holding", "notices", "outages", "places", "pushes", "sessions"),
+        *("store.takes", "timers", "trimming", "turns", "views", "watching"),
     ),
 }
 """The broker's modules by stage, each with all below it."""
 
-WORKER: Final = (
+WORKER_MODULES: Final = (
     *("context", "deadlines", "execution", "failures", "functions", "injection", "middleware"),
     *("reports", "runner", "worker"),
 )
-"""The client's modules that run jobs."""
 
 NOT_COUNTED: Final = (
     *("asyncio.base_events", "asyncio.events", "asyncio.selector_events", "asyncio.transports"),
@@ -58,13 +60,13 @@ NOT_COUNTED: Final = (
 
 ORDER: Final = (
     *("socket", MESSAGES, "dispatch", "read", "records", "decide", "pack", "store wire", "push"),
-    *(OTHER, CLIENT_OTHER, CLIENT_MESSAGES, "worker"),
+    *(OTHER, *CLIENT_STAGES),
 )
 """All stages as a job walks through them, the client's last."""
 
 _BY_MODULE: Final = {
     **{f"{BROKER}.{module}": stage for stage, modules in STAGES.items() for module in modules},
-    **{f"{CLIENT}.{module}": "worker" for module in WORKER},
+    **{f"{CLIENT}.{module}": WORKER for module in WORKER_MODULES},
     BROKER: OTHER,
     CLIENT: CLIENT_OTHER,
 }
@@ -82,7 +84,7 @@ def stage_of(module: str) -> str | None:
 
 def messages_of(stage: str) -> str:
     """What the protocol's work counts as that this stage asked for."""
-    return CLIENT_MESSAGES if stage in {CLIENT_OTHER, "worker"} else MESSAGES
+    return CLIENT_MESSAGES if stage in CLIENT_STAGES else MESSAGES
 
 
 def is_protocol(module: str) -> bool:
