@@ -34,7 +34,7 @@ SOURCES := broker protocol clients/python
 # Tests that are run once more with asyncio's debug mode: those that drive an event loop.
 DEBUG_TESTS := tests/broker tests/client tests/store
 
-# Of `make bench-counts`: `write` makes what it costs now the baseline; functions to show.
+# Of `make bench-counts`: `write` makes what it costs now the baseline; so many functions to show.
 BASELINE ?=
 FUNCTIONS ?= 0
 
@@ -106,13 +106,13 @@ check: $(STAMP) ## run the linter, the format check, types, the architecture tes
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/python -m pytest --quiet tests/test_architecture.py
-	$(BIN)/python -m benchmarks.counts --brief
+	PYTHONHASHSEED=0 $(BIN)/python -m benchmarks.counts --brief
 
 bench: $(STAMP) ## measure lifecycles a second and the broker's CPU for each
 	$(BIN)/python -m benchmarks.lifecycle
 
 bench-counts: $(STAMP) ## compare what a job costs with its baseline (BASELINE=write renews it)
-	@$(BIN)/python -m benchmarks.counts --functions $(FUNCTIONS) $(if $(filter write,$(BASELINE)),--write)
+	@PYTHONHASHSEED=0 $(BIN)/python -m benchmarks.counts --functions $(FUNCTIONS) $(if $(filter write,$(BASELINE)),--write)
 
 bench-delays: $(STAMP) ## measure how late delayed jobs start
 	$(BIN)/python -m benchmarks.delays

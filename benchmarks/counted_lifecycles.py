@@ -47,8 +47,8 @@ class Mode:
 
 
 MODES: Final = {
-    "one by one": Mode(_one, 1, warm_up=20, times=100),
-    f"batches of {BATCH}": Mode(_batch, BATCH, warm_up=5, times=10),
+    "one by one": Mode(_one, 1, warm_up=10, times=40),
+    f"batches of {BATCH}": Mode(_batch, BATCH, warm_up=3, times=5),
 }
 
 

@@ -141,15 +141,15 @@ def _functions(mode: str, counts: Counts, most: int) -> Table:
 
 def _with_fixed_hashes() -> None:
     """Sets have the same order in each run. Nobody else traces, and no setting changes anything."""
-    if os.environ.get("PYTHONHASHSEED") == "0":
-        return
-    plain = {
+    wanted = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("COVERAGE_", "PACKHORSE_", "PYTHONASYNCIO", "PYTHONDEV"))
     }
-    command = [sys.executable, "-m", "benchmarks.counts", *sys.argv[1:]]
-    os.execve(sys.executable, command, {**plain, "PYTHONHASHSEED": "0"})  # noqa: S606
+    wanted["PYTHONHASHSEED"] = "0"
+    if os.environ != wanted:
+        command = [sys.executable, "-m", "benchmarks.counts", *sys.argv[1:]]
+        os.execve(sys.executable, command, wanted)  # noqa: S606
 
 
 if __name__ == "__main__":
