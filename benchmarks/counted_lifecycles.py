@@ -48,8 +48,8 @@ class Mode:
 
 
 MODES: Final = {
-    "one by one": Mode(_one, 1, warm_up=16, times=48),
-    f"batches of {BATCH}": Mode(_batch, BATCH, warm_up=4, times=8),
+    "one by one": Mode(_one, 1, warm_up=8, times=32),
+    f"batches of {BATCH}": Mode(_batch, BATCH, warm_up=2, times=6),
 }
 
 
