@@ -34,9 +34,13 @@ SOURCES := broker protocol clients/python
 # Tests that are run once more with asyncio's debug mode: those that drive an event loop.
 DEBUG_TESTS := tests/broker tests/client tests/store
 
+# Of `make bench-counts`: `write` makes what it costs now the baseline; so many functions to show.
+BASELINE ?=
+FUNCTIONS ?= 0
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv lock serve demo test test-debug chaos fuzz check bench bench-delays bench-overload format clean
+.PHONY: help venv lock serve demo test test-debug chaos fuzz check bench bench-counts bench-delays bench-overload format clean
 
 help: ## show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -97,14 +101,18 @@ fuzz: $(FUZZ_STAMP) ## give random bytes to what reads frames (SECONDS=60 for ea
 			$(if $(SEED),--seed $(SEED)) || exit 1; \
 	done
 
-check: $(STAMP) ## run the linter, the format check, the types and the architecture test
+check: $(STAMP) ## run the linter, the format check, types, the architecture test and bench-counts
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/python -m pytest --quiet tests/test_architecture.py
+	PYTHONHASHSEED=0 $(BIN)/python -m benchmarks.counts --brief
 
 bench: $(STAMP) ## measure lifecycles a second and the broker's CPU for each
 	$(BIN)/python -m benchmarks.lifecycle
+
+bench-counts: $(STAMP) ## compare what a job costs with its baseline (BASELINE=write renews it)
+	@PYTHONHASHSEED=0 $(BIN)/python -m benchmarks.counts --functions $(FUNCTIONS) $(if $(filter write,$(BASELINE)),--write)
 
 bench-delays: $(STAMP) ## measure how late delayed jobs start
 	$(BIN)/python -m benchmarks.delays
