@@ -38,7 +38,8 @@ BROKER_LAYERS = (
     # From the lowest to the highest. A module imports from layers below it, or its own.
     {"jobs"},
     {"addresses", "clock", "config", "durations", "errors", "logs", "settings", "sources"}
-    | {"pushes", "store_url", "turns", "weights"},
+    | {"end_requests", "process_link", "pushes", "shared_addresses", "store_url"}
+    | {"turns", "weights"},
     {"store"},
     {"contents", "outages"},
     {"operations"},
@@ -59,6 +60,7 @@ BROKER_LAYERS = (
     {"parts"},
     {"broker"},
     {"daemon", "local"},
+    {"broker_process", "supervised", "supervisor"},
     {"cli"},
     {"__init__", "__main__"},
 )

@@ -46,6 +46,12 @@ def parse_address(text: str) -> Address:
     raise AddressError(f"{text!r} is no address: use tcp://host:port or unix:///path")
 
 
+def socket_name(bound: socket.socket) -> str:
+    """The address of a bound TCP socket, as text."""
+    host, port = bound.getsockname()[:2]
+    return f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
+
+
 def restrict_socket(path: str) -> None:
     """Only this user may connect."""
     Path(path).chmod(0o600)

@@ -10,7 +10,7 @@ import asyncio
 import importlib.metadata
 import secrets
 import socket
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from typing import Any, Final
 
 import structlog
@@ -40,12 +40,21 @@ STORE_RETRY_S: Final = (0.05, 2.0)
 class Broker:
     """One broker over one store. `draining` is set once it goes away."""
 
-    def __init__(self, config: Config, store_url: str, *, ephemeral: bool = False) -> None:
-        """`ephemeral`: the store is to end with this process, and nobody need be told."""
+    def __init__(
+        self,
+        config: Config,
+        store_url: str,
+        *,
+        ephemeral: bool = False,
+        shared: Mapping[str, socket.socket] | None = None,
+    ) -> None:
+        """`ephemeral`: the store is to end with this process, and nobody need be told. `shared`:
+        as of Server."""
         self.config = config
         self.id = config.broker_name or f"broker-{secrets.token_hex(4)}"
         self.draining = False
         self.sessions = Sessions()
+        self._shared = shared
         self._started_ms = 0
         self._tasks: list[asyncio.Task[None]] = []
         self._clock = StoreClock()
@@ -99,7 +108,7 @@ class Broker:
         self._started_ms = self._clock.now_ms()
         parts.committer.start()
         parts.partitions.minutes.start()
-        self._server = Server(self.config, parts.reception(LIBRARY, self))
+        self._server = Server(self.config, parts.reception(LIBRARY, self), self._shared)
         self._tasks = [
             asyncio.create_task(parts.notices.run(), name="packhorse-notices"),
             asyncio.create_task(parts.sweeper.run(), name="packhorse-sweeper"),

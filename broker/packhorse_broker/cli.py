@@ -8,7 +8,7 @@ import json
 import os
 import secrets
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -16,7 +16,7 @@ import click
 import uvloop
 
 from packhorse_broker.addresses import ListenError
-from packhorse_broker.broker import LIBRARY, Broker
+from packhorse_broker.broker import LIBRARY
 from packhorse_broker.config import SETTINGS, Config
 from packhorse_broker.daemon import StoreEnded
 from packhorse_broker.daemon import serve as serve_daemon
@@ -32,6 +32,8 @@ from packhorse_broker.store.link import StoreAddress
 from packhorse_broker.store.migrations import STEPS, Migration, Phase, Progress
 from packhorse_broker.store.schema import check_schema
 from packhorse_broker.store.transaction import Lane
+from packhorse_broker.supervised import ProcessFailed
+from packhorse_broker.supervisor import processes_of, supervise
 
 Result = TypeVar("Result")
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -42,7 +44,7 @@ USAGE: Final = 2
 MIGRATED_VALUES: Final = 10_000
 """After so many values a migration says how far it is."""
 
-_EXPECTED: Final = (ListenError, StoreError, StoreEnded)
+_EXPECTED: Final = (ListenError, ProcessFailed, StoreError, StoreEnded)
 
 
 def _setting_flags(command: Decorated) -> Decorated:
@@ -90,17 +92,22 @@ def serve(file: Path | None, **flags: str | None) -> None:
     \b
     packhorse serve
     packhorse serve --listen tcp://127.0.0.1:7225 --store redis://127.0.0.1:6379/0
+    packhorse serve --processes 4
     """
     config = _load(file, flags).config
     set_up_logs(level=config.log_level, log_format=config.log_format)
 
-    def ready(broker: Broker) -> None:
+    processes = processes_of(config)
+
+    def ready(addresses: Sequence[str]) -> None:
         store = config.store and SETTINGS["store"].shown(config.store)
-        click.echo(f"{LIBRARY}   broker {' '.join(broker.addresses)}")
+        click.echo(f"{LIBRARY}   broker {' '.join(addresses)}")
         click.echo(f"store  {store or f'embedded, in {config.data_dir}'}")
+        if processes > 1:
+            click.echo(f"runs   in {processes} processes")
         click.echo("ready  stop it with Ctrl-C or SIGTERM; `packhorse info` looks at it")
 
-    _run(serve_daemon(config, ready))
+    _run(supervise(config, ready) if processes > 1 else serve_daemon(config, ready))
 
 
 @click.command()

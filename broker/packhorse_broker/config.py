@@ -6,6 +6,8 @@ fields for the command line and the documentation.
 """
 
 import os
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -19,6 +21,8 @@ HEARTBEATS_PER_TIMEOUT: Final = 3
 """A client must be able to miss two heartbeats in a row and still be alive."""
 FRAME_OVERHEAD_BYTES: Final = 512 * 1024
 """Room that a frame needs beside one job's payload and result: a traceback, headers, map keys."""
+MAX_SHARED_NAME_CHARS: Final = 60
+"""Of a broker_name to which `-256` is added at most."""
 
 _HOUR_MS: Final = 3_600_000
 _DAY_MS: Final = 24 * _HOUR_MS
@@ -47,6 +51,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             "addresses such as tcp://127.0.0.1:7225, tcp://[::1]:7225 or unix:///path",
         ),
     ] = ("tcp://127.0.0.1:7225",)
+    processes: Annotated[
+        int,
+        count(
+            0,
+            256,
+            "Broker processes behind these addresses, each on a core of its own; bounds such as "
+            "max_connections are those of each. 0: as many as there are cores. Linux only.",
+        ),
+    ] = 1
     store: Annotated[
         str | None,
         plain(
@@ -107,7 +120,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         Path,
         plain(
             "path",
-            "Folder of the embedded store. One broker at a time uses it.",
+            "Folder of the embedded store. One daemon at a time uses it.",
             "the absolute path of a folder",
         ),
     ] = msgspec.field(default_factory=default_data_dir)
@@ -323,6 +336,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         self._check_together()
 
     def _check_together(self) -> None:
+        self._check_processes()
         one_job_bytes = self.max_payload_bytes + self.max_result_bytes + FRAME_OVERHEAD_BYTES
         if one_job_bytes > self.max_frame_bytes:
             raise self._disagreement(
@@ -358,6 +372,23 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
                 f"must be at most a third of client_timeout_ms "
                 f"({format_ms(self.client_timeout_ms)}): a client may miss two heartbeats",
             )
+
+    def _check_processes(self) -> None:
+        if self.processes == 1:
+            return
+        if sys.platform != "linux":
+            raise self._disagreement("processes", "must be 1: only Linux shares ports fairly")
+        if self.broker_name is not None and len(self.broker_name) > MAX_SHARED_NAME_CHARS:
+            raise self._disagreement(
+                "broker_name",
+                f"must be at most {MAX_SHARED_NAME_CHARS} characters with several processes: "
+                "each adds its number",
+            )
+
+    def of_process(self, process: int, listen: Sequence[str]) -> "Config":
+        """That of one of several processes, which needs a name of its own. `listen`: with ports."""
+        name = self.broker_name and f"{self.broker_name}-{process}"
+        return msgspec.structs.replace(self, broker_name=name, listen=tuple(listen))
 
     def _disagreement(self, name: str, problem: str) -> ConfigError:
         return ConfigError(problem, key=name, value=SETTINGS[name].shown(getattr(self, name)))

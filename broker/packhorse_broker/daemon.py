@@ -6,36 +6,46 @@ itself the daemon ends too, with an error: a supervisor starts both again.
 """
 
 import asyncio
-import signal
-from collections.abc import Callable
-
-import structlog
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 
 from packhorse_broker.broker import Broker
 from packhorse_broker.config import Config
+from packhorse_broker.end_requests import EndRequests
 from packhorse_broker.store.embedded import EmbeddedStore
 
-_log = structlog.get_logger(__name__)
+Ready = Callable[[Sequence[str]], None]
+"""Called once, with the addresses at which clients are served."""
 
 
 class StoreEnded(Exception):
     """The embedded store ended though nobody asked it to."""
 
+    def __init__(self) -> None:
+        super().__init__("the embedded store ended by itself; see its log in the data folder")
 
-async def serve(config: Config, ready: Callable[[Broker], None]) -> None:
-    """Runs until a signal ends it; `ready` is called once it listens.
 
-    Raises ListenError, StoreEnded, StoreError.
-    """
-    signals = _Signals()
+async def serve(config: Config, ready: Ready) -> None:
+    """Runs until a signal ends it. Raises ListenError, StoreEnded, StoreError."""
+    requests = EndRequests()
+    requests.listen_to_signals()
+    async with store_of(config) as (url, ended):
+        broker = Broker(config, url)
+        await run(broker, lambda: ready(broker.addresses), requests, store_ended=ended)
+
+
+@asynccontextmanager
+async def store_of(config: Config) -> AsyncIterator[tuple[str, asyncio.Task[None] | None]]:
+    """The address of the store that is named, else of an embedded one, with what waits for its
+    end."""
     if config.store is not None:
-        await _serve(config, config.store, ready, signals, store_ended=None)
+        yield config.store, None
         return
     embedded = EmbeddedStore(config.data_dir, fsync_always=config.durability == "disk")
     await embedded.start()
+    ended = asyncio.create_task(_ended(embedded))
     try:
-        ended = asyncio.create_task(_ended(embedded))
-        await _serve(config, embedded.url, ready, signals, store_ended=ended)
+        yield embedded.url, ended
     finally:
         ended.cancel()
         await embedded.stop()
@@ -45,37 +55,16 @@ async def _ended(embedded: EmbeddedStore) -> None:
     await embedded.wait_exit()
 
 
-class _Signals:
-    """The first request to end, and the second."""
-
-    def __init__(self) -> None:
-        self.first = asyncio.Event()
-        self.second = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._end, number)
-        loop.add_signal_handler(signal.SIGHUP, _ignore_hangup)
-
-    def _end(self, number: int) -> None:
-        _log.info("signal.received", signal=signal.Signals(number).name)
-        (self.second if self.first.is_set() else self.first).set()
-
-
-def _ignore_hangup() -> None:
-    _log.info("signal.received", signal="SIGHUP", note="there is nothing to reload")
-
-
-async def _serve(
-    config: Config,
-    store_url: str,
-    ready: Callable[[Broker], None],
-    signals: _Signals,
+async def run(
+    broker: Broker,
+    ready: Callable[[], None],
+    requests: EndRequests,
     *,
-    store_ended: asyncio.Task[None] | None,
+    store_ended: asyncio.Task[None] | None = None,
 ) -> None:
-    broker = Broker(config, store_url)
-    first = asyncio.create_task(signals.first.wait())
-    second = asyncio.create_task(signals.second.wait())
+    """From the broker's start to its end, which somebody requests."""
+    first = asyncio.create_task(requests.first.wait())
+    second = asyncio.create_task(requests.second.wait())
     try:
         starting = asyncio.create_task(broker.start())
         await asyncio.wait({starting, first}, return_when=asyncio.FIRST_COMPLETED)
@@ -84,13 +73,13 @@ async def _serve(
             await asyncio.gather(starting, return_exceptions=True)
             return
         starting.result()
-        ready(broker)
+        ready()
         await asyncio.wait(
             {first, *([store_ended] if store_ended else [])},
             return_when=asyncio.FIRST_COMPLETED,
         )
         if not first.done():
-            raise StoreEnded("the embedded store ended by itself; see its log in the data folder")
+            raise StoreEnded
         draining = asyncio.create_task(broker.drain())
         await asyncio.wait({draining, second}, return_when=asyncio.FIRST_COMPLETED)
         draining.cancel()

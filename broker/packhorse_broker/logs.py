@@ -36,11 +36,16 @@ _WITHHELD: Final = frozenset(
 
 
 def set_up(
-    *, level: Level = "info", log_format: Format = "auto", stream: TextIO | None = None
+    *,
+    level: Level = "info",
+    log_format: Format = "auto",
+    stream: TextIO | None = None,
+    process: int | None = None,
 ) -> None:
     """Where all log lines of this process go from now on; can be called again.
 
-    `stream` is stderr unless given. Colours follow NO_COLOR, FORCE_COLOR and TERM.
+    `stream` is stderr unless given. Colours follow NO_COLOR, FORCE_COLOR and TERM. `process`: of
+    several that share the log, the number that each of its lines has.
     """
     target = sys.stderr if stream is None else stream
     output = _Output(target)
@@ -48,6 +53,7 @@ def set_up(
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            *([_numbered(process)] if process is not None else []),
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _withhold,
@@ -81,6 +87,16 @@ def set_up_unless_done() -> None:
                 *_console(sys.stderr),
             ],
         )
+
+
+def _numbered(process: int) -> Processor:
+    """An event about another process keeps that one's number."""
+
+    def number(_logger: Any, _method: str, event: EventDict) -> EventDict:
+        event.setdefault("process", process)
+        return event
+
+    return number
 
 
 def _console(target: TextIO) -> list[Processor]:

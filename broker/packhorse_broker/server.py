@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from typing import Any, Final
 
 import structlog
@@ -13,6 +13,7 @@ from packhorse_broker.addresses import (
     free_socket_path,
     parse_address,
     restrict_socket,
+    socket_name,
 )
 from packhorse_broker.clock import monotonic_ms
 from packhorse_broker.config import Config
@@ -32,12 +33,17 @@ BACKLOG: Final = 1_024
 class Server:
     """Listens on every configured address. `start`, `stop_listening`, `close`."""
 
-    def __init__(self, config: Config, gate: Gate) -> None:
+    def __init__(
+        self, config: Config, gate: Gate, shared: Mapping[str, socket.socket] | None = None
+    ) -> None:
+        """`shared`: this is one of several processes, whose ports are shared and whose Unix
+        sockets are these, by path."""
         self.config = config
         self.gate = gate
         self.loop = asyncio.get_running_loop()
         self.addresses: list[str] = []
         """Where it listens, with the ports that the system chose."""
+        self._shared = shared
         self._listeners: list[asyncio.Server] = []
         self._connections: set[Connection] = set()
         self._strangers: set[Connection] = set()
@@ -55,6 +61,11 @@ class Server:
 
     async def _listen(self, address: Address) -> asyncio.Server:
         try:
+            if address.path is not None and self._shared is not None:
+                self.addresses.append(f"unix://{address.path}")
+                return await self.loop.create_unix_server(
+                    lambda: Connection(self), sock=self._shared[address.path], backlog=BACKLOG
+                )
             if address.path is not None:
                 free_socket_path(address.path)
                 listener = await self.loop.create_unix_server(
@@ -64,14 +75,18 @@ class Server:
                 self.addresses.append(f"unix://{address.path}")
                 return listener
             listener = await self.loop.create_server(
-                lambda: Connection(self), host=address.host, port=address.port, backlog=BACKLOG
+                lambda: Connection(self),
+                host=address.host,
+                port=address.port,
+                backlog=BACKLOG,
+                reuse_port=self._shared is not None,
             )
         except OSError as error:
             raise ListenError(
                 f"can't listen on {address}: {error.strerror or error}; "
                 "is another broker running there? choose another with --listen"
             ) from error
-        self.addresses += [_socket_name(bound) for bound in listener.sockets]
+        self.addresses += [socket_name(bound) for bound in listener.sockets]
         return listener
 
     async def attach(self, connected: socket.socket) -> None:
@@ -165,8 +180,3 @@ class Server:
             pulsed_ms = now_ms
             for connection in list(self._connections):
                 connection.pulse(now_ms, awake_since_ms)
-
-
-def _socket_name(bound: socket.socket) -> str:
-    host, port = bound.getsockname()[:2]
-    return f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"

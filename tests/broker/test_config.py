@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,21 @@ def test_the_defaults_are_a_valid_configuration() -> None:
 def test_a_configuration_is_frozen() -> None:
     with pytest.raises(AttributeError):
         Config().max_batch = 5  # type: ignore[misc]
+
+
+def test_each_process_has_a_name_of_its_own() -> None:
+    named = Config(processes=2, broker_name="b", data_dir=Path("/d"))
+    assert named.of_process(2, ["tcp://127.0.0.1:1"]) == Config(
+        processes=2, broker_name="b-2", data_dir=Path("/d"), listen=("tcp://127.0.0.1:1",)
+    )
+    assert Config(processes=2).of_process(2, []).broker_name is None
+
+
+def test_only_linux_runs_several_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert Config(processes=1).processes == 1
+    with pytest.raises(ConfigError, match=r"processes = 2 .*Linux"):
+        Config(processes=2)
 
 
 @pytest.mark.parametrize("setting", SETTINGS.values(), ids=lambda setting: setting.name)

@@ -208,3 +208,13 @@ def test_it_writes_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     out, err = capsys.readouterr()
     assert out == ""
     assert "store.ready" in err
+
+
+def test_lines_of_one_of_several_processes_have_its_number() -> None:
+    stream = io.StringIO()
+    set_up(log_format="json", stream=stream, process=2)
+    log.info("store.ready")
+    log.info("process.ended", process=1)
+    own, others = map(json.loads, stream.getvalue().splitlines())
+    assert own["process"] == 2
+    assert others["process"] == 1

@@ -114,6 +114,11 @@ class Daemon:
         """How often it has logged this so far."""
         return len(self._lines(event))
 
+    @property
+    def processes(self) -> dict[int, int]:
+        """With `--processes`: the process id of each, by its number, as last started."""
+        return {line["process"]: line["pid"] for line in self._lines("process.started")}
+
     def terminate(self) -> None:
         self._process.terminate()
 
