@@ -12,6 +12,9 @@ from packhorse_broker.store.homes import Homes
 from tests.history.dump import StoredJob
 from tests.history.history import CLIENTS, NS_PER_MS, ROLLED_BACK, SUPERVISOR, Asked, Entry
 
+PUSHED_LATE_NS: Final = 6_000 * NS_PER_MS
+"""How long a push may take: its receiver may be paused, and its links after that."""
+
 OUTAGE_MS: Final = 1_500
 """A shorter absence of the store or of all brokers need not be noticed by those who sweep."""
 

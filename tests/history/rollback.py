@@ -12,13 +12,10 @@ Tokens are random and can't come twice for that; nothing is stuck for that, and 
 from collections.abc import Iterator
 from typing import Final
 
-from tests.history.evidence import Call, Case, Story, Violation
+from tests.history.evidence import PUSHED_LATE_NS, Call, Case, Story, Violation
 from tests.history.history import NS_PER_MS
 
 NEVER_EXPLAINED: Final = frozenset({11, 12})
-
-PUSHED_LATE_NS: Final = 6_000 * NS_PER_MS
-"""How long a push may take: its receiver may be paused, and its links after that."""
 
 DONE_LATE_NS: Final = 10_000 * NS_PER_MS
 """How long what was not answered may still be done after it was asked."""

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from itertools import pairwise
 
-from tests.history.evidence import Call, Case, Story, Violation
+from tests.history.evidence import PUSHED_LATE_NS, Call, Case, Story, Violation
 from tests.history.history import Entry
 
 
@@ -130,7 +130,7 @@ def _type_of_key(story: Story) -> str:
 
 
 def _may_be_free_at(story: Story) -> int:
-    moments = [claim.at for claim in story.claims]
+    moments = [claim.at - PUSHED_LATE_NS for claim in story.claims]
     for op in ("cancel", "remove", "complete", "fail", "handled"):
         moments += [call.invoke.at for call in story.maybe(op)]
     return min(moments, default=0)

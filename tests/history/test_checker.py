@@ -65,8 +65,8 @@ PLANTS: Final[list[tuple[str, int, Plant]]] = [
         add(
             create(300, job="u1", asked=UNIQUE),
             create(310, job="u2", asked=UNIQUE),
-            claim(400, "bob", "u1", "a1", 1, 1),
-            claim(400, "bob", "u2", "a2", 1, 1),
+            claim(7_000, "bob", "u1", "a1", 1, 1),
+            claim(7_000, "bob", "u2", "a2", 1, 1),
         ),
     ),
     ("two tokens for a fence", 3, add(claim(75, "cat", "kept", "ff", 1, 1))),
@@ -250,6 +250,16 @@ EXPLAINED: Final[list[tuple[str, Plant]]] = [
             call(430, "bob", "complete", job="unseen", token="a2", text="a2"),
             outcome(440, "ann", "unseen", "a2", 2),
             call(450, "ann", "remove", job="unseen"),
+        ),
+    ),
+    (
+        "a unique key given on by a job whose claim reached its paused runner late",
+        add(
+            create(300, job="first", asked=UNIQUE),
+            create(3_000, job="second", asked=UNIQUE),
+            claim(3_500, "bob", "first", "a1", 1, 1),
+            call(3_510, "ann", "remove", job="first"),
+            call(3_520, "ann", "remove", job="second"),
         ),
     ),
     (
