@@ -54,7 +54,7 @@ class Heads:
         except StoreUnavailable as error:
             _fail(looks, str(error))
         except BaseException:
-            _fail(looks, "the look was broken off")
+            self._fail_all(looks, "the look was broken off")
             raise
         else:
             for look, reply in zip(looks, replies, strict=True):
@@ -67,13 +67,18 @@ class Heads:
     def _give_up(self, looks: list[Look]) -> None:
         """What comes is too late to be of use: but the connection is good for the next ones."""
         self._late = True
+        self._fail_all(looks, "the head of a queue was not told in time")
+
+    def _fail_all(self, looks: list[Look], why: str) -> None:
+        """These, and all that wait for the next exchange."""
         asked, self._asked = self._asked, []
-        _fail([*looks, *(look for _, look in asked)], "the head of a queue was not told in time")
+        _fail([*looks, *(look for _, look in asked)], why)
 
     async def close(self) -> None:
         if self._asking is not None:
             self._asking.cancel()
             await asyncio.wait((self._asking,))
+        self._fail_all([], "the broker ends")
         await self._lane.close()
 
 
