@@ -41,7 +41,7 @@ from packhorse_broker.store.types import TypeBook
 from packhorse_broker.store.waiting import Waiting
 from packhorse_broker.store_watch import StoreWatch
 from packhorse_broker.sweeper import Sweeper
-from packhorse_broker.timers import Timers, earliest
+from packhorse_broker.timers import Timers
 from packhorse_broker.trimming import Trimming
 from packhorse_broker.type_news import TypeNews
 from packhorse_broker.watching import Watching
@@ -135,7 +135,7 @@ class Parts:
             ],
             heard=self.fanout.heard,
             missed=self._missed,
-            earliest=earliest,
+            earliest=lambda changes: self.timers.earliest(changes),
             keeps=self._keeps,
             has_room=self.groups.has_room,
         )
