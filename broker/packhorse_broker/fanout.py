@@ -46,12 +46,12 @@ class Fanout:
         spawn: Spawn,
         *,
         due: Callable[[int], None],
-        passed_on: Callable[[Sequence[str], str], None],
+        passed_on: Callable[[Sequence[str], Sequence[str], str], None],
         types_changed: Callable[[Sequence[str]], None],
     ) -> None:
         """`due`: told when another broker's jobs are due; `passed_on`: which jobs it may have
-        queued without a place for them, and which broker; `types_changed`: of which types
-        something was set there."""
+        queued without a place for them, of which types, and which broker; `types_changed`: of
+        which types something was set there."""
         self._sessions = sessions
         self._feeder = feeder
         self._delivery = delivery
@@ -82,7 +82,7 @@ class Fanout:
 
     def heard(self, notice: Notice) -> None:
         if notice.queued:
-            self._passed_on(notice.changed, notice.broker)
+            self._passed_on(notice.changed, notice.queued, notice.broker)
         for job_type in notice.queued:
             self._feeder.queued(job_type)
         for client in notice.owed:

@@ -153,6 +153,18 @@ class Feeder:
 
             self._submit(Draw(job_type, self._claims(job_type, places), drawn, of_created=True))
 
+    def takes(self, job_type: str) -> bool:
+        """Whether a runner here takes it."""
+        return job_type in self._takers
+
+    def thought_empty(self) -> list[str]:
+        """Types that are taken here and that are not drawn from because nobody said that there
+        are jobs. None while it is paused."""
+        if self.paused:
+            return []
+        known = self._may_wait.keys() | self._drawing
+        return [job_type for job_type in self._takers if job_type not in known]
+
     def claimed(self) -> set[str]:
         """Types of which jobs were claimed here since it was asked last."""
         claimed, self._claimed = self._claimed, set()

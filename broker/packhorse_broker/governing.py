@@ -54,10 +54,11 @@ Shown = TypeVar("Shown")
 
 
 class _Place(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """Where a list of actions goes on: before this time, with so many of that very millisecond."""
+    """Where a list of actions goes on: before this time, with so many of that very millisecond in
+    each partition."""
 
     before: int | None
-    left: Annotated[int, msgspec.Meta(ge=0)] = 0
+    left: tuple[Annotated[int, msgspec.Meta(ge=0)], ...] = ()
 
 
 class Governing:
@@ -179,7 +180,7 @@ class Governing:
         if len(fit) == len(found) < request.limit:
             return [ActionList(actions=fit)]
         last = fit[-1].at
-        left = sum(action.at == last for action in found[len(fit) :])
+        left = self._reader.left(action for action in found[len(fit) :] if action.at == last)
         return [ActionList(actions=fit, cursor=msgspec.msgpack.encode(_Place(last, left)))]
 
     def _that_fit(

@@ -38,9 +38,10 @@ from packhorse_broker.store.subscription import Channel
 from packhorse_broker.store.takes import TakesBoard
 from packhorse_broker.store.transaction import Lane
 from packhorse_broker.store.types import TypeBook
+from packhorse_broker.store.waiting import Waiting
 from packhorse_broker.store_watch import StoreWatch
 from packhorse_broker.sweeper import Sweeper
-from packhorse_broker.timers import Timers, earliest
+from packhorse_broker.timers import Timers
 from packhorse_broker.trimming import Trimming
 from packhorse_broker.type_news import TypeNews
 from packhorse_broker.watching import Watching
@@ -127,7 +128,7 @@ class Parts:
             clock,
             spawn,
             due=lambda due_ms: self.timers.expect(due_ms),
-            passed_on=lambda jobs, by: self.committer.passed_on(jobs, by),
+            passed_on=lambda jobs, types, by: self.committer.passed_on(jobs, types, by),
             types_changed=self._follow_types,
         )
         self.notices = Notices(
@@ -138,7 +139,7 @@ class Parts:
             ],
             heard=self.fanout.heard,
             missed=self._missed,
-            earliest=earliest,
+            earliest=lambda changes: self.timers.earliest(changes),
             keeps=self._keeps,
             has_room=self.groups.has_room,
         )
@@ -157,7 +158,9 @@ class Parts:
             committed=self._committed,
             rivals=self.takes.rivals,
             left=self.feeder.left,
+            in_use=self.feeder.takes,
         )
+        self.waiting = Waiting(self.partitions.read_lanes, self._found_waiting)
         self.operations = Operations(
             self.committer,
             self.reader,
@@ -179,6 +182,7 @@ class Parts:
             self.reader,
             self.operations,
             self.feeder,
+            self.waiting,
             self.delivery,
             self.fanout,
             self.notices,
@@ -272,6 +276,7 @@ class Parts:
 
     async def disconnect(self) -> None:
         """After all else: nothing is asked of the store any more."""
+        await self.waiting.close()
         await self.partitions.close()
         await self.takes.close()
         await self.notices.close()
@@ -297,12 +302,17 @@ class Parts:
         self.timers.committed(changes)
         self.partitions.minutes.committed(changes)
 
+    def _found_waiting(self, partition: int, types: Sequence[str]) -> None:
+        self.committer.filled(partition, types)
+        for job_type in types:
+            self.feeder.queued(job_type)
+
     def _keeps(self, job_type: str, jobs: Sequence[str]) -> bool:
         """Whether these jobs, queued now, are for the runners here, so that nobody is told."""
         if self.feeder.has_places(job_type, len(jobs)):
             self.committer.keep(jobs)
             return True
-        self.committer.passed_on(jobs, self._broker)
+        self.committer.passed_on(jobs, (job_type,), self._broker)
         return False
 
     def _has_peers(self) -> bool:

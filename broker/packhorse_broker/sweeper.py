@@ -24,6 +24,7 @@ from packhorse_broker.store.errors import StoreError, StoreUnavailable
 from packhorse_broker.store.readers import Reading
 from packhorse_broker.store.records import ClientRecord, CorruptRecord
 from packhorse_broker.store.registry import LastRun, Registry
+from packhorse_broker.store.waiting import Waiting
 
 _log = structlog.get_logger(__name__)
 
@@ -45,6 +46,7 @@ class Sweeper:
         reader: Reading,
         operations: Operations,
         feeder: Feeder,
+        waiting: Waiting,
         delivery: Delivery,
         fanout: Fanout,
         notices: Notices,
@@ -60,6 +62,7 @@ class Sweeper:
         self._reader = reader
         self._operations = operations
         self._feeder = feeder
+        self._waiting = waiting
         self._delivery = delivery
         self._fanout = fanout
         self._notices = notices
@@ -191,7 +194,7 @@ class Sweeper:
 
     async def _look_again(self) -> None:
         """Finds what no notice told: at once where that is cheap, else now and then."""
-        self._feeder.queued_all()
+        self._waiting.look(self._feeder.thought_empty())
         for session in self._sessions:
             if session.behind:
                 self._delivery.catch_up(session)

@@ -80,7 +80,18 @@ class Timers:
         if self._put_off:
             for change in changes:
                 self._put_off.pop(change.job.id, None)
-        self.expect(earliest(changes))
+        self.expect(self.earliest(changes))
+
+    def earliest(self, changes: Sequence[Change]) -> int:
+        """When the first of these jobs is due, in ms; 0: none of them is.
+
+        What outages add is reckoned only where it keeps from looking too early: else each change
+        of a job whose timeout they put off would bring about a look.
+        """
+        due_ms = _earliest(changes)
+        if due_ms and due_ms < self._next_ms:
+            return _earliest(changes, self._outages.known.ended)
+        return due_ms
 
     def expect(self, due_ms: int) -> None:
         """Something is due then; 0: nothing."""
@@ -169,14 +180,14 @@ class Timers:
             del self._put_off[job_id]
 
 
-def earliest(changes: Sequence[Change]) -> int:
+def _earliest(changes: Sequence[Change], outages: Sequence[Outage] = ()) -> int:
     """When the first of these jobs is due, in ms; 0: none of them is."""
     found = 0
     for change in changes:
         job = change.job
         if change.removed or (job.terms is None and job.course is None and not job.expires_at):
             continue
-        moment = _next_ms(job)
+        moment = _next_ms(job, outages)
         if moment and (moment < found or not found):
             found = moment
     return found

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from packhorse_broker.broker import Broker
+from packhorse_broker.jobs.model import ActionRecord
+from packhorse_broker.store.records import encode_action
 from packhorse_protocol import Code
 from packhorse_protocol.messages import (
     Action,
@@ -19,6 +21,7 @@ from packhorse_protocol.messages import (
     TypeSchema,
 )
 from tests.support.brokers import Brokers
+from tests.support.inspection import Raw
 from tests.support.requests import create
 from tests.support.wire import Wire
 
@@ -85,6 +88,39 @@ async def test_a_cursor_goes_on_within_one_moment_that_no_frame_holds(brokers: B
     )
 
 
+@pytest.mark.parametrize("partitions", [1, 3])
+async def test_one_that_is_told_late_puts_none_out_of_its_place(
+    brokers: Brokers, store_url: str
+) -> None:
+    """Another broker's clock says a little less, and it comes in between two pages."""
+    broker = await brokers.start(
+        max_frame_bytes=640 * 1024, max_payload_bytes=1024, max_result_bytes=1024
+    )
+    keys = broker.parts.partitions.keys
+    names = [f"j{number}" for number in range(750)]
+    raw = await Raw.open(store_url)
+
+    async def done_to(job: str) -> None:
+        partition = keys[broker.parts.partitions.homes.of(job)]
+        record = ActionRecord(5, "remove", "ann", "x" * 1_000, job=job)
+        await raw("RPUSH", partition.actions, encode_action(record))
+
+    for job in names:
+        await done_to(job)
+    wire = await brokers.connect(broker, "ann")
+    [page] = await wire.ask(ListActions, limit=1_000)
+    found = page.actions
+    late = [f"late-{number}" for number in range(100)]
+    for job in late:
+        await done_to(job)
+    while page.cursor is not None:
+        [page] = await wire.ask(ListActions, limit=1_000, cursor=page.cursor)
+        found += page.actions
+    await raw.close()
+    assert 1 < len(found) < len(names) + len(late)
+    assert sorted(one.job or "" for one in found if one.job not in late) == sorted(names)
+
+
 async def test_the_last_page_has_no_cursor(brokers: Brokers, broker: Broker) -> None:
     wire = await brokers.connect(broker, "ann")
     for paused in (True, False, True):
@@ -99,7 +135,9 @@ async def test_the_last_page_has_no_cursor(brokers: Brokers, broker: Broker) -> 
     assert (len(page.actions), none) == (3, ActionList(actions=()))
 
 
-@pytest.mark.parametrize("cursor", [b"\xc1", b"\x01", b"\x92\x05\xff", b"\x93\x01\x02\x03"])
+@pytest.mark.parametrize(
+    "cursor", [b"\xc1", b"\x01", b"\x92\x05\xff", b"\x93\x01\x02\x03", b"\x92\x05\x02"]
+)
 async def test_what_is_no_cursor_is_refused(
     brokers: Brokers, broker: Broker, cursor: bytes
 ) -> None:

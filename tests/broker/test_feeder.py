@@ -284,3 +284,23 @@ async def test_a_type_that_nobody_takes_any_more_is_forgotten(scene: Scene) -> N
     assert not scene.queues.draws
     for known in ("_takers", "_several", "_may_wait", "_signalled", "_appetite", "_drawing"):
         assert not getattr(scene.feeder, known)
+
+
+async def test_types_that_are_not_drawn_from_are_thought_empty(scene: Scene) -> None:
+    await scene.take(scene.runner("r"), 1, a=1, b=1)
+    assert scene.feeder.thought_empty() == []
+    await scene.queues.answer(0)
+    assert scene.feeder.thought_empty() == ["a"]
+    await scene.queues.answer(1, more=True)
+    assert scene.feeder.thought_empty() == ["a"]
+    await scene.told("a")
+    assert scene.feeder.thought_empty() == []
+    assert scene.feeder.takes("a")
+    assert not scene.feeder.takes("c")
+
+
+async def test_nothing_is_looked_for_while_paused(scene: Scene) -> None:
+    await scene.take(scene.runner("r"), 1, a=1)
+    await scene.queues.answer(0)
+    scene.feeder.paused = True
+    assert scene.feeder.thought_empty() == []

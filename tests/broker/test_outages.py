@@ -2,16 +2,18 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
 import pytest
 
 from packhorse_broker import timers
 from packhorse_broker.broker import Broker
+from packhorse_broker.jobs.commands import Command
 from packhorse_broker.jobs.outages import Outage
 from packhorse_broker.outages import Outages
 from packhorse_broker.store.registry import MAX_OUTAGES, LastRun
+from packhorse_broker.store.work import Result
 from packhorse_protocol.messages import (
     Cancel,
     Cancelling,
@@ -21,6 +23,8 @@ from packhorse_protocol.messages import (
     Extended,
     Extension,
     Ok,
+    ProgressReport,
+    ReportProgress,
     Revoke,
     Timeouts,
     Watch,
@@ -270,3 +274,32 @@ async def test_one_that_changes_is_asked_about_at_its_new_time(
     await wire.ask(ClaimJobs, jobs=(put_off[0],))
     [revoked] = (await wire.push(Revoke)).claims
     assert revoked.reason == "timeout"
+
+
+async def test_one_that_changes_brings_about_no_look(
+    brokers: Brokers, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is looked for no sooner than without a change, however often it changes."""
+    monkeypatch.setattr(timers, "LOOK_MS", NEVER_MS)
+    now_ms = broker._clock.now_ms()
+    broker.parts.outages.begin(LastRun(now_ms, (Outage(now_ms, now_ms + NEVER_MS),)), now_ms)
+    broker.parts.outages.sound(now_ms)
+    asked: list[str] = []
+    due = broker.parts.operations.applied
+
+    async def counted(items: Sequence[tuple[str, Command]]) -> list[Result]:
+        asked.extend(job_id for job_id, _ in items)
+        return await due(items)
+
+    monkeypatch.setattr(broker.parts.operations, "applied", counted)
+    wire = await brokers.connect(broker)
+    await create(wire, "long", timeouts=Timeouts(run_ms=1))
+    [claim] = await wire.ask(ClaimJobs, jobs=("long",))
+    for percent in range(50):
+        report = ProgressReport(job="long", token=claim.token, percent=percent)
+        await wire.ask(ReportProgress, reports=(report,))
+    # One look is made for another job.
+    await create(wire, "soon", delay_ms=1)
+    await take(wire, 2)
+    await wire.claims(1)
+    assert asked.count("long") <= 2

@@ -264,3 +264,21 @@ async def test_what_happens_while_a_broker_hears_nothing_is_found_when_it_hears_
     assert names(await far.claims(1)) == ["new"]
     [late] = await complete(far, claim)
     assert late.code == Code.NOT_FOUND
+
+
+@pytest.mark.parametrize("partitions", [1, 3])
+async def test_a_job_of_which_nobody_told_is_found_by_the_next_sweep(brokers: Brokers) -> None:
+    """Also in a partition that had none a moment ago."""
+    here, deaf = brokers.make(), brokers.make(deaf=True)
+    for broker in (here, deaf):
+        await broker.start()
+    runner = await brokers.connect(deaf)
+    await take(runner, 10)
+    await runner.ask(Info)
+    while deaf.parts.feeder.thought_empty() != ["t"]:
+        await runner.ask(Info)
+    creator = await brokers.connect(here)
+    jobs = [f"j{number}" for number in range(6)]
+    await create(creator, *jobs)
+    await deaf.parts.sweeper._look_again()
+    assert {claim.job for claim in await runner.claims(6)} == set(jobs)

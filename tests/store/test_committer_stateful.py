@@ -198,7 +198,7 @@ class Jobs(RuleBasedStateMachine):
         self, broker: Caller, job_type: str, claims: list[Claim]
     ) -> tuple[list[Applied], bool]:
         """A broker has heard of what another one has queued."""
-        broker.committer.passed_on(list(self.model.jobs), "another")
+        broker.committer.passed_on(list(self.model.jobs), (job_type,), "another")
         return await broker.draw(job_type, claims)
 
     # -- what is there afterwards

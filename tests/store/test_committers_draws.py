@@ -110,7 +110,7 @@ async def test_what_is_queued_in_a_partition_that_was_empty_is_drawn_at_once(
     await queue(here, first, second)
     assert await draw(here, 1) == ([first], True)
     assert await draw(there, 3) == ([], False)
-    there.caller.committer.passed_on([second], "b-1")
+    there.caller.committer.passed_on([second], ("mail",), "b-1")
     assert await draw(there, 3) == ([second], False)
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from packhorse_broker.store.candidates import FAIR_EVERY
 from packhorse_broker.store.draws import EMPTY_S, Draws, Head
+from packhorse_broker.store.type_notes import MAX_UNUSED
 
 MAIL: Final = "mail"
 
@@ -161,15 +162,17 @@ def test_a_partition_that_was_filled_is_looked_at(clock: list[float]) -> None:
     look(draws, {0: [], 1: [], 2: []}, "post")
     assert draws.ready(MAIL) == {}
     assert draws.allot(MAIL, {}, {}, 5, 5) == ({}, False)
-    draws.filled(1)
+    draws.filled(1, [MAIL])
     assert set(draws.ready(MAIL)) == {1}
-    assert set(draws.ready("post")) == {1}
+    assert draws.ready("post") == {}
+    draws.filled(2, ["post", "never drawn from"])
+    assert set(draws.ready("post")) == {2}
 
 
 def test_one_that_was_filled_while_it_was_looked_at_is_looked_at_again(clock: list[float]) -> None:
     draws = Draws(2)
     ready = draws.ready(MAIL)
-    draws.filled(0)
+    draws.filled(0, [MAIL])
     draws.allot(MAIL, ready, {0: [], 1: []}, 1, 1)
     assert set(draws.ready(MAIL)) == {0}
 
@@ -178,3 +181,23 @@ def test_one_that_did_not_answer_is_looked_at_again(clock: list[float]) -> None:
     draws = Draws(2)
     look(draws, {0: []})
     assert set(draws.ready(MAIL)) == {1}
+
+
+def test_another_type_that_is_filled_makes_none_less_empty(clock: list[float]) -> None:
+    draws = Draws(2)
+    ready = draws.ready(MAIL)
+    draws.filled(0, ["post"])
+    draws.allot(MAIL, ready, {0: [], 1: []}, 1, 1)
+    assert draws.ready(MAIL) == {}
+
+
+def test_a_type_that_was_forgotten_while_it_was_looked_at_is_looked_at_again(
+    clock: list[float],
+) -> None:
+    """What was said of it in between is not known."""
+    draws = Draws(2, in_use=lambda _: False)
+    ready = draws.ready(MAIL)
+    for number in range(MAX_UNUSED):
+        draws.ready(f"type-{number}")
+    draws.allot(MAIL, ready, {0: [], 1: []}, 1, 1)
+    assert set(draws.ready(MAIL)) == {0, 1}

@@ -95,11 +95,11 @@ async def test_actions_go_on_within_one_moment(
 ) -> None:
     """However many there are, and though another is told of meanwhile."""
     await push(raw, keys, action(1), *(action(5, str(number)) for number in range(50)), action(9))
-    page = await reader.actions(5, 10, left=20)
+    page = await reader.actions(5, 10, left=(20,))
     assert [one.why for one in page] == [*map(str, range(19, -1, -1))]
     await push(raw, keys, action(5, "late"))
-    assert await reader.actions(5, 10, left=20) == page
-    assert [one.at for one in await reader.actions(5, 60, left=100)] == [*[5] * 51, 1]
+    assert await reader.actions(5, 10, left=(20,)) == page
+    assert [one.at for one in await reader.actions(5, 60, left=(100,))] == [*[5] * 51, 1]
 
 
 async def test_actions_that_were_told_late_have_their_place(
@@ -107,6 +107,21 @@ async def test_actions_that_were_told_late_have_their_place(
 ) -> None:
     await push(raw, keys, action(1), action(3), action(2))
     assert [one.at for one in await reader.actions(None, 10)] == [3, 2, 1]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 6])
+async def test_actions_that_were_told_late_cut_no_moment_in_two(
+    reader: TypeReader, raw: Raw, keys: PartitionKeys, limit: int
+) -> None:
+    """They may be noted behind those of a later moment, and before others of their own."""
+    ats = (1, 5_000, 5_000, 5_001, 4_999, 5_000, 5_000, 4_999, 5_001)
+    await push(raw, keys, *(action(at, str(place)) for place, at in enumerate(ats)))
+    found = page = await reader.actions(None, limit)
+    while page:
+        page = await reader.actions(page[-1].at, limit)
+        found += page
+    assert [one.at for one in found] == sorted(ats, reverse=True)
+    assert len({one.why for one in found}) == len(ats)
 
 
 async def test_actions_that_can_not_be_read_are_left_out(

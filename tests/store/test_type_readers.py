@@ -1,8 +1,10 @@
 """What there is of types in several partitions: as if they were one."""
 
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import pytest
+from msgspec.structs import replace
 
 from packhorse_broker.jobs.commands import Cancel, Remove, Retry
 from packhorse_broker.jobs.model import ActionRecord, State
@@ -103,25 +105,35 @@ async def test_oldest_finished_jobs_are_those_of_one_partition(
 
 
 def action(at: int, why: str) -> ActionRecord:
-    return ActionRecord(at, "remove", "ann", why, job=f"job-{at}")
+    return ActionRecord(at, "remove", "ann", why, job="anywhere")
 
 
 async def push(raw: Raw, store: PartitionedStore, partition: int, *found: ActionRecord) -> None:
-    await raw("RPUSH", store.keys[partition].actions, *map(encode_action, found))
+    """They were done to a job that lives there."""
+    [job] = store.names(partition, 1)
+    at_home = (encode_action(replace(one, job=job)) for one in found)
+    await raw("RPUSH", store.keys[partition].actions, *at_home)
 
 
-async def told(reader: ReadingTypes, limit: int, shown: int) -> list[ActionRecord]:
+async def told(
+    reader: ReadingTypes,
+    limit: int,
+    shown: int,
+    meanwhile: Callable[[], Awaitable[None]] | None = None,
+) -> list[ActionRecord]:
     """Page by page, of each at most so many as are shown; the others are asked for as `left`."""
     found: list[ActionRecord] = []
     before_ms: int | None = None
-    left = 0
+    left: tuple[int, ...] = ()
     while True:
         page = await reader.actions(before_ms, limit, left=left)
         if not page:
             return found
         found += page[:shown]
         before_ms = page[:shown][-1].at
-        left = sum(one.at == before_ms for one in page[shown:])
+        left = reader.left(one for one in page[shown:] if one.at == before_ms)
+        if meanwhile is not None:
+            await meanwhile()
         if len(page) < limit and len(page) <= shown:
             return found
 
@@ -142,6 +154,28 @@ async def test_actions_are_told_once_each_and_newest_first(
     found = await told(store.partitions.types, limit, shown)
     assert [one.at for one in found] == sorted((one.at for one in found), reverse=True)
     assert sorted(one.why for one in found) == sorted(one.why for own in done for one in own)
+
+
+@pytest.mark.parametrize("limit", [1, 5, 99])
+@pytest.mark.parametrize("shown", [1, 2, 5, 7])
+@pytest.mark.parametrize("partition", [0, 1, 2])
+async def test_one_that_is_told_late_puts_none_out_of_its_place(
+    stores: PartitionedStores, raw: Raw, limit: int, shown: int, partition: int
+) -> None:
+    """It comes in, between two pages, among those of its millisecond that are left."""
+    store = stores.open(3)
+    for one in range(3):
+        await push(raw, store, one, *(action(5, f"{one}-{number}") for number in range(4)))
+    await push(raw, store, 1, action(3, "older"))
+
+    async def meanwhile() -> None:
+        await push(raw, store, partition, action(5, "late"))
+
+    found = await told(store.partitions.types, limit, shown, meanwhile)
+    whys = [one.why for one in found if one.why != "late"]
+    assert sorted(whys) == sorted(
+        ["older", *(f"{one}-{number}" for one in range(3) for number in range(4))]
+    )
 
 
 async def test_a_page_ends_where_no_partition_has_more_of_its_moment(

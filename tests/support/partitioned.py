@@ -75,6 +75,7 @@ class PartitionedStore:
             committed=self.committed.extend,
             rivals=rivals,
             left=lambda _: None,
+            in_use=lambda _: True,
         )
         committing.start()
         self.caller = Caller(committing)

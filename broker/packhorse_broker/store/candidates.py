@@ -7,13 +7,14 @@ priorities waiting each gets at least one of FAIR_EVERY x (n + 1) claims, its ol
 """
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from packhorse_broker.jobs.model import Job
 from packhorse_broker.store.keys import PartitionKeys, job_of_member
 from packhorse_broker.store.packing import pack
 from packhorse_broker.store.shares import Shares
+from packhorse_broker.store.type_notes import TypeNotes
 
 FAIR_EVERY: Final = 8
 """One of so many claims is a fair turn, the others go to the highest priority."""
@@ -31,7 +32,7 @@ MAX_UNDRAWABLE: Final = 1_000
 class _Turns:
     """How far the fair turns of a type have come."""
 
-    __slots__ = ("claims", "draws", "mixed_draws", "score")
+    __slots__ = ("claims", "draws", "mixed_draws", "score", "undrawable")
 
     def __init__(self) -> None:
         self.claims = 0
@@ -41,6 +42,8 @@ class _Turns:
         self.mixed_draws = 0
         """For so many more draws the queue counts as one of several priorities."""
         self.draws = 0
+        self.undrawable = 0
+        """How many entries at the head of the queue to look past."""
 
 
 class Window:
@@ -97,14 +100,16 @@ def nothing_waits() -> Window:
 class Candidates:
     """`asking` before a batch of draws, `windows` with the store's answers, `settled` after it."""
 
-    def __init__(self, keys: PartitionKeys, shares: Shares) -> None:
+    def __init__(
+        self, keys: PartitionKeys, shares: Shares, in_use: Callable[[str], bool] = lambda _: True
+    ) -> None:
+        """`in_use`: whether anybody takes a type; others are forgotten, if there are many."""
         self._keys = keys
         self._shares = shares
-        self._undrawable: dict[str, int] = {}
-        """By type: how many entries at the head of the queue to look past."""
-        self._turns: dict[str, _Turns] = {}
-        self._asked: dict[str, int] = {}
-        """How many entries were asked for: who else claims may be another one by the answer."""
+        self._turns = TypeNotes(_Turns, in_use)
+        self._asked: dict[str, tuple[int, int]] = {}
+        """How many entries were asked for, and for fair turns: who else claims may be another one
+        by the answer."""
 
     def asking(self, wanted: Mapping[str, int]) -> list[bytes]:
         """The commands for so many candidates of each type."""
@@ -112,13 +117,13 @@ class Candidates:
         self._asked.clear()
         for job_type, claims in wanted.items():
             key = self._keys.queue(job_type)
-            count = self._shares.window(job_type, claims) + self._undrawable.get(job_type, 0)
-            self._asked[job_type] = count
+            turns = self._turns[job_type]
+            count = self._shares.window(job_type, claims) + turns.undrawable
+            fair = _fair_turns(turns, claims)
+            self._asked[job_type] = count, fair
             commands.append(pack(("ZRANGE", key, 0, count - 1)))
-            fair = self._fair_turns(job_type, claims)
             if fair:
-                score = self._turns[job_type].score
-                after = b"(" + score if score is not None else b"-inf"
+                after = b"(" + turns.score if turns.score is not None else b"-inf"
                 commands.append(
                     pack(("ZRANGE", key, after, "+inf", "BYSCORE", "LIMIT", 0, fair, "WITHSCORES"))
                 )
@@ -131,44 +136,41 @@ class Candidates:
         for job_type, claims in wanted.items():
             members = next(answers)
             own, left = self._shares.own(job_type, members)
+            count, fair = self._asked[job_type]
+            turns = self._turns[job_type]
             window = Window(
-                deque(own[: claims + self._undrawable.get(job_type, 0)]),
+                deque(own[: claims + turns.undrawable]),
                 deque(),
-                full=len(members) == self._asked[job_type] and bool(own),
+                full=len(members) == count and bool(own),
                 left=left,
-                claims=self._turns[job_type].claims if job_type in self._turns else 0,
+                claims=turns.claims,
             )
-            if self._fair_turns(job_type, claims):
+            if fair:
                 _put_fair(window, next(answers))
             found[job_type] = window
         return found
 
-    def _fair_turns(self, job_type: str, claims: int) -> int:
-        """How many of the claims may be fair turns; 0 mostly where there is one priority only."""
-        turns = self._turns.get(job_type)
-        if turns is None:
-            turns = self._turns[job_type] = _Turns()
-        if turns.mixed_draws:
-            return (turns.claims + claims) // FAIR_EVERY
-        return 0 if turns.draws % PROBE_EVERY else 1
-
     def mixed(self, job_type: str) -> None:
         """A job of another priority than the plain one comes into the queue."""
-        self._turns.setdefault(job_type, _Turns()).mixed_draws = MIXED_DRAWS
+        self._turns[job_type].mixed_draws = MIXED_DRAWS
 
     def settled(self, windows: Mapping[str, Window]) -> None:
         """The batch was committed."""
         for job_type, window in windows.items():
-            if window.undrawable:
-                self._undrawable[job_type] = min(window.undrawable, MAX_UNDRAWABLE)
-            else:
-                self._undrawable.pop(job_type, None)
             turns = self._turns[job_type]
+            turns.undrawable = min(window.undrawable, MAX_UNDRAWABLE)
             turns.draws += 1
             turns.mixed_draws = MIXED_DRAWS if window.mixed else max(0, turns.mixed_draws - 1)
             turns.claims = window.claims
             if window.probed and (window.took_turn or not window.fair):
                 turns.score = window.fair_score
+
+
+def _fair_turns(turns: _Turns, claims: int) -> int:
+    """How many of the claims may be fair turns; 0 mostly where there is one priority only."""
+    if turns.mixed_draws:
+        return (turns.claims + claims) // FAIR_EVERY
+    return 0 if turns.draws % PROBE_EVERY else 1
 
 
 def _put_fair(window: Window, reply: list[bytes]) -> None:

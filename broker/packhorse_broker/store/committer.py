@@ -12,7 +12,7 @@ what grows is refused, and the rest of its batch goes on. Nobody is answered bef
 import asyncio
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Final
 
@@ -89,10 +89,12 @@ class Committer:
         committed: Callable[[Sequence[Change]], None],
         rivals: Callable[[str], Rivals] = lambda _: ALONE,
         left: Callable[[str], None] = lambda _: None,
+        in_use: Callable[[str], bool] = lambda _: True,
         elsewhere: UsageElsewhere | None = None,
         room: Room | None = None,
     ) -> None:
-        """`room`: what this one shares with other committers."""
+        """`in_use`: whether anybody takes a type; `room`: what this one shares with other
+        committers."""
         self._lane = lane
         self._keys = keys
         self._rules = rules
@@ -110,7 +112,7 @@ class Committer:
         self._expiry: asyncio.Task[None] | None = None
         self._known_types: set[str] = set()
         self.shares = Shares(rivals, clock.now_ms)
-        self._candidates = Candidates(keys, self.shares)
+        self._candidates = Candidates(keys, self.shares, in_use)
         self._left = left
         """Told of types of which jobs were left to other brokers, who may not come to them."""
         self._elsewhere = elsewhere
@@ -136,12 +138,15 @@ class Committer:
         """This broker queues these and has places for them: nobody else is told."""
         self.shares.keep(jobs)
 
-    def passed_on(self, jobs: Sequence[str], broker: str) -> None:
-        """A broker, perhaps this one, queues these and has no places for them."""
+    def passed_on(self, jobs: Sequence[str], types: Sequence[str], broker: str) -> None:  # noqa: ARG002 - it matters to `Committers`
+        """A broker, perhaps this one, queues these, of these types, and has no places for them."""
         self.shares.passed_on(jobs, broker)
 
     def look_everywhere(self) -> None:
         """Each draw looks at the whole queue."""
+
+    def filled(self, partition: int, types: Iterable[str]) -> None:
+        """The same."""
 
     def begin_anew(self) -> None:
         """The store was wiped: which types it has seen is not known any more."""

@@ -6,7 +6,7 @@ last of them: each job's change is done or not done by itself, as always.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -32,14 +32,19 @@ class Committers:
     """What `Committer` offers, over one for each partition."""
 
     def __init__(
-        self, parts: Sequence[Committer], heads: Sequence[Heads], gives_out: Callable[[str], bool]
+        self,
+        parts: Sequence[Committer],
+        heads: Sequence[Heads],
+        gives_out: Callable[[str], bool],
+        in_use: Callable[[str], bool],
     ) -> None:
-        """`heads`: look at the queues of each; `gives_out`: whether a type is not paused."""
+        """`heads`: look at the queues of each; `gives_out`: whether a type is not paused;
+        `in_use`: whether anybody takes it."""
         self._parts = parts
         self._heads = heads
         self._gives_out = gives_out
         self._homes = Homes(len(parts))
-        self._draws = Draws(len(parts))
+        self._draws = Draws(len(parts), in_use)
         self._looking: set[Looking] = set()
         self._closing = False
 
@@ -168,19 +173,19 @@ class Committers:
         for home, places in self._homes.split(jobs).items():
             self._parts[home].keep([jobs[place] for place in places])
 
-    def passed_on(self, jobs: Sequence[str], broker: str) -> None:
+    def passed_on(self, jobs: Sequence[str], types: Sequence[str], broker: str) -> None:
         """As `Committer.passed_on`."""
         for home, places in self._homes.split(jobs).items():
-            self._draws.filled(home)
-            self._parts[home].passed_on([jobs[place] for place in places], broker)
+            self._draws.filled(home, types)
+            self._parts[home].passed_on([jobs[place] for place in places], types, broker)
 
     def look_everywhere(self) -> None:
         """What was said of jobs that wait may have been missed."""
         self._draws.look_everywhere()
 
-    def filled(self, partition: int) -> None:
-        """Jobs wait there now that did not before."""
-        self._draws.filled(partition)
+    def filled(self, partition: int, types: Iterable[str]) -> None:
+        """Jobs of these types wait there, perhaps since it was looked last."""
+        self._draws.filled(partition, types)
 
     # -- all of them
 

@@ -9,11 +9,12 @@ claimed: it is near enough, and nothing is lost by it.
 import heapq
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import count, islice
 from typing import Final, TypeAlias
 
 from packhorse_broker.store.candidates import FAIR_EVERY
+from packhorse_broker.store.type_notes import TypeNotes
 
 Head: TypeAlias = tuple[float, bytes]
 """Score and member of an entry of a queue: it is sorted by these."""
@@ -32,35 +33,52 @@ SPARE_HEADS: Final = 4
 """Entries looked at in each partition beyond twice its share: few jobs are not spread evenly."""
 
 
+class _Spread:
+    """How one type is spread over the partitions."""
+
+    __slots__ = ("claims", "empty", "filled", "turn")
+
+    def __init__(self, partitions: int, number: int) -> None:
+        self.filled = [number] * partitions
+        """Of each partition the number of the last time that jobs were queued there."""
+        self.empty: dict[int, float] = {}
+        """Partitions that had none, and when that was, by the monotonic clock."""
+        self.claims = 0
+        """Since the last fair turn."""
+        self.turn = -1
+        """The partition that had the last one."""
+
+
 class Draws:
     """Which partitions may hold jobs of each type, and whose turn it is."""
 
-    def __init__(self, partitions: int) -> None:
-        self._fillings = [0] * partitions
+    def __init__(self, partitions: int, in_use: Callable[[str], bool] = lambda _: True) -> None:
+        """`in_use`: whether a type is taken by anybody; others are forgotten, if there are many."""
+        self._partitions = range(partitions)
+        self._numbers = count()
+        """No two times are taken for one, though a type was forgotten between them."""
         self._away: dict[int, float] = {}
         """Partitions that did not answer, and when, by the monotonic clock."""
-        self._empty: dict[str, dict[int, float]] = {}
-        """By type: partitions that had none, and when that was, by the monotonic clock."""
-        self._claims: dict[str, int] = {}
-        """By type: claims since the last fair turn."""
-        self._turn: dict[str, int] = {}
-        """By type: the partition that had the last one."""
+        self._types = TypeNotes(lambda: _Spread(partitions, next(self._numbers)), in_use)
 
-    def filled(self, partition: int) -> None:
-        """Jobs were queued there, of whatever types."""
-        self._fillings[partition] += 1
-        for empty in self._empty.values():
-            empty.pop(partition, None)
+    def filled(self, partition: int, types: Iterable[str]) -> None:
+        """Jobs of these types were queued there."""
+        for job_type in types:
+            spread = self._types.get(job_type)
+            if spread is not None:
+                spread.filled[partition] = next(self._numbers)
+                spread.empty.pop(partition, None)
 
     def look_everywhere(self) -> None:
         """It may have been missed that jobs were queued."""
-        self._empty.clear()
+        for spread in self._types.values():
+            spread.empty.clear()
 
     def barren(self, job_type: str, partition: int) -> None:
         """Nothing came of what stood at the head of the type's queue there: others may have taken
         it, or it can't be read. It is the turn of the other partitions for a moment."""
         until = time.monotonic() - EMPTY_S + BARREN_S
-        self._empty.setdefault(job_type, {})[partition] = until
+        self._types[job_type].empty[partition] = until
 
     def away(self, partition: int) -> None:
         """It did not answer: the others are served without waiting for it again at once."""
@@ -73,14 +91,14 @@ class Draws:
         return set(self._away)
 
     def ready(self, job_type: str) -> dict[int, int]:
-        """Partitions that may hold jobs of the type, and how often each has been filled."""
-        empty = self._empty.get(job_type, {})
+        """Partitions that may hold jobs of the type, and when each was filled last, as a number."""
+        spread = self._types[job_type]
         since_s = time.monotonic() - EMPTY_S
         away = self.are_away()
         return {
-            one: fillings
-            for one, fillings in enumerate(self._fillings)
-            if one not in away and empty.get(one, since_s) <= since_s
+            one: spread.filled[one]
+            for one in self._partitions
+            if one not in away and spread.empty.get(one, since_s) <= since_s
         }
 
     @staticmethod
@@ -100,37 +118,39 @@ class Draws:
 
         `heads`: at most `depth` entries of each partition's queue, read since it was `ready`.
         """
-        self._note_empty(job_type, ready, heads)
+        spread = self._types[job_type]
+        _note_empty(spread, ready, heads)
         left = {one: deque(entries) for one, entries in heads.items() if entries}
         may_hold_more = any(len(entries) == depth for entries in left.values())
-        fair, self._claims[job_type] = divmod(self._claims.get(job_type, 0) + claims, FAIR_EVERY)
-        allotted = Counter(self._in_turn(job_type, left, fair))
+        fair, spread.claims = divmod(spread.claims + claims, FAIR_EVERY)
+        allotted = Counter(_in_turn(spread, left, fair))
         room = claims - allotted.total()
         first = heapq.merge(*([(head, one) for head in left[one]] for one in left))
         allotted.update(one for _, one in islice(first, room))
         seen = sum(map(len, heads.values()))
         return dict(allotted), may_hold_more or seen > allotted.total()
 
-    def _in_turn(self, job_type: str, left: dict[int, deque[Head]], claims: int) -> Iterator[int]:
-        """Partitions that have jobs, one after the other from the last one on; takes their heads
-        out of `left`."""
-        for _ in range(claims):
-            having = [one for one, entries in left.items() if entries]
-            if not having:
-                return
-            last = self._turn.get(job_type, -1)
-            self._turn[job_type] = one = min(having, key=lambda one: (one <= last, one))
-            left[one].popleft()
-            yield one
 
-    def _note_empty(
-        self, job_type: str, ready: Mapping[int, int], heads: Mapping[int, Sequence[Head]]
-    ) -> None:
-        """Unless a job came in while its queue was looked at."""
-        empty = self._empty.setdefault(job_type, {})
-        now_s = time.monotonic()
-        for one, entries in heads.items():
-            if entries:
-                empty.pop(one, None)
-            elif self._fillings[one] == ready[one]:
-                empty[one] = now_s
+def _in_turn(spread: _Spread, left: dict[int, deque[Head]], claims: int) -> Iterator[int]:
+    """Partitions that have jobs, one after the other from the last one on; takes their heads
+    out of `left`."""
+    for _ in range(claims):
+        having = [one for one, entries in left.items() if entries]
+        if not having:
+            return
+        last = spread.turn
+        spread.turn = one = min(having, key=lambda one: (one <= last, one))
+        left[one].popleft()
+        yield one
+
+
+def _note_empty(
+    spread: _Spread, ready: Mapping[int, int], heads: Mapping[int, Sequence[Head]]
+) -> None:
+    """Unless a job came in while its queue was looked at."""
+    now_s = time.monotonic()
+    for one, entries in heads.items():
+        if entries:
+            spread.empty.pop(one, None)
+        elif spread.filled[one] == ready[one]:
+            spread.empty[one] = now_s

@@ -61,8 +61,9 @@ class Partitions:
         first = self.keys[0]
         self._readers = [Reader(self._lane(keys), keys) for keys in self.keys]
         self.reader: Reading = _one_or(Readers, self._readers)
-        self._read_lanes = [self._read_lane(keys) for keys in self.keys]
-        self.types: ReadingTypes = _one_or(TypeReaders, [*map(TypeReader, self._read_lanes)])
+        self.read_lanes = [self._read_lane(keys) for keys in self.keys]
+        """One to each partition, for short reads."""
+        self.types: ReadingTypes = _one_or(TypeReaders, [*map(TypeReader, self.read_lanes)])
         finding = [self._read_lane(keys) for keys in self.keys]
         self.finder, self.standing = Finder(finding), Standing(finding)
         self.assignments: Assigning = _one_or(
@@ -71,7 +72,7 @@ class Partitions:
         )
         self.type_changes = TypeChanges(self._lane(first, "-types"), first)
         self.type_copies = TypeCopies(
-            self._read_lanes[0], [(self._lane(keys, "-types"), keys) for keys in self.keys[1:]]
+            self.read_lanes[0], [(self._lane(keys, "-types"), keys) for keys in self.keys[1:]]
         )
         self.minutes = Minutes(self._lane(first, "-minutes"), first, clock.now_ms)
 
@@ -81,7 +82,7 @@ class Partitions:
     @property
     def others(self) -> Sequence[ReadLane]:
         """A connection to each partition, where there are several."""
-        return self._read_lanes if len(self.keys) > 1 else ()
+        return self.read_lanes if len(self.keys) > 1 else ()
 
     def _lane(self, keys: PartitionKeys, purpose: str = "") -> Lane:
         return Lane(self.address_of(keys), keys.writer(f"{self._writer}{purpose}"))
@@ -100,6 +101,7 @@ class Partitions:
         committed: Callable[[Sequence[Change]], None],
         rivals: Callable[[str], Rivals],
         left: Callable[[str], None],
+        in_use: Callable[[str], bool],
     ) -> Committing:
         """As for `Committer`."""
         elsewhere, room = UsageElsewhere(self._readers), Room()
@@ -119,6 +121,7 @@ class Partitions:
                 committed=committed,
                 rivals=rivals,
                 left=left,
+                in_use=in_use,
                 elsewhere=partial(elsewhere.of, keys.partition) if len(self.keys) > 1 else None,
                 room=room,
             )
@@ -127,14 +130,16 @@ class Partitions:
             return committer(self.keys[0], committed)
 
         def committed_in(partition: int, changes: Sequence[Change]) -> None:
-            if any(change.queued for change in changes):
-                together.filled(partition)
+            queued = {change.job.type for change in changes if change.queued}
+            if queued:
+                together.filled(partition, queued)
             committed(changes)
 
         together = Committers(
             [committer(keys, partial(committed_in, keys.partition)) for keys in self.keys],
             [Heads(self._read_lane(keys)) for keys in self.keys],
             lambda job_type: types[job_type].gives_out(self._clock.now_ms()),
+            in_use,
         )
         return together
 

@@ -1,7 +1,7 @@
 """Reading what there is of types: their jobs in numbers, settings, schemas, and actions by hand."""
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import structlog
@@ -28,6 +28,10 @@ OVERVIEW_PAGE: Final = 100
 
 CHANGES_PAGE: Final = 1_000
 """Types whose settings are read at once."""
+
+APART_MS: Final = 2_000
+"""An action may be noted so long after one of a later time: each broker tells the time when it
+decides."""
 
 _STATES: Final = (State.PENDING, State.QUEUED, State.STARTED, State.COMPLETE, State.FAILED)
 
@@ -164,31 +168,32 @@ class TypeReader:
         return keys.complete(job_type) if state is State.COMPLETE else keys.failed(job_type)
 
     async def actions(
-        self, before_ms: int | None, limit: int, *, left: int = 0
+        self, before_ms: int | None, limit: int, *, left: Sequence[int] = ()
     ) -> list[ActionRecord]:
         """What was done by hand, newest first: at least `limit` of them if there are so many.
 
         Those of one millisecond come together, so that asking for what was `before_ms` the last
-        one goes on without a gap. Whoever told only some of them asks for those that are `left`,
-        the first of which were done in that millisecond: they are counted from the oldest one on,
+        one goes on without a gap. Whoever told only some of them asks for those of that
+        millisecond that are `left` as well, see there: they are counted from the oldest one on,
         so that none is passed over where another comes in.
         """
+        of_that_moment = left[0] if left else 0
         count = limit + 1
         while True:
             [members] = await self._ask(pack(("LRANGE", self._keys.actions, -count, -1)))
             actions = [action for action in map(_action, reversed(members)) if action is not None]
             found = [one for one in actions if before_ms is None or one.at < before_ms]
-            if left:
-                found += [one for one in actions if one.at == before_ms][-left:]
-            # Each broker tells the time when it decides, so they come nearly in order.
+            if of_that_moment:
+                found += [one for one in actions if one.at == before_ms][-of_that_moment:]
             found.sort(key=lambda action: -action.at)
-            if len(found) > limit:
-                last = found[limit - 1].at
-                if found[-1].at < last:
-                    return [action for action in found if action.at >= last]
-            if len(members) < count:
-                return found
+            last = found[limit - 1].at if len(found) > limit else 0
+            if len(members) < count or (last and actions[-1].at < last - APART_MS):
+                return [action for action in found if action.at >= last]
             count = min(4 * count, 2 * ACTIONS_KEPT)
+
+    def left(self, actions: Iterable[ActionRecord]) -> tuple[int, ...]:
+        """What to ask for next, where these are the last ones of a millisecond, and untold."""
+        return (sum(1 for _ in actions),)
 
     async def close(self) -> None:
         await self._lane.close()

@@ -6,15 +6,15 @@ Each has jobs of every type. What is set about a type, and its schema, is read f
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from heapq import nsmallest
 from itertools import chain
 from typing import TypeAlias, TypeVar
 
 from packhorse_broker.jobs.model import ActionRecord, State
+from packhorse_broker.store.homes import Homes
 from packhorse_broker.store.type_reader import TypeOverview, TypeReader
 from packhorse_broker.store.types import StoredSchema, TypeSettings
-from packhorse_broker.store.writes import ACTIONS_KEPT
 
 Answer = TypeVar("Answer")
 
@@ -25,6 +25,7 @@ class TypeReaders:
     def __init__(self, parts: Sequence[TypeReader]) -> None:
         self._parts = parts
         self._first = parts[0]
+        self._homes = Homes(len(parts))
 
     async def names(self, after: str, limit: int) -> list[str]:
         found = await self._all(lambda part: part.names(after, limit))
@@ -60,30 +61,27 @@ class TypeReaders:
         return max(0, count - skip), {job_id: at for at, job_id in first}
 
     async def actions(
-        self, before_ms: int | None, limit: int, *, left: int = 0
+        self, before_ms: int | None, limit: int, *, left: Sequence[int] = ()
     ) -> list[ActionRecord]:
-        """As `TypeReader.actions`; those of one millisecond in the order of their partitions. One
-        that comes in among what is `left` may put one of another partition out of its place."""
-        end_ms = before_ms
-        if before_ms is not None and left:
-            end_ms = before_ms + 1
-        count = limit
-        while True:
-            parts = await self._actions(end_ms, count)
-            longer = [part for part in parts if len(part) >= count]
-            from_ms = max((part[-1].at for part in longer), default=0)
-            actions = sorted(chain.from_iterable(parts), key=lambda action: -action.at)
-            known = [action for action in actions if action.at >= from_ms]
-            found = known
-            if left:
-                told = sum(action.at == before_ms for action in known) - left
-                found = known[max(0, told) :]
-            if len(found) >= limit or not longer or count >= ACTIONS_KEPT:
-                return found
-            count = min(4 * count, ACTIONS_KEPT)
+        """As `TypeReader.actions`; those of one millisecond in the order of their partitions."""
+        parts = await asyncio.gather(
+            *(
+                part.actions(before_ms, limit, left=left[place : place + 1])
+                for place, part in enumerate(self._parts)
+            )
+        )
+        from_ms = max((part[-1].at for part in parts if len(part) >= limit), default=0)
+        actions = sorted(chain.from_iterable(parts), key=lambda action: -action.at)
+        return [action for action in actions if action.at >= from_ms]
 
-    async def _actions(self, before_ms: int | None, limit: int) -> list[list[ActionRecord]]:
-        return await self._all(lambda part: part.actions(before_ms, limit))
+    def left(self, actions: Iterable[ActionRecord]) -> tuple[int, ...]:
+        """As `TypeReader.left`: of each partition."""
+        homes = Counter(map(self._home_of, actions))
+        return tuple(homes[place] for place in range(len(self._parts)))
+
+    def _home_of(self, action: ActionRecord) -> int:
+        """What is done to types is noted in the first partition."""
+        return self._homes.of(action.job) if action.job is not None else 0
 
     async def close(self) -> None:
         await self._all(TypeReader.close)
