@@ -178,7 +178,9 @@ async def _at_store(
     if config.store is not None:
         return await work(address(config.store))
     if not (config.data_dir / "appendonlydir").is_dir():
-        raise StoreError(f"there is no store in {config.data_dir}; choose one with --data-dir")
+        raise StoreError(
+            f"there is no store in {config.data_dir}; choose one with --data-dir or --store"
+        )
     embedded = EmbeddedStore(config.data_dir)
     await embedded.start()
     try:

@@ -65,8 +65,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         plain(
             "store",
             "The Redis or Valkey that keeps the jobs. Unset: an embedded one in data_dir.",
-            "redis://host:port/db, rediss://host:port/db, unix:///path, "
-            "sentinel://host:port,host:port/name or cluster://host:port,host:port",
+            "redis://host:port/db, unix:///path, sentinel://host:port,host:port/name or "
+            "cluster://host:port,host:port; with TLS rediss://, sentinels:// or clusters://",
         ),
     ] = None
     partitions: Annotated[

@@ -175,14 +175,18 @@ class Notices:
                 listening.create_task(self._listen(channel), name="packhorse-notices")
 
     async def _listen(self, channel: Channel) -> None:
+        lost = False
         while True:
             try:
                 async with channel.listen() as messages:
+                    lost = False
                     self._missed()
                     async for data in messages:
                         self._receive(data)
             except StoreUnavailable as error:
-                _log.warning("notices.lost", error=str(error))
+                if not lost:
+                    _log.warning("notices.lost", error=str(error))
+                lost = True
             await asyncio.sleep(RECONNECT_S)
 
     async def close(self) -> None:

@@ -14,7 +14,7 @@ import msgspec
 
 from packhorse_broker.addresses import AddressError, parse_address
 from packhorse_broker.durations import format_ms
-from packhorse_broker.store_url import check_store_url, mask_password
+from packhorse_broker.store_url import WrongParameter, check_store_url, mask_password
 
 Kind = Literal["addresses", "bytes", "choice", "count", "duration", "path", "store", "text"]
 
@@ -110,6 +110,9 @@ def check(setting: Setting, value: object) -> None:
             check_store_url(value)
         elif isinstance(value, Path) and not value.is_absolute():
             raise ValueError("relative")
+    except WrongParameter as error:
+        shown = setting.shown(value)
+        raise ConfigError(str(error), key=setting.name, value=shown) from None
     except (msgspec.ValidationError, AddressError, ValueError):
         # Neither the message nor the chain of these may be shown: they can quote a password.
         raise ConfigError(

@@ -9,7 +9,8 @@
                                                  TLS
 
 The user and password are the store's; those of the Sentinels are the parameters
-`sentinel_username` and `sentinel_password`. Other parameters are redis-py's.
+`sentinel_username` and `sentinel_password`. The parameters of TLS are redis-py's, and hold for the
+Sentinels, too.
 """
 
 import re
@@ -19,7 +20,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 _PASSWORD: Final = re.compile(r"(?<=//)([^/@:]*):.*@", re.DOTALL)
 """Greedy up to the last @: a password may contain any character, even where it should not."""
-_PASSWORD_IN_QUERY: Final = re.compile(r"([?&](?:sentinel_)?password=)[^&#]*", re.IGNORECASE)
+_PASSWORD_IN_QUERY: Final = re.compile(r"([?&](?:sentinel_|ssl_)?password=)[^&#]*", re.IGNORECASE)
 MASK: Final = "***"
 
 SENTINEL_PORT: Final = 26379
@@ -28,8 +29,28 @@ SENTINEL_PORT: Final = 26379
 STORE_PORT: Final = 6379
 """Where a node of a Cluster listens if the URL does not say."""
 
+_OF_ANY: Final = frozenset({"db", "username", "password"})
+_OF_SENTINELS: Final = frozenset({"sentinel_username", "sentinel_password"})
+_OF_TLS: Final = frozenset(
+    {
+        "ssl_ca_certs",
+        "ssl_ca_path",
+        "ssl_certfile",
+        "ssl_keyfile",
+        "ssl_password",
+        "ssl_cert_reqs",
+        "ssl_check_hostname",
+        "ssl_ciphers",
+    }
+)
+
 _SCHEME_OF_PRIMARY: Final = {"sentinel": "redis", "sentinels": "rediss"}
 _SCHEME_OF_NODE: Final = {"cluster": "redis", "clusters": "rediss"}
+_WITH_TLS: Final = ("rediss", "sentinels", "clusters")
+
+
+class WrongParameter(ValueError):
+    """Of a URL. The text quotes none of it: what follows a `?` may be part of a password."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +65,7 @@ class SentinelUrl:
     sentinel_password: str | None = field(repr=False)
     _credentials: str = field(repr=False)
     _query: str = field(repr=False)
+    _query_of_tls: str = field(repr=False)
 
     def of_sentinel(self, host: str, port: int) -> str:
         """The URL by which redis-py connects to one of them."""
@@ -53,7 +75,7 @@ class SentinelUrl:
             quote(self.sentinel_password or "", ""),
         )
         credentials = f"{user}:{password}@" if password else ""
-        return f"{scheme}://{credentials}{_place(host, port)}/0"
+        return f"{scheme}://{credentials}{_place(host, port)}/0{self._query_of_tls}"
 
     def of_primary(self, host: str, port: int) -> str:
         """The URL by which redis-py connects to the primary, once it is known."""
@@ -78,6 +100,7 @@ class ClusterUrl:
 
 def check_store_url(url: str) -> None:
     """Raises ValueError unless it is of one of the kinds above, complete enough to try."""
+    _check_parameters(url)
     if read_sentinels(url) is not None or read_cluster(url) is not None:
         return
     parts = urlsplit(url)
@@ -92,6 +115,16 @@ def check_store_url(url: str) -> None:
     _database(parts.path.strip("/") or dict(parse_qsl(parts.query)).get("db", "0"))
 
 
+def _check_parameters(url: str) -> None:
+    parts = urlsplit(url)
+    names = {name for name, _ in parse_qsl(parts.query, keep_blank_values=True)}
+    if names & _OF_TLS and parts.scheme not in _WITH_TLS:
+        raise WrongParameter(f"only {', '.join(_WITH_TLS)} may have the parameters of TLS, ssl_...")
+    known = _OF_ANY | _OF_TLS | (_OF_SENTINELS if parts.scheme in _SCHEME_OF_PRIMARY else set())
+    if names - known:
+        raise WrongParameter(f"behind the ? may be {', '.join(sorted(known))}")
+
+
 def read_sentinels(url: str) -> SentinelUrl | None:
     """None for a URL that names no Sentinels. Raises ValueError if it does and can't be used."""
     parts = urlsplit(url)
@@ -104,6 +137,7 @@ def read_sentinels(url: str) -> SentinelUrl | None:
     query = parse_qsl(parts.query, keep_blank_values=True)
     about_sentinels = {key: value for key, value in query if key.startswith("sentinel_")}
     others = urlencode([(key, value) for key, value in query if key not in about_sentinels])
+    of_tls = urlencode([(key, value) for key, value in query if key in _OF_TLS])
     return SentinelUrl(
         sentinels=tuple(_host_and_port(host, SENTINEL_PORT) for host in hosts.split(",")),
         service=unquote(service),
@@ -113,6 +147,7 @@ def read_sentinels(url: str) -> SentinelUrl | None:
         sentinel_password=about_sentinels.get("sentinel_password"),
         _credentials=credentials + at,
         _query=f"?{others}" if others else "",
+        _query_of_tls=f"?{of_tls}" if of_tls else "",
     )
 
 

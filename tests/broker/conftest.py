@@ -19,7 +19,8 @@ def never_missed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def partitions() -> int:
-    """Of the store. All that holds for one holds for several: `make test-partitions`."""
+    """Of the store. All that holds for one holds for several: PACKHORSE_TEST_PARTITIONS=4 has the
+    tests run on so many."""
     return int(os.environ.get("PACKHORSE_TEST_PARTITIONS", "1"))
 
 

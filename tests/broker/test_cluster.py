@@ -31,6 +31,7 @@ from packhorse_protocol.messages import (
 from tests.support.brokers import Brokers
 from tests.support.cluster import ClusterGroup, slot_of
 from tests.support.cluster_node import ClusterNode
+from tests.support.daemon import packhorse
 from tests.support.log_lines import LogLines
 from tests.support.requests import complete, count, create, names, repeated, take
 from tests.support.wire import Wire
@@ -278,3 +279,10 @@ async def test_the_number_of_partitions_is_fixed(brokers: Brokers, group: Cluste
     await create(wire, *IDS)
     for broker in (first, second):
         await brokers.stop(broker)
+
+
+async def test_who_names_a_node_as_if_it_were_alone_is_told(group: ClusterGroup) -> None:
+    node = await elsewhere(group, ClientKeys("ph").base)
+    ended = await packhorse("fsck", "--store", node.url)
+    assert ended.status == 1
+    assert ended.err[0].endswith("this is a node of a Cluster, which is named by cluster://")

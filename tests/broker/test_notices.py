@@ -1,6 +1,8 @@
 """What brokers tell each other, as bytes: also between versions that know more or fewer fields."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import msgpack
@@ -9,9 +11,11 @@ import pytest
 from packhorse_broker.jobs.model import CancelRequest, Course, End, Job, State
 from packhorse_broker.notices import Notice, Notices
 from packhorse_broker.store.changes import Change, EndedClaim
+from packhorse_broker.store.errors import StoreUnavailable
 from packhorse_broker.store.keys import PartitionKeys
 from packhorse_broker.store.link import StoreAddress
 from packhorse_broker.store.subscription import Channel
+from tests.support.log_lines import LogLines
 
 TOKEN = bytes(16)
 ADDRESS = StoreAddress(url="redis://127.0.0.1:1", timeout_ms=1, client_name="never connected")
@@ -147,3 +151,34 @@ def test_a_request_to_cancel_is_told_once(ears: Ears) -> None:
     # A claim that was granted and cancelled in one batch, and one whose job is gone.
     assert ears.told([Change(job(State.QUEUED), held[0])]).cancelled == (("r", "j", TOKEN),)
     assert ears.told([Change(held[0], held[1], removed=True)]).cancelled == ()
+
+
+async def test_a_lost_subscription_is_said_once_until_there_is_another(
+    ears: Ears, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("packhorse_broker.notices.RECONNECT_S", 0)
+    lines, tries, tried = LogLines(), iter("aabbxcx"), asyncio.Event()
+
+    @asynccontextmanager
+    async def listen(_: Channel) -> AsyncIterator[AsyncIterator[bytes]]:
+        name = next(tries, "")
+        if not name:
+            tried.set()
+            await asyncio.Event().wait()
+        if name != "x":
+            raise StoreUnavailable(name)
+
+        async def nothing(*data: bytes) -> AsyncIterator[bytes]:
+            for some in data:
+                yield some
+
+        yield nothing()
+
+    monkeypatch.setattr(Channel, "listen", listen)
+    listening = asyncio.create_task(ears.notices.run())
+    await tried.wait()
+    listening.cancel()
+    await asyncio.gather(listening, return_exceptions=True)
+    assert (await lines.of("notices.lost"))["error"] == "a"
+    assert (await lines.of("notices.lost"))["error"] == "c"
+    assert lines._lines.empty()

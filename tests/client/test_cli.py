@@ -165,7 +165,9 @@ async def test_info(terminal: Terminal) -> None:
     said = await terminal("info")
     lines = dict(line.split(maxsplit=1) for line in said.out.splitlines())
     assert lines["connections"] == "2"
-    assert set(lines) == {"broker", "store", "started", "clock", "connections", "clients"}
+    about_clients = {"broker", "started", "clock", "connections", "clients"}
+    assert set(lines) == about_clients | {"store", "kept", "durability", "partitions"}
+    assert (lines["durability"], lines["partitions"]) == ("store", "1")
     [shown] = (await terminal("info", "--json")).objects()
     assert shown["connections"] == 2
     assert shown["started"].endswith("Z")

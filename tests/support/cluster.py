@@ -13,6 +13,7 @@ from redis.crc import key_slot
 
 from tests.support.cluster_node import AWAY, UNSOUND, ClusterNode, Place, Seen
 from tests.support.replicas import HOST, WAIT_S
+from tests.support.tls import Tls
 
 PRIMARIES: Final = 3
 SLOTS: Final = 16_384
@@ -35,17 +36,22 @@ class ClusterGroup:
     Which node is what changes by itself: each question here goes to the nodes that are up.
     """
 
-    def __init__(self, *settings: str, password: str = "") -> None:
+    def __init__(self, *settings: str, password: str = "", tls: Tls | None = None) -> None:
+        """With `tls` without a password, and slots move by keys alone: the servers are older."""
         self._folder = tempfile.TemporaryDirectory(prefix="ph-cluster-")
         self._password = password
+        self._tls = tls
         self.nodes = [
-            ClusterNode(Path(self._folder.name) / f"node-{number}", password, *settings)
+            ClusterNode(Path(self._folder.name) / f"node-{number}", password, *settings, tls=tls)
             for number in range(2 * PRIMARIES)
         ]
         """First those that start as primaries."""
 
     @property
     def url(self) -> str:
+        if self._tls is not None:
+            places = ",".join(f"{HOST}:{node.port}" for node in self.nodes)
+            return f"clusters://{places}/?{self._tls.query}"
         credentials = f":{self._password}@" if self._password else ""
         return f"cluster://{credentials}{','.join(f'{HOST}:{n.port}' for n in self.nodes)}/"
 
@@ -231,7 +237,8 @@ class ClusterGroup:
                 return f"{node.name} takes {names} for lost"
             if not await node.is_well():
                 return f"{node.name} does not serve, or follow"
-            if any(job[b"state"] not in ENDED for job in await _migrations(node)):
+            moving = await _migrations(node) if self._tls is None else []
+            if any(job[b"state"] not in ENDED for job in moving):
                 return f"a slot of {node.name} is on its way"
             views.append({other.place for other in seen})
         return "" if all(view == views[0] for view in views) else "not all know the same"

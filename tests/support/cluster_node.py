@@ -12,6 +12,7 @@ from redis.exceptions import ResponseError
 
 from packhorse_broker.store.packing import pack
 from tests.support.replicas import HOST, READY, Server, free_port
+from tests.support.tls import Tls
 
 NODE_TIMEOUT_MS: Final = 1_000
 """After which the others take one for lost."""
@@ -59,7 +60,7 @@ class ClusterNode(Server):
     """`start`, then `ask` it anything. It may be killed and paused, and started again on its data
     and its port."""
 
-    def __init__(self, folder: Path, password: str, *settings: str) -> None:
+    def __init__(self, folder: Path, password: str, *settings: str, tls: Tls | None = None) -> None:
         self.bus_port = free_port()
         super().__init__(
             folder,
@@ -69,6 +70,7 @@ class ClusterNode(Server):
             *("--save", "", "--appendonly", "yes"),
             *(("--requirepass", password, "--primaryauth", password) if password else ()),
             *settings,
+            tls=tls,
         )
         self._password = password
         self._starts = 0
@@ -82,6 +84,8 @@ class ClusterNode(Server):
 
     @property
     def url(self) -> str:
+        if self.tls is not None:
+            return super().url
         return f"redis://{f':{self._password}@' if self._password else ''}{HOST}:{self.port}"
 
     async def start(self) -> None:
@@ -109,7 +113,8 @@ class ClusterNode(Server):
         commands = [("AUTH", self._password), command] if self._password else [command]
         # Not by redis-py, which on Python 3.11 may lose a cancellation.
         async with asyncio.timeout(ANSWER_S):
-            reader, writer = await asyncio.open_connection(HOST, self.port)
+            context = self.tls.context if self.tls is not None else None
+            reader, writer = await asyncio.open_connection(HOST, self.port, ssl=context)
             try:
                 writer.write(b"".join(map(pack, commands)))
                 *_, reply = await _replies(reader, len(commands))

@@ -16,6 +16,7 @@ import redis.asyncio as redis
 
 from packhorse_broker.store.process import find_server
 from tests.support.inspection import Raw
+from tests.support.tls import Tls
 
 HOST: Final = "127.0.0.1"
 SERVICE: Final = "jobs"
@@ -29,11 +30,12 @@ READY: Final = b"Ready to accept connections"
 
 
 class Server:
-    """One process, its port, and the lines that it writes."""
+    """One process, its port, and the lines that it writes. With `tls` it speaks nothing else."""
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, tls: Tls | None = None) -> None:
         self.port = free_port()
         self.folder = folder
+        self.tls = tls
         self._arguments = arguments
         self._process: asyncio.subprocess.Process | None = None
         self._reading: asyncio.Task[None] | None = None
@@ -44,15 +46,19 @@ class Server:
 
     @property
     def url(self) -> str:
+        if self.tls is not None:
+            return f"rediss://{HOST}:{self.port}?{self.tls.query}"
         return f"redis://{HOST}:{self.port}"
 
     async def start(self) -> None:
         self.folder.mkdir(exist_ok=True)
         self._ended = False
+        tls = self.tls
+        port = tls.settings(self.port) if tls is not None else ("--port", str(self.port))
         self._process = await asyncio.create_subprocess_exec(
-            find_server(),
+            tls.program if tls is not None else find_server(),
             *self._arguments,
-            *("--port", str(self.port), "--bind", HOST, "--dir", str(self.folder)),
+            *(*port, "--bind", HOST, "--dir", str(self.folder)),
             stdout=asyncio.subprocess.PIPE,
         )
         self._reading = asyncio.create_task(self._read(self._process))
@@ -94,8 +100,9 @@ class Server:
 class Replicated:
     """A primary with replicas, without Sentinels: `async with` it."""
 
-    def __init__(self, *settings: str, replicas: int = 1) -> None:
+    def __init__(self, *settings: str, replicas: int = 1, tls: Tls | None = None) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="ph-replicas-")
+        self._tls = tls
         self._settings = (
             *("--save", "", "--appendonly", "yes", "--repl-diskless-sync-delay", "0"),
             *settings,
@@ -138,7 +145,9 @@ class Replicated:
         await raw.close()
 
     async def _serve(self, settings: Sequence[str]) -> Server:
-        server = Server(Path(self._folder.name) / f"store-{len(self.servers)}", *settings)
+        server = Server(
+            Path(self._folder.name) / f"store-{len(self.servers)}", *settings, tls=self._tls
+        )
         await server.start()
         self.servers.append(server)
         await server.says(READY)
@@ -154,13 +163,15 @@ class SentinelGroup(Replicated):
     """The same, watched by three Sentinels; `url` is for a broker. after `lose_primary`
     one replica is `promoted`."""
 
-    def __init__(self, *settings: str, replicas: int = 1) -> None:
-        super().__init__(*settings, replicas=replicas)
+    def __init__(self, *settings: str, replicas: int = 1, tls: Tls | None = None) -> None:
+        super().__init__(*settings, replicas=replicas, tls=tls)
         self.sentinels: list[Server] = []
 
     @property
     def url(self) -> str:
         hosts = ",".join(f"{HOST}:{sentinel.port}" for sentinel in self.sentinels)
+        if self._tls is not None:
+            return f"sentinels://{hosts}/{SERVICE}?{self._tls.query}"
         return f"sentinel://{hosts}/{SERVICE}"
 
     async def _start(self) -> None:
@@ -181,7 +192,7 @@ class SentinelGroup(Replicated):
             f"sentinel down-after-milliseconds {SERVICE} {DOWN_AFTER_MS}\n"
             f"sentinel failover-timeout {SERVICE} 5000\n"
         )
-        sentinel = Server(folder, str(settings), "--sentinel")
+        sentinel = Server(folder, str(settings), "--sentinel", tls=self._tls)
         await sentinel.start()
         return sentinel
 
@@ -195,14 +206,14 @@ class SentinelGroup(Replicated):
     async def fail_over(self, by: Server | None = None) -> None:
         """As a Sentinel does when it is told to: the primary lives on, and learns of it late."""
         leader = by or self.sentinels[0]
-        async with redis.Redis(host=HOST, port=leader.port) as client:
+        async with redis.Redis.from_url(leader.url) as client:
             await client.execute_command("SENTINEL", "FAILOVER", SERVICE)  # type: ignore[no-untyped-call]
 
     async def promoted(self) -> None:
         """Until all Sentinels know another primary, which is the first of `servers` then."""
         for sentinel in self.sentinels:
             await sentinel.says(b"+switch-master ")
-        async with redis.Redis(host=HOST, port=self.sentinels[0].port) as sentinel_client:
+        async with redis.Redis.from_url(self.sentinels[0].url) as sentinel_client:
             masters: Any = await sentinel_client.sentinel_masters()
         port = int(masters[SERVICE]["port"])
         self.servers.sort(key=lambda server: server.port != port)

@@ -181,5 +181,7 @@ def describe(error: BaseException) -> str:
         return f"slot {error.slot_id} of the Cluster is at {error.host}:{error.port} now"
     if isinstance(error, AskError):
         return f"slot {error.slot_id} of the Cluster is on its way to {error.host}:{error.port}"
+    if isinstance(error, TimeoutError) and not str(error):
+        return "the store did not answer in time"
     text = str(error).strip() or type(error).__name__
     return text.splitlines()[0][:300]

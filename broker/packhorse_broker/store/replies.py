@@ -16,6 +16,8 @@ from redis.exceptions import ConnectionError as LostConnection
 from redis.exceptions import InvalidResponse, RedisError
 from redis.exceptions import TimeoutError as StoreTimeout
 
+from packhorse_broker.store.tls import share_context
+
 _NOT_YET: Final = object()
 """What the parser says where a reply is not complete."""
 
@@ -45,6 +47,7 @@ class Replies(asyncio.Protocol):
         all of it. Raises RedisError, OSError."""
         pool = ConnectionPool.from_url(url, **options)
         connection: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call]
+        share_context(connection)
         try:
             async with asyncio.timeout(options["socket_connect_timeout"]):
                 await connection.connect()  # type: ignore[no-untyped-call]

@@ -22,6 +22,7 @@ from redis.exceptions import (
     AskError,
     ClusterDownError,
     MasterDownError,
+    MovedError,
     ReadOnlyError,
     RedisError,
     ResponseError,
@@ -236,6 +237,10 @@ class Lane:
         """What to raise for an error after which nothing was written."""
         if isinstance(error, _ELSEWHERE):
             self._address.primaries.outdated()
+        if isinstance(error, MovedError) and not self._address.primaries.are_several:
+            return StoreUnavailable(
+                f"{describe(error)}: this is a node of a Cluster, which is named by cluster://"
+            )
         if not is_full(error):
             return StoreUnavailable(describe(error))
         self._full_until_s = time.monotonic() + FULL_S

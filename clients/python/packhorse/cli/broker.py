@@ -61,6 +61,10 @@ def info(as_json: bool) -> None:
                     "clock": output.time_text(found.now_ms),
                     "connections": found.connections,
                     "clients": found.clients,
+                    "kept": found.kept,
+                    "durability": found.durability,
+                    "partitions": found.partitions,
+                    "full": "no more jobs are created" if found.store_full else None,
                 }
             )
 
