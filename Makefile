@@ -30,13 +30,20 @@ TOPOLOGY ?= embedded
 # pytest rewrites the asserts of its plugins: once, where it may keep what it wrote.
 unexport PYTHONDONTWRITEBYTECODE
 
+# Of `make bench-peers`, all with commas between them: which queues and workloads, else all; how
+# many rounds, and the file for what each came to.
+PEERS ?=
+WORKLOADS ?=
+ROUNDS ?= 3
+JSON ?=
+
 SOURCES := broker protocol clients/python
 # Tests that are run once more with asyncio's debug mode: those that drive an event loop.
 DEBUG_TESTS := tests/broker tests/client tests/store
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv lock serve demo test test-debug chaos fuzz check bench bench-delays bench-overload format clean
+.PHONY: help venv lock serve demo test test-debug chaos fuzz check bench bench-delays bench-overload bench-peers format clean
 
 help: ## show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -108,6 +115,10 @@ bench: $(STAMP) ## measure lifecycles a second and the broker's CPU for each
 
 bench-delays: $(STAMP) ## measure how late delayed jobs start
 	$(BIN)/python -m benchmarks.delays
+
+bench-peers: $(STAMP) ## measure other job queues beside it (PEERS= WORKLOADS= ROUNDS=3 JSON=file)
+	$(BIN)/python -m benchmarks.peers --rounds $(ROUNDS) --peers "$(PEERS)" \
+		--workloads "$(WORKLOADS)" $(if $(JSON),--json "$(JSON)")
 
 bench-overload: $(STAMP) ## measure a broker of which too much is asked: memory, refusals, recovery
 	$(BIN)/python -m benchmarks.overload

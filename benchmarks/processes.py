@@ -1,6 +1,7 @@
 """The processes that are measured, and the CPU time that they have used."""
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -19,6 +20,16 @@ def cpu_us(pid: int) -> float:
     """User and system time of a process so far, as Linux tells it."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S * 1e6
+
+
+def family(pid: int) -> list[int]:
+    """A process and all that come from it and are still there."""
+    found = [pid]
+    for parent in found:
+        for listed in Path(f"/proc/{parent}/task").glob("*/children"):
+            with contextlib.suppress(OSError):  # A thread or a process that ended meanwhile.
+                found.extend(map(int, listed.read_text().split()))
+    return found
 
 
 @dataclass(frozen=True, slots=True)
