@@ -8,6 +8,7 @@ README.md says what is measured and how what is missing is installed.
 
 import json
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from rich.console import Console
 
 from benchmarks.peers.peer import Peer
 from benchmarks.peers.roster import ROSTER
+from benchmarks.peers.store import version
 from benchmarks.peers.tables import TITLES, table
 from benchmarks.peers.trial import Trial, TrialFailed
 from benchmarks.peers.workloads import WORKLOADS, Sizes
@@ -66,6 +68,26 @@ def measured(
     return run
 
 
+def installed(peers: list[Peer], console: Console) -> list[Peer]:
+    """Those that can be measured; of the others is told what they lack."""
+    there: list[Peer] = []
+    for peer in peers:
+        if (lacks := peer.missing()) is not None:
+            console.print(f"skipped {peer.name}: {lacks}", highlight=False, soft_wrap=True)
+        else:
+            there.append(peer)
+            console.print(f"{peer.name}: {peer.version()}", highlight=False)
+    return there
+
+
+def tell_failure(run: dict[str, Any], console: Console) -> None:
+    """In short: the JSON has more of the peer's log."""
+    first, *log = run["error"].splitlines()
+    said = f"{first} ({log[-1]})" if log else first
+    workloads = "+".join(run["workloads"])
+    console.print(f"failed {run['peer']}, {workloads}: {said}", highlight=False, soft_wrap=True)
+
+
 @click.command()
 @click.option("--peers", default="", callback=chosen, help="Which, with commas. All by default.")
 @click.option("--workloads", default="", callback=chosen, help="Of W1, W2, W3 and W4; all.")
@@ -89,30 +111,27 @@ def main(
 ) -> None:
     """Measure job queues side by side."""
     console = Console(width=180)
-    there: list[Peer] = []
-    for peer in (ROSTER[name] for name in peers):
-        if (lacks := peer.missing()) is not None:
-            console.print(f"skipped {peer.name}: {lacks}", highlight=False, soft_wrap=True)
-        else:
-            there.append(peer)
-            console.print(f"{peer.name}: {peer.version()}", highlight=False)
+    program = store or str(find_server())
+    console.print(f"store: {version(program)}", highlight=False)
+    there = installed([ROSTER[name] for name in peers], console)
     sizes = Sizes(jobs=jobs, depth=depth, seconds=seconds)
     runs: list[dict[str, Any]] = []
     for round_ in range(rounds if there else 0):
         for together in trials(workloads):
             for peer in rotated(there, round_):
-                run = measured(peer, together, sizes, store or str(find_server()), concurrency)
+                run = measured(peer, together, sizes, program, concurrency)
                 runs.append({"round": round_ + 1, **run})
                 if "error" in run:
-                    console.print(f"{peer.name}, {'+'.join(together)}: {run['error']}")
+                    tell_failure(run, console)
         if json_file is not None:
-            versions = {peer.name: peer.version() for peer in there}
+            versions = {"store": version(program)} | {one.name: one.version() for one in there}
             json_file.write_text(json.dumps({"versions": versions, "runs": runs}, indent=1))
     order = {name: place for place, name in enumerate(ROSTER)}
     runs.sort(key=lambda run: order[run["peer"]])
     for workload in TITLES:
         if workload in workloads and runs:
             console.print(table(workload, runs))
+    sys.exit(any("error" in run for run in runs))
 
 
 if __name__ == "__main__":

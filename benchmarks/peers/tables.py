@@ -40,6 +40,7 @@ COLUMNS: Final = {
         Column("p99", "start_100.p99", 2),
         Column("start, 500/s: p50", "start_500.p50", 2),
         Column("p99", "start_500.p99", 2),
+        Column("done, %", "start_500.done_percent"),
         Column("result: p50", "result.p50", 2),
         Column("p99", "result.p99", 2),
     ),

@@ -243,14 +243,18 @@ class Trial:
             found["store_bytes"] = ((self.store_bytes() or 0) - stored) / jobs
         return found
 
-    def drain(self, jobs: int, limit_s: float) -> tuple[subprocess.Popen[bytes], Figures]:
+    def drain(
+        self, jobs: int, limit_s: float, *, partly: bool = False
+    ) -> tuple[subprocess.Popen[bytes], Figures]:
         """Starts a worker on what is there; from the first job's start to the last word of one.
 
-        Of jobs that do not end within the limit those count that have started.
+        `partly`: of jobs that do not end within the limit those count that have started.
         """
         server_us = self.server_cpu_us()
         worker = self.worker()
         whole = self.wait_started(jobs, limit_s)
+        if not (whole or partly):
+            raise self.failed(f"{self.marks.count()} of {jobs} jobs were run in {limit_s} s")
         ended_ns = self.wait_acknowledged() if whole else now_ns()
         server_us, worker_us = self.server_cpu_us() - server_us, self.cpu_us(worker)
         started = [started_ns for _, started_ns in self.marks.take()]
@@ -268,13 +272,12 @@ class Trial:
         """Producer and worker at once; from the first put to the last word of a job."""
         server_us, all_us = self.server_cpu_us(), self.all_cpu_us()
         self.begin(do=do, jobs=jobs, batch=BATCH, in_flight=IN_FLIGHT)
-        whole = self.wait_started(jobs, limit_s)
-        ended_ns = self.wait_acknowledged() if whole else now_ns()
+        if not self.wait_started(jobs, limit_s):
+            raise self.failed(f"{self.marks.count()} of {jobs} jobs were run in {limit_s} s")
+        ended_ns = self.wait_acknowledged()
         begun_ns = self._answer(limit_s)["begun_ns"]
         server_us, all_us = self.server_cpu_us() - server_us, self.all_cpu_us() - all_us
         done = len(self.marks.take())
-        if not done:
-            raise self.failed("no job was run")
         return {
             "per_s": done * 1e9 / (ended_ns - begun_ns),
             "jobs": done,
