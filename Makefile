@@ -15,7 +15,7 @@ DIR ?=
 OUT ?= checksums.sha256
 export DIR OUT
 
-# Of `make serve`: flags for the daemon, as in `make serve ARGS="--log-level debug"`.
+# Of `make serve` and `make bench`: flags, as in `make serve ARGS="--log-level debug"`.
 ARGS ?=
 
 # Of `make test` and `make test-debug`: flags for pytest, as in `make test TESTS="-k claim"`.
@@ -110,8 +110,8 @@ check: $(STAMP) ## run the linter, the format check, the types and the architect
 	$(BIN)/mypy
 	$(BIN)/python -m pytest --quiet tests/test_architecture.py
 
-bench: $(STAMP) ## measure lifecycles a second and the broker's CPU for each
-	$(BIN)/python -m benchmarks.lifecycle
+bench: $(STAMP) ## measure lifecycles, log lines, idle connections, jobs that wait (ARGS: its flags)
+	$(BIN)/python -m benchmarks $(ARGS)
 
 bench-delays: $(STAMP) ## measure how late delayed jobs start
 	$(BIN)/python -m benchmarks.delays
