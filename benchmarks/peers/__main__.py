@@ -8,6 +8,7 @@ README.md says what is measured and how what is missing is installed.
 
 import json
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -110,6 +111,8 @@ def main(
     json_file: Path | None,
 ) -> None:
     """Measure job queues side by side."""
+    # So that what was started is stopped.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     console = Console(width=180)
     program = store or str(find_server())
     console.print(f"store: {version(program)}", highlight=False)
@@ -129,9 +132,9 @@ def main(
     order = {name: place for place, name in enumerate(ROSTER)}
     runs.sort(key=lambda run: order[run["peer"]])
     for workload in TITLES:
-        if workload in workloads and runs:
-            console.print(table(workload, runs))
-    sys.exit(any("error" in run for run in runs))
+        if (made := table(workload, runs)).row_count:
+            console.print(made)
+    sys.exit(1 if any("error" in run for run in runs) else 0)
 
 
 if __name__ == "__main__":

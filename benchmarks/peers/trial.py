@@ -141,7 +141,7 @@ class Trial:
 
     def _wait_listening(self, port: int) -> None:
         give_up = time.monotonic() + START_S
-        while time.monotonic() < give_up:
+        while time.monotonic() < give_up and self.servers[-1].poll() is None:
             try:
                 socket.create_connection(("127.0.0.1", port), 1).close()
             except OSError:
@@ -248,18 +248,19 @@ class Trial:
     ) -> tuple[subprocess.Popen[bytes], Figures]:
         """Starts a worker on what is there; from the first job's start to the last word of one.
 
-        `partly`: of jobs that do not end within the limit those count that have started.
+        `partly`: of jobs that do not end within the limit, which begins with the first, those
+        count that have started.
         """
         server_us = self.server_cpu_us()
         worker = self.worker()
+        if not self.wait_started(1, START_S):
+            raise self.failed(f"the worker ran no job in {START_S} s")
         whole = self.wait_started(jobs, limit_s)
         if not (whole or partly):
             raise self.failed(f"{self.marks.count()} of {jobs} jobs were run in {limit_s} s")
         ended_ns = self.wait_acknowledged() if whole else now_ns()
         server_us, worker_us = self.server_cpu_us() - server_us, self.cpu_us(worker)
         started = [started_ns for _, started_ns in self.marks.take()]
-        if not started:
-            raise self.failed("no job was run")
         done = len(started)
         return worker, {
             "per_s": done * 1e9 / (ended_ns - min(started)),
