@@ -25,6 +25,10 @@ from benchmarks.metering import Row
 from benchmarks.processes import Broker, has_files_for
 
 PARTS: Final = ("lifecycle", "logs", "idle", "waiting")
+BUSY: Final = 10
+"""Clients, beside those that are idle."""
+FEW: Final = 1_000
+"""Jobs that wait, over which many are measured."""
 
 
 @asynccontextmanager
@@ -56,11 +60,14 @@ async def run(
         async with fresh() as broker:
             found += await log_lines.rows(broker, lines, rounds)
     if "idle" in parts:
-        async with fresh() as broker:
-            found += await crowded.rows(broker, busy=10, idle=connections, trips=trips)
+        async with fresh() as alone, fresh() as beside:
+            found += await crowded.rows(
+                alone, beside, busy=BUSY, idle=connections, trips=trips, rounds=rounds
+            )
     if "waiting" in parts:
-        few = max(1, min(1_000, waiting_jobs // 10))
-        found += await waiting.rows(few, waiting_jobs, jobs, rounds)
+        few = max(1, min(FEW, waiting_jobs // 10))
+        async with fresh() as few_broker, fresh() as many_broker:
+            found += await waiting.rows(few_broker, few, many_broker, waiting_jobs, jobs, rounds)
     return found
 
 
@@ -70,7 +77,7 @@ async def run(
 @click.option("--rounds", default=5, show_default=True, help="Rounds that are counted.")
 @click.option("--lines", default=20_000, show_default=True, help="Log lines of a round.")
 @click.option("--connections", default=5_000, show_default=True, help="That are idle.")
-@click.option("--trips", default=200, show_default=True, help="Of each busy client.")
+@click.option("--trips", default=100, show_default=True, help="Of each busy client in a round.")
 @click.option("--waiting", "waiting_jobs", default=1_000_000, show_default=True, help="Jobs.")
 def main(
     parts: tuple[str, ...],

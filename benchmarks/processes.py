@@ -6,6 +6,7 @@ import json
 import os
 import re
 import resource
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,6 +173,12 @@ class Load:
         assert self._process.stdout is not None
         found: dict[str, Any] = json.loads(await self._process.stdout.readline())
         return found
+
+    def stand_still(self) -> None:
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
 
     async def stop(self) -> dict[str, Any]:
         """What it saw."""

@@ -6,40 +6,28 @@ queue; it is paused between the rounds.
 """
 
 import asyncio
-import tempfile
-from pathlib import Path
 from typing import Final
 
 from benchmarks.lifecycle import batches
 from benchmarks.metering import Cost, Meter, Row, ratio
 from benchmarks.processes import Broker, Load, Runner, memory
+from benchmarks.store_probe import StoreProbe
 from packhorse import connect
 
 TYPE: Final = "noop"
 FIRST_PART: Final = 20
 """Memory is looked at when so many parts of the jobs are there, and again when all are: what the
 filling itself takes is not counted."""
+LOOK_S: Final = 0.1
 CONNECTIONS, UNANSWERED, BATCH = 2, 4, 500
 """Of what fills."""
 
 
-async def rows(few: int, many: int, jobs: int, rounds: int) -> list[Row]:
+async def rows(
+    few_broker: Broker, few: int, many_broker: Broker, many: int, jobs: int, rounds: int
+) -> list[Row]:
     """`jobs`: lifecycles of a round."""
-    with tempfile.TemporaryDirectory(prefix="packhorse-bench-") as folder:
-        brokers: list[Broker] = []
-        try:
-            for name in ("few", "many"):
-                data_dir = Path(folder) / name
-                data_dir.mkdir()
-                brokers.append(await Broker.start(data_dir))
-            return await _rows(brokers, few, many, jobs, rounds)
-        finally:
-            for broker in brokers:
-                await broker.stop()
-
-
-async def _rows(brokers: list[Broker], few: int, many: int, jobs: int, rounds: int) -> list[Row]:
-    few_broker, many_broker = brokers
+    brokers = (few_broker, many_broker)
     for broker in brokers:
         async with connect(broker.url) as client:
             await client.pause(TYPE)
@@ -64,7 +52,7 @@ async def _rows(brokers: list[Broker], few: int, many: int, jobs: int, rounds: i
 
 
 async def fill(broker: Broker, jobs: int) -> int:
-    """At least so many, a few requests more; how many."""
+    """At least so many, a few requests more; how many. The store has settled then."""
     load = await Load.start(
         *("producers", "--url", broker.url, "--type", TYPE, "--jobs", jobs),
         *("--connections", CONNECTIONS, "--in-flight", UNANSWERED),
@@ -73,6 +61,10 @@ async def fill(broker: Broker, jobs: int) -> int:
     await load.said()
     answers: dict[str, int] = (await load.said())["answers"]
     await load.ended()
+    store = await StoreProbe.open(broker.store_url, broker.store_pid)
+    while await store.rewriting():  # noqa: ASYNC110 - nobody tells
+        await asyncio.sleep(LOOK_S)
+    store.close()
     if set(answers) != {"created"}:
         raise RuntimeError(f"of {jobs} jobs became {answers}")
     return answers["created"]

@@ -16,7 +16,7 @@ def test_one_table_has_a_line_for_all_that_is_measured() -> None:
     for name in (
         "lifecycles, batches of 100",
         "log lines of one runner",
-        "round trip of 10 busy clients, alone",
+        "round trip of 10 busy clients",
         "the same beside 20 idle connections",
         "broker's memory for each idle connection",
         "lifecycles, 2,000 jobs waiting",
