@@ -15,7 +15,7 @@ DIR ?=
 OUT ?= checksums.sha256
 export DIR OUT
 
-# Of `make serve`: flags for the daemon, as in `make serve ARGS="--log-level debug"`.
+# Of `make serve` and `make bench`: flags, as in `make serve ARGS="--log-level debug"`.
 ARGS ?=
 
 # Of `make test` and `make test-debug`: flags for pytest, as in `make test TESTS="-k claim"`.
@@ -30,6 +30,13 @@ TOPOLOGY ?= embedded
 # pytest rewrites the asserts of its plugins: once, where it may keep what it wrote.
 unexport PYTHONDONTWRITEBYTECODE
 
+# Of `make bench-peers`, all with commas between them: which queues and workloads, else all; how
+# many rounds, and the file for what each came to.
+PEERS ?=
+WORKLOADS ?=
+ROUNDS ?= 3
+JSON ?=
+
 SOURCES := broker protocol clients/python
 # Tests that are run once more with asyncio's debug mode: those that drive an event loop.
 DEBUG_TESTS := tests/broker tests/client tests/store
@@ -40,7 +47,7 @@ FUNCTIONS ?= 0
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv lock serve demo test test-debug chaos fuzz check bench bench-counts bench-delays bench-overload format clean
+.PHONY: help venv lock serve demo test test-debug chaos fuzz check bench bench-counts bench-delays bench-overload bench-peers format clean
 
 help: ## show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -108,14 +115,18 @@ check: $(STAMP) ## run the linter, the format check, types, the architecture tes
 	$(BIN)/python -m pytest --quiet tests/test_architecture.py
 	PYTHONHASHSEED=0 $(BIN)/python -m benchmarks.counts --brief
 
-bench: $(STAMP) ## measure lifecycles a second and the broker's CPU for each
-	$(BIN)/python -m benchmarks.lifecycle
+bench: $(STAMP) ## measure lifecycles, log lines, idle connections, jobs that wait (ARGS: its flags)
+	$(BIN)/python -m benchmarks $(ARGS)
 
 bench-counts: $(STAMP) ## compare what a job costs with its baseline (BASELINE=write renews it)
 	@PYTHONHASHSEED=0 $(BIN)/python -m benchmarks.counts --functions $(FUNCTIONS) $(if $(filter write,$(BASELINE)),--write)
 
 bench-delays: $(STAMP) ## measure how late delayed jobs start
 	$(BIN)/python -m benchmarks.delays
+
+bench-peers: $(STAMP) ## measure other job queues beside it (PEERS= WORKLOADS= ROUNDS=3 JSON=file)
+	$(BIN)/python -m benchmarks.peers --rounds $(ROUNDS) --peers "$(PEERS)" \
+		--workloads "$(WORKLOADS)" $(if $(JSON),--json "$(JSON)")
 
 bench-overload: $(STAMP) ## measure a broker of which too much is asked: memory, refusals, recovery
 	$(BIN)/python -m benchmarks.overload

@@ -1,28 +1,15 @@
 """What a job's life costs: create, claim, complete, one producer and one runner on loopback.
 
-    make bench        or: python -m benchmarks.lifecycle --jobs 20000 --rounds 5
-
 Each mode creates jobs of a 100-byte payload while the runner takes and completes them; a round
-ends when the last one is done. Figures are medians of the rounds, with least and most. Read them
-as ratios within one run: the machine is not ours alone.
+ends when the last one is done.
 """
 
 import asyncio
-import os
-import statistics
-import tempfile
-import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
-import click
-import uvloop
-from rich.console import Console
-from rich.table import Table
-
-from benchmarks.processes import Broker, Runner, cpu_us
+from benchmarks.metering import Cost, Meter, Row
+from benchmarks.processes import Broker, Runner
 from packhorse import Client, NewJob, connect
 
 PAYLOAD: Final = b"\x81\xa4data\xc4\x5c" + bytes(92)
@@ -65,69 +52,25 @@ MODES: Final[dict[str, tuple[Mode, int]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """Of one round. CPU in microseconds for each lifecycle."""
-
-    per_s: float
-    broker_us: float
-    store_us: float
-    clients_us: float
-
-
-async def measure(broker: Broker, runner: Runner, client: Client, mode: Mode, jobs: int) -> Figures:
-    pids = (broker.pid, broker.store_pid, runner.pid, os.getpid())
+async def measure(broker: Broker, runner: Runner, client: Client, mode: Mode, jobs: int) -> Cost:
     await runner.expect(jobs)
-    before = [cpu_us(pid) for pid in pids]
-    started = time.perf_counter()
+    meter = Meter(broker, runner.pid)
     await mode(client, jobs)
     await runner.done()
-    seconds = time.perf_counter() - started
-    used = [(cpu_us(pid) - was) / jobs for pid, was in zip(pids, before, strict=True)]
-    return Figures(jobs / seconds, used[0], used[1], used[2] + used[3])
+    return meter.cost(jobs)
 
 
-async def run(jobs: int, rounds: int) -> dict[str, list[Figures]]:
+async def rows(broker: Broker, jobs: int, rounds: int) -> list[Row]:
     """The modes in turn, `rounds` times, after a round that is not counted."""
-    found: dict[str, list[Figures]] = {name: [] for name in MODES}
-    with tempfile.TemporaryDirectory(prefix="packhorse-bench-") as data_dir:
-        broker = await Broker.start(Path(data_dir))
-        runner = await Runner.start(broker.url)
-        async with connect(broker.url) as client:
-            for round_ in range(rounds + 1):
-                for name, (mode, share) in MODES.items():
-                    figures = await measure(broker, runner, client, mode, jobs // share)
-                    if round_:
-                        found[name].append(figures)
-        await runner.stop()
-        await broker.stop()
-    return found
-
-
-def shown(values: list[float], digits: int) -> str:
-    middle = statistics.median(values)
-    return f"{middle:,.{digits}f} ({min(values):,.{digits}f}-{max(values):,.{digits}f})"
-
-
-@click.command()
-@click.option("--jobs", default=20_000, help="Jobs of a round.")
-@click.option("--rounds", default=5, help="Rounds that are counted.")
-def main(jobs: int, rounds: int) -> None:
-    """Measure the plain lifecycle."""
-    found = uvloop.run(run(jobs - jobs % (BATCH * SINGLE_SHARE), rounds))
-    table = Table(title=f"lifecycles, median of {rounds} rounds (least-most)")
-    for heading in ("mode", "per second", "broker CPU us", "store CPU us", "client+runner CPU us"):
-        table.add_column(heading, justify="left" if heading == "mode" else "right")
-    for name, figures in found.items():
-        table.add_row(
-            name,
-            shown([one.per_s for one in figures], 0),
-            shown([one.broker_us for one in figures], 1),
-            shown([one.store_us for one in figures], 1),
-            shown([one.clients_us for one in figures], 1),
-        )
-    Console(width=110).print(table)
-
-
-if __name__ == "__main__":
-    main()
+    found: dict[str, list[Cost]] = {name: [] for name in MODES}
+    runner = await Runner.start(broker.url)
+    async with connect(broker.url) as client:
+        for round_ in range(rounds + 1):
+            for name, (mode, share) in MODES.items():
+                # At least a batch, and whole ones.
+                of_mode = max(BATCH, jobs // share // BATCH * BATCH)
+                cost = await measure(broker, runner, client, mode, of_mode)
+                if round_:
+                    found[name].append(cost)
+    await runner.stop()
+    return [Row.of(f"lifecycles, {name}", costs, "jobs") for name, costs in found.items()]

@@ -17,6 +17,7 @@ from typing import Final
 
 import click
 import uvloop
+from msgpack import packb
 
 from benchmarks.wire import Wire
 from packhorse_protocol.messages import Create, NewJob, Ok, Problem, Refused
@@ -64,8 +65,9 @@ async def crowd(url: str, connections: int, timeout_ms: int) -> None:
 class Producers:
     """Connections that create as fast as they are let, each with some requests unanswered."""
 
-    def __init__(self, batch: int, payload_bytes: int, most: int) -> None:
-        self._jobs = tuple(NewJob(type="bulk", payload=bytes(payload_bytes)) for _ in range(batch))
+    def __init__(self, job_type: str, batch: int, payload_bytes: int, most: int) -> None:
+        payload = packb({"data": bytes(payload_bytes)})
+        self._jobs = tuple(NewJob(type=job_type, payload=payload) for _ in range(batch))
         self._most = most
         """Jobs, after which they end; 0: never."""
         self._begun = 0
@@ -120,9 +122,15 @@ class Producers:
 
 
 async def produce(
-    url: str, connections: int, in_flight: int, batch: int, payload_bytes: int, most: int
+    url: str,
+    connections: int,
+    in_flight: int,
+    job_type: str,
+    batch: int,
+    payload_bytes: int,
+    most: int,
 ) -> None:
-    producers = Producers(batch, payload_bytes, most)
+    producers = Producers(job_type, batch, payload_bytes, most)
     wires = [await Wire.open(url) for _ in range(connections)]
     _say(connections=connections)
     started = time.perf_counter()
@@ -156,14 +164,21 @@ def _crowd(url: str, connections: int, timeout_ms: int) -> None:
 @click.option("--url", required=True)
 @click.option("--connections", default=8)
 @click.option("--in-flight", default=100, help="Requests of each that are unanswered.")
+@click.option("--type", "job_type", default="bulk", help="Of the jobs.")
 @click.option("--batch", default=100, help="Jobs in each request.")
-@click.option("--bytes", "payload_bytes", default=100, help="Payload of each job.")
+@click.option("--bytes", "payload_bytes", default=92, help="Data in the payload of each job.")
 @click.option("--jobs", "most", default=0, help="Ends after so many; 0: with standard input.")
 def _producers(
-    url: str, connections: int, in_flight: int, batch: int, payload_bytes: int, most: int
+    url: str,
+    connections: int,
+    in_flight: int,
+    job_type: str,
+    batch: int,
+    payload_bytes: int,
+    most: int,
 ) -> None:
     """Clients that create without end."""
-    uvloop.run(produce(url, connections, in_flight, batch, payload_bytes, most))
+    uvloop.run(produce(url, connections, in_flight, job_type, batch, payload_bytes, most))
 
 
 if __name__ == "__main__":

@@ -9,8 +9,6 @@ creates, claims and completes one job after the other. Read its times as ratios 
 """
 
 import asyncio
-import json
-import resource
 import statistics
 import sys
 import tempfile
@@ -27,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.prober import LONG_MS, Prober, Times, end, ms_since
-from benchmarks.processes import Broker, Memory, cpu_us, memory, reset_peak
+from benchmarks.processes import Broker, Load, Memory, cpu_us, has_files_for, memory, reset_peak
 from benchmarks.store_probe import StoreProbe
 from benchmarks.wire import Wire
 from packhorse_protocol.messages import Claim, ClaimJobs, Create, LogReport, NewJob, Watch, WriteLog
@@ -43,40 +41,6 @@ FLOOD_S: Final = 4
 WATCHED: Final = 500
 LOG_ROUNDS: Final = 40
 LOG_CHARS: Final = 4_000
-SPARE_FILES: Final = 500
-"""Beside those of the connections."""
-
-
-class Load:
-    """A process of `load.py`."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-
-    @classmethod
-    async def start(cls, *arguments: object) -> "Load":
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-m", "benchmarks.load", *map(str, arguments)),
-            cwd=Path(__file__).parents[1],
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-        )
-        return cls(process)
-
-    async def said(self) -> dict[str, Any]:
-        """Its next line."""
-        assert self._process.stdout is not None
-        found: dict[str, Any] = json.loads(await self._process.stdout.readline())
-        return found
-
-    async def stop(self) -> dict[str, Any]:
-        """What it saw."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        found = await self.said()
-        await self._process.wait()
-        return found
 
 
 @dataclass
@@ -257,16 +221,6 @@ def _told(found: dict[str, Any]) -> str:
         f"{answers}; longest wait {found['longest_s']:.1f} s, "
         f"{found['unanswered']} without an answer"
     )
-
-
-def has_files_for(connections: int) -> bool:
-    """Raises the bound of open files as far as this process, and those it starts, may."""
-    wanted = connections + SPARE_FILES
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    if soft < most:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-    return max(soft, most) >= wanted
 
 
 @asynccontextmanager

@@ -1,17 +1,22 @@
 """The processes that are measured, and the CPU time that they have used."""
 
 import asyncio
+import contextlib
 import json
 import os
 import re
+import resource
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 _READY: Final = re.compile(rb"broker (tcp://\S+)")
 _RSS: Final = re.compile(r"^VmRSS:\s+(\d+) kB", re.MULTILINE)
 _PEAK: Final = re.compile(r"^VmHWM:\s+(\d+) kB", re.MULTILINE)
+SPARE_FILES: Final = 500
+"""Beside those of the connections."""
 _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 
 
@@ -19,6 +24,16 @@ def cpu_us(pid: int) -> float:
     """User and system time of a process so far, as Linux tells it."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S * 1e6
+
+
+def family(pid: int) -> list[int]:
+    """A process and all that come from it and are still there."""
+    found = [pid]
+    for parent in found:
+        for listed in Path(f"/proc/{parent}/task").glob("*/children"):
+            with contextlib.suppress(OSError):  # A thread or a process that ended meanwhile.
+                found.extend(map(int, listed.read_text().split()))
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +58,16 @@ def memory(pid: int) -> Memory:
 def reset_peak(pid: int) -> None:
     """The peak begins anew with what is resident now."""
     Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
+def has_files_for(connections: int) -> bool:
+    """Raises the bound of open files as far as this process, and those it starts, may."""
+    wanted = connections + SPARE_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    return max(soft, most) >= wanted
 
 
 class Broker:
@@ -124,3 +149,45 @@ class Runner:
         line = await self._process.stdout.readline()
         if line.strip() != word:
             raise RuntimeError(f"the runner said {line!r} instead of {word!r}")
+
+
+class Load:
+    """A process of `load.py`."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    @classmethod
+    async def start(cls, *arguments: object) -> "Load":
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "benchmarks.load", *map(str, arguments)),
+            cwd=Path(__file__).parents[1],
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        return cls(process)
+
+    async def said(self) -> dict[str, Any]:
+        """Its next line."""
+        assert self._process.stdout is not None
+        found: dict[str, Any] = json.loads(await self._process.stdout.readline())
+        return found
+
+    def stand_still(self) -> None:
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
+
+    async def stop(self) -> dict[str, Any]:
+        """What it saw."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        found = await self.said()
+        await self.ended()
+        return found
+
+    async def ended(self) -> None:
+        """By itself, or since it was stopped."""
+        await self._process.wait()

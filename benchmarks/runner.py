@@ -9,7 +9,7 @@ import sys
 import click
 import uvloop
 
-from packhorse import Worker
+from packhorse import Context, Worker
 
 CONCURRENCY = 500
 
@@ -17,7 +17,7 @@ CONCURRENCY = 500
 @click.command()
 @click.option("--url", required=True)
 def main(url: str) -> None:
-    """Run `noop` jobs until standard input ends."""
+    """Run `noop` jobs, and `chatter`, until standard input ends."""
     uvloop.run(_run(url))
 
 
@@ -32,6 +32,11 @@ async def _run(url: str) -> None:
         left -= 1
         if left == 0:
             arrived.set()
+
+    @worker.job("chatter")
+    async def chatter(ctx: Context, lines: int) -> None:
+        for number in range(lines):
+            await ctx.log(f"line {number:06d} of a job that says what it does")
 
     lines = asyncio.StreamReader()
     loop = asyncio.get_running_loop()

@@ -24,9 +24,12 @@ class StoreProbe:
 
     async def used_bytes(self) -> int:
         """What its data and buffers take."""
-        lines = (await self._ask("INFO memory")).splitlines()
-        [used] = [line for line in lines if line.startswith("used_memory:")]
-        return int(used.partition(":")[2])
+        return await self._number("memory", "used_memory")
+
+    async def rewriting(self) -> bool:
+        """Whether it is making its file shorter, which much that was written brings about."""
+        names = ("aof_rewrite_in_progress", "aof_rewrite_scheduled")
+        return any([await self._number("persistence", name) for name in names])
 
     async def bound(self, max_bytes: int) -> None:
         """Its maxmemory; 0: none."""
@@ -37,12 +40,20 @@ class StoreProbe:
         alive = await self._ask(f"ZCARD {_PREFIX}:{{c}}:alive")
         return int(alive) + int(await self._ask(f"ZCARD {_PREFIX}:{{c}}:leaving"))
 
+    def close(self) -> None:
+        self._writer.close()
+
     def stop(self) -> None:
         """The process stands still."""
         os.kill(self._pid, signal.SIGSTOP)
 
     def go_on(self) -> None:
         os.kill(self._pid, signal.SIGCONT)
+
+    async def _number(self, section: str, name: str) -> int:
+        lines = (await self._ask(f"INFO {section}")).splitlines()
+        [line] = [line for line in lines if line.startswith(f"{name}:")]
+        return int(line.partition(":")[2])
 
     async def _ask(self, command: str) -> str:
         self._writer.write(f"{command}\r\n".encode())
