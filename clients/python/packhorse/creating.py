@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
-from typing import Any, Final, Unpack
+from typing import Any, Final, NamedTuple, Unpack
 
 from packhorse.durations import Duration
 from packhorse.errors import TooLarge
@@ -10,13 +10,26 @@ from packhorse.gathering import all_or_raise
 from packhorse.job import Job
 from packhorse.kinds import NewForGroup, NotMet
 from packhorse.newjob import JobOptions, NewJob
+from packhorse.outcome import Outcome
 from packhorse.payload import NOTHING
+from packhorse.requests import quietly
 from packhorse.session import OnSession
 from packhorse_protocol.messages import Created
 from packhorse_protocol.messages import NewJob as NewJobMessage
 
 CREATE_CHUNK_JOBS: Final = 10_000
 """Jobs that `create_many` has on their way at once, so that memory does not grow with its input."""
+
+
+class _Creation(NamedTuple):
+    """A job on its way to the broker."""
+
+    message: NewJobMessage
+    former: Outcome | None
+    """Of an earlier job that had its id."""
+    handle: bool
+    group: str | None
+    answer: "asyncio.Future[Created | NotMet]"
 
 
 class Creating(OnSession):
@@ -51,7 +64,8 @@ class Creating(OnSession):
         content exists, `QuotaExceeded` and `TypeDraining` if the type takes no more, `StoreFull`,
         `NotDurable`, `TooLarge`, `InvalidValue`, `Unavailable` (no store), `ConnectionLost`.
         """
-        return await self._create(NewJob(job_type, arguments, **options), handle, group)
+        creation = self._begin(NewJob(job_type, arguments, **options), handle, group)
+        return self._created(creation, await creation.answer)
 
     async def create_many(
         self, jobs: Iterable[NewJob], *, handle: bool = False, group: str | None = None
@@ -82,33 +96,57 @@ class Creating(OnSession):
 
         Raises what they raise: above all `JobFailed`, and `OutcomeTimeout` after `timeout`.
         """
-        job = await self._create(NewJob(job_type, arguments, **options), True, None)
+        job = await self.create(job_type, arguments, handle=True, **options)
         return await job.result(timeout=timeout)
 
     async def _create_chunk(
         self, jobs: list[NewJob], handle: bool, group: str | None
     ) -> list[Job | BaseException]:
         await self._session.requests.room()
-        creating = (self._create(new, handle, group) for new in jobs)
-        return await asyncio.gather(*creating, return_exceptions=True)
+        begun = [self._begin_or_error(new, handle, group) for new in jobs]
+        try:
+            return [await self._created_or_error(creation) for creation in begun]
+        except asyncio.CancelledError:
+            for creation in begun:  # takes back what has not left
+                if isinstance(creation, _Creation):
+                    creation.answer.cancel()
+                    quietly(creation.answer)
+            raise
 
-    async def _create(self, new: NewJob, handle: bool, group: str | None) -> Job:
+    def _begin_or_error(
+        self, new: NewJob, handle: bool, group: str | None
+    ) -> _Creation | BaseException:
+        try:
+            return self._begin(new, handle, group)
+        except Exception as error:  # noqa: BLE001 - it is told in its place, the others go on
+            return error
+
+    async def _created_or_error(self, creation: _Creation | BaseException) -> Job | BaseException:
+        if isinstance(creation, BaseException):
+            return creation
+        try:
+            return self._created(creation, await creation.answer)
+        except Exception as error:  # noqa: BLE001 - it is told in its place, the others go on
+            return error
+
+    def _begin(self, new: NewJob, handle: bool, group: str | None) -> _Creation:
         message = new.message()
         self._check_size(message)
-        outcomes = self._session.outcomes
-        former = outcomes.known(new.job_id)
-        answer = await self._ask(message, handle, group)
+        former = self._session.outcomes.known(new.job_id)
+        return _Creation(message, former, handle, group, self._ask(message, handle, group))
+
+    def _created(self, creation: _Creation, answer: Created | NotMet) -> Job:
         durable = not isinstance(answer, NotMet)
         created = answer.created if isinstance(answer, NotMet) else answer
         if not created.existed and created.duplicate is None:
-            outcomes.forget(former)
+            self._session.outcomes.forget(creation.former)
         return Job(
             self._session,
             created.job,
-            job_type=new.type,
+            job_type=creation.message.type,
             duplicate=created.duplicate,
-            handling=handle or created.duplicate == "joined",
-            fleeting=created.duplicate is None and not _is_kept(message, group),
+            handling=creation.handle or created.duplicate == "joined",
+            fleeting=created.duplicate is None and not _is_kept(creation.message, creation.group),
             durable=durable,
         )
 

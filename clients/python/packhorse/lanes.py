@@ -85,9 +85,13 @@ class Entry(Generic[Item, Result]):
 
 
 class Lane(Generic[Item, Result]):
-    """Items that wait to be sent, in order. `waiting_changed` is called when one is added."""
+    """Items that wait to be sent, in order. `waiting_changed` gets the lane when one is added."""
 
-    def __init__(self, kind: Kind[Item, Result], waiting_changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        kind: Kind[Item, Result],
+        waiting_changed: "Callable[[Lane[Item, Result]], None]",
+    ) -> None:
         self.kind = kind
         self._waiting: deque[Entry[Item, Result]] = deque()
         self._waiting_changed = waiting_changed
@@ -103,7 +107,7 @@ class Lane(Generic[Item, Result]):
         """
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append(Entry(item, future, alone=self.kind.alone))
-        self._waiting_changed()
+        self._waiting_changed(self)
         return future
 
     def take(self, limits: Limits) -> list[Entry[Item, Result]]:
@@ -138,7 +142,7 @@ class Lane(Generic[Item, Result]):
     def put_back(self, entries: list[Entry[Item, Result]]) -> None:
         """They wait again, before those that came later."""
         self._waiting.extendleft(reversed([e for e in entries if not e.future.done()]))
-        self._waiting_changed()
+        self._waiting_changed(self)
 
     def settle(self, entry: Entry[Item, Result], result: Result) -> None:
         """The broker carried it out."""
