@@ -68,10 +68,11 @@ async def test_an_item_of_a_wrong_type_fails_and_the_others_leave() -> None:
 
 
 async def test_what_is_put_back_comes_first() -> None:
-    lane = lane_of(GET, *"abc")
+    lane: Lane[str, JobView] = Lane(GET, lambda _: None)
+    futures = [lane.submit(item) for item in "abc"]
     entries = lane.take(LIMITS)
     quietly(lane.submit("d"))
-    entries[1].future.cancel()
+    futures[1].cancel()
     lane.put_back(entries)
     assert taken(lane) == ["a", "c", "d"]
 

@@ -8,7 +8,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 from packhorse.errors import InvalidValue, Refused
 from packhorse_protocol.errors import Code
@@ -16,6 +16,7 @@ from packhorse_protocol.messages import Limits, Request
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Received = TypeVar("Received", contravariant=True)
 
 ITEM_OVERHEAD_BYTES: Final = 160
 """Keys, a token and numbers of one item; the encoded frame is measured before it leaves."""
@@ -67,14 +68,27 @@ class Kind(Generic[Item, Result]):
     gone: Gone[Result] | None = None
 
 
+class Receiver(Protocol[Received]):
+    """Who gets an item's answer, exactly once: a future, or what is cheaper than one."""
+
+    def done(self) -> bool:
+        """Whether nothing is received any more: an item that has not left need not leave."""
+
+    def set_result(self, result: Received, /) -> None:
+        """The broker carried it out."""
+
+    def set_exception(self, error: BaseException, /) -> None:
+        """It was refused, or nobody will know."""
+
+
 class Entry(Generic[Item, Result]):
-    """An item on its way, and who waits for its answer."""
+    """An item on its way, and who gets its answer."""
 
-    __slots__ = ("alone", "future", "item", "retry_until", "sends", "tries")
+    __slots__ = ("alone", "item", "receiver", "retry_until", "sends", "tries")
 
-    def __init__(self, item: Item, future: "asyncio.Future[Result]", *, alone: bool) -> None:
+    def __init__(self, item: Item, receiver: Receiver[Result], *, alone: bool) -> None:
         self.item = item
-        self.future = future
+        self.receiver = receiver
         self.alone = alone
         self.sends = 0
         """How often it left; above 1 an earlier answer may have been lost."""
@@ -106,9 +120,13 @@ class Lane(Generic[Item, Result]):
         waiting.
         """
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._waiting.append(Entry(item, future, alone=self.kind.alone))
-        self._waiting_changed(self)
+        self.submit_for(future, item)
         return future
+
+    def submit_for(self, receiver: Receiver[Result], item: Item) -> None:
+        """Asks for it at the end of this turn, for somebody who gets the answer at once."""
+        self._waiting.append(Entry(item, receiver, alone=self.kind.alone))
+        self._waiting_changed(self)
 
     def take(self, limits: Limits) -> list[Entry[Item, Result]]:
         """Takes out the entries of the next frame, within the broker's limits."""
@@ -117,7 +135,7 @@ class Lane(Generic[Item, Result]):
         room_elements = MAX_BATCH_ELEMENTS
         while self._waiting and len(taken) < limits.batch:
             entry = self._waiting[0]
-            if entry.future.done():
+            if entry.receiver.done():
                 self._waiting.popleft()
                 continue
             try:
@@ -141,13 +159,13 @@ class Lane(Generic[Item, Result]):
 
     def put_back(self, entries: list[Entry[Item, Result]]) -> None:
         """They wait again, before those that came later."""
-        self._waiting.extendleft(reversed([e for e in entries if not e.future.done()]))
+        self._waiting.extendleft(reversed([e for e in entries if not e.receiver.done()]))
         self._waiting_changed(self)
 
     def settle(self, entry: Entry[Item, Result], result: Result) -> None:
         """The broker carried it out."""
-        if not entry.future.done():
-            entry.future.set_result(result)
+        if not entry.receiver.done():
+            entry.receiver.set_result(result)
 
     def refuse(self, entry: Entry[Item, Result], refusal: Refused) -> None:
         """The broker refused it, which for some is as good as done."""
@@ -160,8 +178,8 @@ class Lane(Generic[Item, Result]):
 
     def fail(self, entry: Entry[Item, Result], error: Exception) -> None:
         """It will not be carried out, or nobody will know."""
-        if not entry.future.done():
-            entry.future.set_exception(error)
+        if not entry.receiver.done():
+            entry.receiver.set_exception(error)
 
     def fail_waiting(self, error: Callable[[], Exception]) -> None:
         """None of those that wait will leave. Each gets an exception of its own."""

@@ -162,7 +162,7 @@ class Requests:
         self._has_room.set()
 
     def _fail_impatient(self, error: Callable[[], Exception]) -> None:
-        for lane in self._busy:
+        for lane in tuple(self._busy):
             if not lane.kind.patient:
                 lane.fail_waiting(error)
 
@@ -174,7 +174,7 @@ class Requests:
             timer.cancel()
             flight.lane.put_back(flight.entries)
         self._later.clear()
-        for lane in self._busy:
+        for lane in tuple(self._busy):
             lane.fail_waiting(error)
         self._has_room.set()
 
@@ -242,7 +242,7 @@ class Requests:
         loop = asyncio.get_running_loop()
         if not entry.tries:
             entry.retry_until = loop.time() + self._retry_s
-        if entry.future.done():
+        if entry.receiver.done():
             return True
         if not lane.kind.patient and loop.time() >= entry.retry_until:
             return False
