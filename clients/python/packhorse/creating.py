@@ -1,8 +1,9 @@
 """What a client does to create jobs."""
 
 import asyncio
-from collections.abc import Iterable
-from typing import Any, Final, NamedTuple, Unpack
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Unpack
 
 from packhorse.durations import Duration
 from packhorse.errors import TooLarge
@@ -21,14 +22,13 @@ CREATE_CHUNK_JOBS: Final = 10_000
 """Jobs that `create_many` has on their way at once, so that memory does not grow with its input."""
 
 
-class _Creation(NamedTuple):
+@dataclass(slots=True)
+class _Creation:
     """A job on its way to the broker."""
 
     message: NewJobMessage
     former: Outcome | None
     """Of an earlier job that had its id."""
-    handle: bool
-    group: str | None
     answer: "asyncio.Future[Created | NotMet]"
 
 
@@ -65,7 +65,7 @@ class Creating(OnSession):
         `NotDurable`, `TooLarge`, `InvalidValue`, `Unavailable` (no store), `ConnectionLost`.
         """
         creation = self._begin(NewJob(job_type, arguments, **options), handle, group)
-        return self._created(creation, await creation.answer)
+        return self._created(creation, await creation.answer, handle, group)
 
     async def create_many(
         self, jobs: Iterable[NewJob], *, handle: bool = False, group: str | None = None
@@ -103,39 +103,38 @@ class Creating(OnSession):
         self, jobs: list[NewJob], handle: bool, group: str | None
     ) -> list[Job | BaseException]:
         await self._session.requests.room()
-        begun = [self._begin_or_error(new, handle, group) for new in jobs]
-        try:
-            return [await self._created_or_error(creation) for creation in begun]
-        except asyncio.CancelledError:
-            for creation in begun:  # takes back what has not left
-                if isinstance(creation, _Creation):
-                    creation.answer.cancel()
-                    quietly(creation.answer)
-            raise
+        creations = [self._begun_or_error(new, handle, group) for new in jobs]
+        results: list[Job | BaseException] = []
+        for creation in creations:
+            if isinstance(creation, BaseException):
+                results.append(creation)
+                continue
+            try:
+                results.append(self._created(creation, await creation.answer, handle, group))
+            except asyncio.CancelledError:
+                _take_back(creations)
+                raise
+            except Exception as error:  # noqa: BLE001 - it is told in its place, others go on
+                results.append(error)
+        return results
 
-    def _begin_or_error(
+    def _begun_or_error(
         self, new: NewJob, handle: bool, group: str | None
     ) -> _Creation | BaseException:
         try:
             return self._begin(new, handle, group)
-        except Exception as error:  # noqa: BLE001 - it is told in its place, the others go on
-            return error
-
-    async def _created_or_error(self, creation: _Creation | BaseException) -> Job | BaseException:
-        if isinstance(creation, BaseException):
-            return creation
-        try:
-            return self._created(creation, await creation.answer)
-        except Exception as error:  # noqa: BLE001 - it is told in its place, the others go on
+        except Exception as error:  # noqa: BLE001 - it is told in its place, others go on
             return error
 
     def _begin(self, new: NewJob, handle: bool, group: str | None) -> _Creation:
         message = new.message()
         self._check_size(message)
         former = self._session.outcomes.known(new.job_id)
-        return _Creation(message, former, handle, group, self._ask(message, handle, group))
+        return _Creation(message, former, self._ask(message, handle, group))
 
-    def _created(self, creation: _Creation, answer: Created | NotMet) -> Job:
+    def _created(
+        self, creation: _Creation, answer: Created | NotMet, handle: bool, group: str | None
+    ) -> Job:
         durable = not isinstance(answer, NotMet)
         created = answer.created if isinstance(answer, NotMet) else answer
         if not created.existed and created.duplicate is None:
@@ -145,8 +144,8 @@ class Creating(OnSession):
             created.job,
             job_type=creation.message.type,
             duplicate=created.duplicate,
-            handling=creation.handle or created.duplicate == "joined",
-            fleeting=created.duplicate is None and not _is_kept(creation.message, creation.group),
+            handling=handle or created.duplicate == "joined",
+            fleeting=created.duplicate is None and not _is_kept(creation.message, group),
             durable=durable,
         )
 
@@ -166,6 +165,14 @@ class Creating(OnSession):
                 details={"limit": str(limit)},
                 subject=message.id,
             )
+
+
+def _take_back(creations: Sequence[_Creation | BaseException]) -> None:
+    """Those that have not left; of the others nobody is told."""
+    for creation in creations:
+        if isinstance(creation, _Creation):
+            creation.answer.cancel()
+            quietly(creation.answer)
 
 
 def _is_kept(message: NewJobMessage, group: str | None) -> bool:

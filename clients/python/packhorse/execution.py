@@ -175,7 +175,7 @@ class Executor:
         except PayloadError as error:
             return unfit(claim, error)
 
-    async def _value(self, run: Run) -> Any:
+    def _value(self, run: Run) -> Awaitable[Any]:
         """What the function returns, within the middleware and with what it is provided with."""
         if run.cancelling:  # before it began
             raise run.halt.error()
@@ -190,12 +190,21 @@ class Executor:
                 raise _Unfit(error) from None
         middleware = self._middleware + function.terms.middleware
         if not middleware and not function.provided:
-            return await self._call(run, None, positional, keywords)
+            return self._call(run, None, positional, keywords)
+        return self._value_within(run, middleware, positional, keywords)
+
+    async def _value_within(
+        self,
+        run: Run,
+        middleware: tuple[Middleware, ...],
+        positional: tuple[Any, ...],
+        keywords: dict[str, Any],
+    ) -> Any:
         ctx = self._context(run)
         async with AsyncExitStack() as around:  # which ends as None if a middleware hides an error
             for enter in middleware:
                 await around.enter_async_context(enter(ctx))
-            for name, kind in function.provided.items():
+            for name, kind in run.function.provided.items():
                 keywords[name] = await self._providers.value(kind, ctx, around)
             return await self._call(run, ctx, positional, keywords)
 

@@ -67,6 +67,9 @@ class Kind(Generic[Item, Result]):
     patient: bool = False
     gone: Gone[Result] | None = None
 
+    def go_together(self, first: Item, other: Item) -> bool:
+        return self.said_once is None or self.said_once(first) == self.said_once(other)
+
 
 class Receiver(Protocol[Received]):
     """Who gets an item's answer, exactly once: a future, or what is cheaper than one."""
@@ -130,32 +133,29 @@ class Lane(Generic[Item, Result]):
 
     def take(self, limits: Limits) -> list[Entry[Item, Result]]:
         """Takes out the entries of the next frame, within the broker's limits."""
+        kind, waiting = self.kind, self._waiting
         taken: list[Entry[Item, Result]] = []
         room_bytes = limits.frame_bytes - FRAME_OVERHEAD_BYTES
         room_elements = MAX_BATCH_ELEMENTS
-        while self._waiting and len(taken) < limits.batch:
-            entry = self._waiting[0]
+        while waiting and len(taken) < limits.batch:
+            entry = waiting[0]
             if entry.receiver.done():
-                self._waiting.popleft()
+                waiting.popleft()
                 continue
             try:
-                room_bytes -= ITEM_OVERHEAD_BYTES + self.kind.data_bytes(entry.item)
-                room_elements -= ITEM_ELEMENTS + self.kind.elements(entry.item)
+                room_bytes -= ITEM_OVERHEAD_BYTES + kind.data_bytes(entry.item)
+                room_elements -= ITEM_ELEMENTS + kind.elements(entry.item)
             except (TypeError, AttributeError) as error:
                 # A value of another type than it should have: its own caller's, nobody else's.
-                self.fail(self._waiting.popleft(), InvalidValue(f"it can't be sent: {error}"))
+                self.fail(waiting.popleft(), InvalidValue(f"it can't be sent: {error}"))
                 continue
             full = room_bytes < 0 or room_elements < 0 or entry.alone
-            if taken and (full or not self._go_together(taken[0], entry)):
+            if taken and (full or not kind.go_together(taken[0].item, entry.item)):
                 break
-            taken.append(self._waiting.popleft())
+            taken.append(waiting.popleft())
             if entry.alone:
                 break
         return taken
-
-    def _go_together(self, first: Entry[Item, Result], other: Entry[Item, Result]) -> bool:
-        said_once = self.kind.said_once
-        return said_once is None or said_once(first.item) == said_once(other.item)
 
     def put_back(self, entries: list[Entry[Item, Result]]) -> None:
         """They wait again, before those that came later."""

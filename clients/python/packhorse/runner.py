@@ -65,7 +65,8 @@ class Runner:
         self._draining = False
         self._idle = asyncio.Event()
         self._idle.set()
-        self.ended: asyncio.Future[MakeError] = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self.ended: asyncio.Future[MakeError] = self._loop.create_future()
         """Set when the session is over and no job will come any more."""
         session.attach(
             RunnerHooks(
@@ -170,7 +171,9 @@ class Runner:
     def _begin(self, run: Run) -> None:
         self._runs[run.claim.token] = run
         self._idle.clear()
-        run.task = asyncio.create_task(self._run(run), name=f"packhorse-job-{run.claim.job}")
+        name = f"packhorse-job-{run.claim.job}"
+        # Not `asyncio.create_task`: that asks for the loop, which is a call into the system.
+        run.task = self._loop.create_task(self._run(run), name=name)
 
     def _cancelling(self, cancellations: Sequence[Cancellation]) -> None:
         for cancellation in cancellations:
