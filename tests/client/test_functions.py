@@ -1,3 +1,4 @@
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -94,3 +95,45 @@ def test_concurrency_below_one_is_refused() -> None:
 def test_what_can_not_be_called_is_no_function() -> None:
     with pytest.raises(InvalidValue, match="is no function"):
         job_function("t", 5, Terms())  # type: ignore[arg-type]
+
+
+def positional_only(url: str, /, size: int = 1) -> None: ...
+
+
+def keyword_only(*, url: str, size: int = 1) -> None: ...
+
+
+def named_and_more(url: str, **more: object) -> None: ...
+
+
+def one_and_more(url: str, *more: object, size: int) -> None: ...
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        with_context,
+        without_context,
+        nothing,
+        anything,
+        positional_only,
+        keyword_only,
+        named_and_more,
+        one_and_more,
+        partial(without_context, "a"),
+        partial(without_context, url="a"),
+    ],
+)
+def test_a_payload_fits_if_the_function_could_be_called(function: Callable[..., Any]) -> None:
+    read = job_function("t", function, Terms())
+    values: list[object] = ["a", {}]
+    values += [{"url": "a"}, {"size": 1}, {"url": "a", "size": 1}, {"url": "a", "b": 1}]
+    for value in values:
+        positional, keywords = ((), value) if isinstance(value, dict) else ((value,), {})
+        try:
+            read.signature.bind(*positional, **keywords)
+        except TypeError as error:
+            with pytest.raises(PayloadError, match=re.escape(str(error))):
+                read.arguments(pack_arguments(value))
+        else:
+            assert read.arguments(pack_arguments(value)) == (positional, keywords)

@@ -26,7 +26,7 @@ GET: Kind[str, JobView] = Kind(
 
 
 def lane_of(kind: Kind[str, JobView], *items: str) -> Lane[str, JobView]:
-    lane = Lane(kind, lambda: None)
+    lane = Lane(kind, lambda _: None)
     for item in items:
         quietly(lane.submit(item))
     return lane
@@ -68,10 +68,11 @@ async def test_an_item_of_a_wrong_type_fails_and_the_others_leave() -> None:
 
 
 async def test_what_is_put_back_comes_first() -> None:
-    lane = lane_of(GET, *"abc")
+    lane: Lane[str, JobView] = Lane(GET, lambda _: None)
+    futures = [lane.submit(item) for item in "abc"]
     entries = lane.take(LIMITS)
     quietly(lane.submit("d"))
-    entries[1].future.cancel()
+    futures[1].cancel()
     lane.put_back(entries)
     assert taken(lane) == ["a", "c", "d"]
 
@@ -94,7 +95,7 @@ async def test_what_is_gone_may_be_as_good_as_done(
         build=lambda request_id, jobs: Remove(id=request_id, jobs=jobs),
         gone=Gone(result=Done(), only_repeated=only_repeated),
     )
-    lane: Lane[str, Done] = Lane(kind, lambda: None)
+    lane: Lane[str, Done] = Lane(kind, lambda _: None)
     future = lane.submit("a")
     [entry] = lane.take(LIMITS)
     entry.sends = sends
@@ -108,7 +109,7 @@ async def test_what_is_gone_may_be_as_good_as_done(
 
 async def test_other_refusals_are_never_as_good_as_done() -> None:
     kind: Kind[str, Done] = Kind(build=GET.build, gone=Gone(result=Done(), only_repeated=False))
-    lane: Lane[str, Done] = Lane(kind, lambda: None)
+    lane: Lane[str, Done] = Lane(kind, lambda _: None)
     future = lane.submit("a")
     lane.refuse(lane.take(LIMITS)[0], TooLarge("no"))
     with pytest.raises(TooLarge):
@@ -116,7 +117,7 @@ async def test_other_refusals_are_never_as_good_as_done() -> None:
 
 
 async def test_each_who_waits_gets_an_exception_of_their_own() -> None:
-    lane = Lane(GET, lambda: None)
+    lane = Lane(GET, lambda _: None)
     futures = [lane.submit("a"), lane.submit("b")]
     lane.fail_waiting(lambda: NotFound("gone"))
     errors = await asyncio.gather(*futures, return_exceptions=True)
@@ -131,7 +132,7 @@ def test_headers_are_measured_generously() -> None:
 
 
 async def test_what_is_said_once_is_the_same_for_a_whole_frame() -> None:
-    lane = Lane(kinds_by_hand.CANCEL, lambda: None)
+    lane = Lane(kinds_by_hand.CANCEL, lambda _: None)
     for job, why in [("a", "x"), ("b", "x"), ("c", "y"), ("d", "x")]:
         quietly(lane.submit(Cancelled(job, None, why)))
     frames = [[entry.item.job for entry in lane.take(LIMITS)] for _ in range(3)]

@@ -58,7 +58,7 @@ async def test_progress_is_a_whole_number(lanes: Lanes) -> None:
     [entry] = lanes.progress.take(LIMITS)
     assert entry.item.percent == 12
     assert len(entry.item.text) == 1_024
-    entry.future.cancel()
+    lanes.progress.settle(entry, Done())
 
 
 async def test_a_job_that_logs_faster_than_it_can_is_slowed_down(

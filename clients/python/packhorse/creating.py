@@ -1,7 +1,8 @@
 """What a client does to create jobs."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, Unpack
 
 from packhorse.durations import Duration
@@ -10,13 +11,25 @@ from packhorse.gathering import all_or_raise
 from packhorse.job import Job
 from packhorse.kinds import NewForGroup, NotMet
 from packhorse.newjob import JobOptions, NewJob
+from packhorse.outcome import Outcome
 from packhorse.payload import NOTHING
+from packhorse.requests import quietly
 from packhorse.session import OnSession
 from packhorse_protocol.messages import Created
 from packhorse_protocol.messages import NewJob as NewJobMessage
 
 CREATE_CHUNK_JOBS: Final = 10_000
 """Jobs that `create_many` has on their way at once, so that memory does not grow with its input."""
+
+
+@dataclass(slots=True)
+class _Creation:
+    """A job on its way to the broker."""
+
+    message: NewJobMessage
+    former: Outcome | None
+    """Of an earlier job that had its id."""
+    answer: "asyncio.Future[Created | NotMet]"
 
 
 class Creating(OnSession):
@@ -51,7 +64,8 @@ class Creating(OnSession):
         content exists, `QuotaExceeded` and `TypeDraining` if the type takes no more, `StoreFull`,
         `NotDurable`, `TooLarge`, `InvalidValue`, `Unavailable` (no store), `ConnectionLost`.
         """
-        return await self._create(NewJob(job_type, arguments, **options), handle, group)
+        creation = self._begin(NewJob(job_type, arguments, **options), handle, group)
+        return self._created(creation, await creation.answer, handle, group)
 
     async def create_many(
         self, jobs: Iterable[NewJob], *, handle: bool = False, group: str | None = None
@@ -82,33 +96,56 @@ class Creating(OnSession):
 
         Raises what they raise: above all `JobFailed`, and `OutcomeTimeout` after `timeout`.
         """
-        job = await self._create(NewJob(job_type, arguments, **options), True, None)
+        job = await self.create(job_type, arguments, handle=True, **options)
         return await job.result(timeout=timeout)
 
     async def _create_chunk(
         self, jobs: list[NewJob], handle: bool, group: str | None
     ) -> list[Job | BaseException]:
         await self._session.requests.room()
-        creating = (self._create(new, handle, group) for new in jobs)
-        return await asyncio.gather(*creating, return_exceptions=True)
+        creations = [self._begun_or_error(new, handle, group) for new in jobs]
+        results: list[Job | BaseException] = []
+        for creation in creations:
+            if isinstance(creation, BaseException):
+                results.append(creation)
+                continue
+            try:
+                results.append(self._created(creation, await creation.answer, handle, group))
+            except asyncio.CancelledError:
+                _take_back(creations)
+                raise
+            except Exception as error:  # noqa: BLE001 - it is told in its place, others go on
+                results.append(error)
+        return results
 
-    async def _create(self, new: NewJob, handle: bool, group: str | None) -> Job:
+    def _begun_or_error(
+        self, new: NewJob, handle: bool, group: str | None
+    ) -> _Creation | BaseException:
+        try:
+            return self._begin(new, handle, group)
+        except Exception as error:  # noqa: BLE001 - it is told in its place, others go on
+            return error
+
+    def _begin(self, new: NewJob, handle: bool, group: str | None) -> _Creation:
         message = new.message()
         self._check_size(message)
-        outcomes = self._session.outcomes
-        former = outcomes.known(new.job_id)
-        answer = await self._ask(message, handle, group)
+        former = self._session.outcomes.known(new.job_id)
+        return _Creation(message, former, self._ask(message, handle, group))
+
+    def _created(
+        self, creation: _Creation, answer: Created | NotMet, handle: bool, group: str | None
+    ) -> Job:
         durable = not isinstance(answer, NotMet)
         created = answer.created if isinstance(answer, NotMet) else answer
         if not created.existed and created.duplicate is None:
-            outcomes.forget(former)
+            self._session.outcomes.forget(creation.former)
         return Job(
             self._session,
             created.job,
-            job_type=new.type,
+            job_type=creation.message.type,
             duplicate=created.duplicate,
             handling=handle or created.duplicate == "joined",
-            fleeting=created.duplicate is None and not _is_kept(message, group),
+            fleeting=created.duplicate is None and not _is_kept(creation.message, group),
             durable=durable,
         )
 
@@ -128,6 +165,14 @@ class Creating(OnSession):
                 details={"limit": str(limit)},
                 subject=message.id,
             )
+
+
+def _take_back(creations: Sequence[_Creation | BaseException]) -> None:
+    """Those that have not left; of the others nobody is told."""
+    for creation in creations:
+        if isinstance(creation, _Creation):
+            creation.answer.cancel()
+            quietly(creation.answer)
 
 
 def _is_kept(message: NewJobMessage, group: str | None) -> bool:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextvars
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any, Final, Literal
@@ -28,26 +28,27 @@ REVOKED_GRACE_S: Final = 0.5
 
 
 class Run:
-    """A claim being run."""
+    """A claim being run. What most runs never need is made when it is asked for."""
 
     __slots__ = (
+        "_ended",
+        "_halt",
+        "_reporter",
+        "_session",
         "cancelling",
         "claim",
         "deadline",
         "function",
         "given_up",
         "grace_s",
-        "halt",
         "phase",
-        "reporter",
         "task",
     )
 
-    def __init__(self, claim: Claim, function: JobFunction) -> None:
+    def __init__(self, claim: Claim, function: JobFunction, session: Session) -> None:
         self.claim = claim
         self.function = function
         self.deadline = Deadline(claim.remaining_ms)
-        self.halt = Halt(threads=function.kind != "coroutine")
         self.phase: Literal["waiting", "running", "reporting"] = "waiting"
         self.grace_s = REVOKED_GRACE_S
         """How long a process that is told to stop may take."""
@@ -55,8 +56,48 @@ class Run:
         """Somebody cancelled the job."""
         self.given_up = False
         """Revoked or released: whatever the function does, nobody is told."""
-        self.reporter: Reporter
         self.task: asyncio.Task[None]
+        self._session = session
+        self._halt: Halt | None = None
+        self._reporter: Reporter | None = None
+        self._ended: asyncio.Future[None] | None = None
+
+    @property
+    def halt(self) -> Halt:
+        if self._halt is None:
+            self._halt = Halt(threads=self.function.kind != "coroutine")
+        return self._halt
+
+    @property
+    def reporter(self) -> Reporter:
+        if self._reporter is None:
+            self._reporter = Reporter(
+                self.claim,
+                self._session.requests,
+                self._session.limits,
+                self.deadline,
+                self.give_up,
+            )
+            if self.given_up:
+                self._reporter.stop()
+        return self._reporter
+
+    async def reported(self) -> None:
+        """Returns when what the function said of itself is answered."""
+        if self._reporter is not None:
+            await self._reporter.flushed()
+
+    @property
+    def ended(self) -> "asyncio.Future[None]":
+        """Done when nothing more will be said of it."""
+        if self._ended is None:
+            self._ended = asyncio.get_running_loop().create_future()
+        return self._ended
+
+    def end(self) -> None:
+        """Nothing more will be said of it."""
+        if self._ended is not None:
+            self._ended.set_result(None)
 
     def cancel(self, cancellation: Cancellation) -> None:
         """The job is to be cancelled; a repeated request changes nothing."""
@@ -74,9 +115,10 @@ class Run:
             return
         self.given_up = True
         self.grace_s = REVOKED_GRACE_S
-        self.reporter.stop()
+        if self._reporter is not None:
+            self._reporter.stop()
         self.halt.revoke()
-        if self.phase != "reporting":
+        if self.phase == "running":  # what waits sees it when it begins
             self.task.cancel()
 
 
@@ -133,7 +175,7 @@ class Executor:
         except PayloadError as error:
             return unfit(claim, error)
 
-    async def _value(self, run: Run) -> Any:
+    def _value(self, run: Run) -> Awaitable[Any]:
         """What the function returns, within the middleware and with what it is provided with."""
         if run.cancelling:  # before it began
             raise run.halt.error()
@@ -148,38 +190,48 @@ class Executor:
                 raise _Unfit(error) from None
         middleware = self._middleware + function.terms.middleware
         if not middleware and not function.provided:
-            return await self._call(run, None, positional, keywords)
+            return self._call(run, None, positional, keywords)
+        return self._value_within(run, middleware, positional, keywords)
+
+    async def _value_within(
+        self,
+        run: Run,
+        middleware: tuple[Middleware, ...],
+        positional: tuple[Any, ...],
+        keywords: dict[str, Any],
+    ) -> Any:
         ctx = self._context(run)
         async with AsyncExitStack() as around:  # which ends as None if a middleware hides an error
             for enter in middleware:
                 await around.enter_async_context(enter(ctx))
-            for name, kind in function.provided.items():
+            for name, kind in run.function.provided.items():
                 keywords[name] = await self._providers.value(kind, ctx, around)
             return await self._call(run, ctx, positional, keywords)
 
-    async def _call(
+    def _call(
         self,
         run: Run,
         ctx: Context | None,
         positional: tuple[Any, ...],
         keywords: Mapping[str, Any],
-    ) -> Any:
+    ) -> Awaitable[Any]:
         function = run.function
         if function.kind == "coroutine":
             if function.wants_context:
                 positional = (ctx or self._context(run), *positional)
-            return await function.function(*positional, **keywords)
+            called: Awaitable[Any] = function.function(*positional, **keywords)
+            return called
         if run.halt.is_cancelled:  # while the middleware began
             raise run.halt.error()
         thread_ctx = ThreadContext(
             run.claim, run.deadline, run.halt, run.reporter, asyncio.get_running_loop()
         )
         if function.kind == "process":
-            return await self._call_in_process(run, thread_ctx)
+            return self._call_in_process(run, thread_ctx)
         if function.wants_context:
             positional = (thread_ctx, *positional)
         call = partial(function.function, *positional, **keywords)
-        return await self._threads.run(partial(contextvars.copy_context().run, call))
+        return self._threads.run(partial(contextvars.copy_context().run, call))
 
     async def _call_in_process(self, run: Run, ctx: ThreadContext) -> Completion:
         end = await self._processes.run(run.claim, run.function, ctx, lambda: run.grace_s)

@@ -25,6 +25,9 @@ AnyType: TypeAlias = type[Any]
 NAMED_KINDS: Final = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 """Parameters that can be given by name."""
 
+VARIADIC_KINDS: Final = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+"""Parameters that take what is left, if anything is."""
+
 SCHEMA_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
 NO_RULES: Final = RetryPolicy({})
@@ -48,7 +51,8 @@ class JobFunction:
 
     `signature` has the parameters that a payload fills; the context and what the worker provides
     are left out of it. `models` are those of them that are checked; `whole` names the one that
-    takes the payload's map as it is, instead of one of its entries.
+    takes the payload's map as it is, instead of one of its entries. `named`, `required` and
+    `takes_one` are of the signature, to be asked quickly.
     """
 
     type: str
@@ -60,6 +64,9 @@ class JobFunction:
     provided: Mapping[str, AnyType]
     models: Mapping[str, Model]
     whole: str | None
+    named: frozenset[str]
+    required: frozenset[str]
+    takes_one: bool
 
     def arguments(self, payload: bytes) -> Arguments:
         """What the payload says to call the function with; the rest is left out. A function that
@@ -78,13 +85,16 @@ class JobFunction:
                 value = {}
             return (), {self.whole: self._valid(self.whole, value)}
         positional, keywords = unpack_arguments(payload)
+        checked = self.models or self.provided
+        if not checked and self._surely_takes(positional, keywords):
+            return positional, keywords
         if self.wants_context and CONTEXT_PARAMETER in keywords:
             raise self._unfit(f"the argument {CONTEXT_PARAMETER!r} is the worker's to give")
         try:
             bound = self.signature.bind(*positional, **keywords)
         except TypeError as error:
             raise self._unfit(f"{error}") from None
-        if not self.models and not self.provided:
+        if not checked:
             return positional, keywords
         found = dict(bound.arguments)
         for name, parameter in self.signature.parameters.items():
@@ -94,6 +104,12 @@ class JobFunction:
             name: self._valid(name, value) if name in self.models else value
             for name, value in found.items()
         }
+
+    def _surely_takes(self, positional: tuple[Any, ...], keywords: dict[str, Any]) -> bool:
+        """Whether the signature need not be asked, which takes longer than all else here."""
+        if positional:
+            return self.takes_one
+        return self.required <= keywords.keys() <= self.named
 
     def schema(self) -> bytes | None:
         """The JSON Schema of the payload, as JSON; None for a function without models."""
@@ -199,17 +215,36 @@ def _read(
             f"{job_type}: with provided or checked parameters, all must have names: no *args, no /"
         )
     alone = parameters[0].name if len(parameters) == 1 else None
+    signature = signature.replace(parameters=parameters)
     return JobFunction(
         type=job_type,
         function=function,
         kind=kind,
         terms=terms,
         wants_context=wants_context,
-        signature=signature.replace(parameters=parameters),
+        signature=signature,
         provided=provided,
         models=models,
         whole=alone if alone in models and is_model(hints[alone]) else None,
+        named=frozenset(
+            parameter.name for parameter in parameters if parameter.kind in NAMED_KINDS
+        ),
+        required=frozenset(
+            parameter.name
+            for parameter in parameters
+            if parameter.default is parameter.empty and parameter.kind not in VARIADIC_KINDS
+        ),
+        takes_one=_takes_one(signature),
     )
+
+
+def _takes_one(signature: inspect.Signature) -> bool:
+    """Whether it can be called with one argument without a name."""
+    try:
+        signature.bind(None)
+    except TypeError:
+        return False
+    return True
 
 
 def _is_among(hint: object, types: AbstractSet[AnyType]) -> bool:

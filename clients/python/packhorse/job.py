@@ -11,6 +11,7 @@ from packhorse.kinds import ForGroup
 from packhorse.kinds_by_hand import Cancelled, Hurried, Removed, Retried
 from packhorse.kinds_to_read import LogWanted
 from packhorse.outcome import Outcome
+from packhorse.outcomes import Ticket
 from packhorse.requests import quietly
 from packhorse.session import Session
 from packhorse.watching import over
@@ -48,7 +49,10 @@ class Job:
         durable: bool = True,
     ) -> None:
         self._session = session
-        self._ticket = session.outcomes.ticket(job_id, handling=handling)
+        self._known_ticket: Ticket | None = None
+        if handling or not fleeting:
+            # From now on, for outcomes that come before anybody waits.
+            self._known_ticket = session.outcomes.ticket(job_id, handling=handling)
         self._fleeting = fleeting
         self.id: Final[str] = job_id
         self.type: Final[str | None] = job_type
@@ -57,6 +61,12 @@ class Job:
         """Set where it held the unique key of the job to be created, and was taken instead."""
         self.durable: Final[bool] = durable
         """Whether what was waited for after its creation, a disk or replicas, came in time."""
+
+    @property
+    def _ticket(self) -> Ticket:
+        if self._known_ticket is None:
+            self._known_ticket = self._session.outcomes.ticket(self.id)
+        return self._known_ticket
 
     def __repr__(self) -> str:
         return f"<Job {self.id} {self.type or ''}>".replace(" >", ">")

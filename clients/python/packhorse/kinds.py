@@ -82,7 +82,7 @@ def _itself(job: str) -> str:
 
 
 def _new_job_bytes(job: NewJob) -> int:
-    labels = sum(_CHARACTER_BYTES * len(label) + 4 for label in job.labels)
+    labels = sum(_CHARACTER_BYTES * len(label) + 4 for label in job.labels) if job.labels else 0
     return NAME_BYTES + len(job.payload) + headers_bytes(job.headers) + labels
 
 

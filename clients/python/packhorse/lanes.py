@@ -8,7 +8,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 from packhorse.errors import InvalidValue, Refused
 from packhorse_protocol.errors import Code
@@ -16,6 +16,7 @@ from packhorse_protocol.messages import Limits, Request
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Received = TypeVar("Received", contravariant=True)
 
 ITEM_OVERHEAD_BYTES: Final = 160
 """Keys, a token and numbers of one item; the encoded frame is measured before it leaves."""
@@ -66,15 +67,31 @@ class Kind(Generic[Item, Result]):
     patient: bool = False
     gone: Gone[Result] | None = None
 
+    def go_together(self, first: Item, other: Item) -> bool:
+        return self.said_once is None or self.said_once(first) == self.said_once(other)
+
+
+class Receiver(Protocol[Received]):
+    """Who gets an item's answer, exactly once: a future, or what is cheaper than one."""
+
+    def done(self) -> bool:
+        """Whether nothing is received any more: an item that has not left need not leave."""
+
+    def set_result(self, result: Received, /) -> None:
+        """The broker carried it out."""
+
+    def set_exception(self, error: BaseException, /) -> None:
+        """It was refused, or nobody will know."""
+
 
 class Entry(Generic[Item, Result]):
-    """An item on its way, and who waits for its answer."""
+    """An item on its way, and who gets its answer."""
 
-    __slots__ = ("alone", "future", "item", "retry_until", "sends", "tries")
+    __slots__ = ("alone", "item", "receiver", "retry_until", "sends", "tries")
 
-    def __init__(self, item: Item, future: "asyncio.Future[Result]", *, alone: bool) -> None:
+    def __init__(self, item: Item, receiver: Receiver[Result], *, alone: bool) -> None:
         self.item = item
-        self.future = future
+        self.receiver = receiver
         self.alone = alone
         self.sends = 0
         """How often it left; above 1 an earlier answer may have been lost."""
@@ -85,9 +102,13 @@ class Entry(Generic[Item, Result]):
 
 
 class Lane(Generic[Item, Result]):
-    """Items that wait to be sent, in order. `waiting_changed` is called when one is added."""
+    """Items that wait to be sent, in order. `waiting_changed` gets the lane when one is added."""
 
-    def __init__(self, kind: Kind[Item, Result], waiting_changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        kind: Kind[Item, Result],
+        waiting_changed: "Callable[[Lane[Item, Result]], None]",
+    ) -> None:
         self.kind = kind
         self._waiting: deque[Entry[Item, Result]] = deque()
         self._waiting_changed = waiting_changed
@@ -102,48 +123,49 @@ class Lane(Generic[Item, Result]):
         waiting.
         """
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._waiting.append(Entry(item, future, alone=self.kind.alone))
-        self._waiting_changed()
+        self.submit_for(future, item)
         return future
+
+    def submit_for(self, receiver: Receiver[Result], item: Item) -> None:
+        """Asks for it at the end of this turn, for somebody who gets the answer at once."""
+        self._waiting.append(Entry(item, receiver, alone=self.kind.alone))
+        self._waiting_changed(self)
 
     def take(self, limits: Limits) -> list[Entry[Item, Result]]:
         """Takes out the entries of the next frame, within the broker's limits."""
+        kind, waiting = self.kind, self._waiting
         taken: list[Entry[Item, Result]] = []
         room_bytes = limits.frame_bytes - FRAME_OVERHEAD_BYTES
         room_elements = MAX_BATCH_ELEMENTS
-        while self._waiting and len(taken) < limits.batch:
-            entry = self._waiting[0]
-            if entry.future.done():
-                self._waiting.popleft()
+        while waiting and len(taken) < limits.batch:
+            entry = waiting[0]
+            if entry.receiver.done():
+                waiting.popleft()
                 continue
             try:
-                room_bytes -= ITEM_OVERHEAD_BYTES + self.kind.data_bytes(entry.item)
-                room_elements -= ITEM_ELEMENTS + self.kind.elements(entry.item)
+                room_bytes -= ITEM_OVERHEAD_BYTES + kind.data_bytes(entry.item)
+                room_elements -= ITEM_ELEMENTS + kind.elements(entry.item)
             except (TypeError, AttributeError) as error:
                 # A value of another type than it should have: its own caller's, nobody else's.
-                self.fail(self._waiting.popleft(), InvalidValue(f"it can't be sent: {error}"))
+                self.fail(waiting.popleft(), InvalidValue(f"it can't be sent: {error}"))
                 continue
             full = room_bytes < 0 or room_elements < 0 or entry.alone
-            if taken and (full or not self._go_together(taken[0], entry)):
+            if taken and (full or not kind.go_together(taken[0].item, entry.item)):
                 break
-            taken.append(self._waiting.popleft())
+            taken.append(waiting.popleft())
             if entry.alone:
                 break
         return taken
 
-    def _go_together(self, first: Entry[Item, Result], other: Entry[Item, Result]) -> bool:
-        said_once = self.kind.said_once
-        return said_once is None or said_once(first.item) == said_once(other.item)
-
     def put_back(self, entries: list[Entry[Item, Result]]) -> None:
         """They wait again, before those that came later."""
-        self._waiting.extendleft(reversed([e for e in entries if not e.future.done()]))
-        self._waiting_changed()
+        self._waiting.extendleft(reversed([e for e in entries if not e.receiver.done()]))
+        self._waiting_changed(self)
 
     def settle(self, entry: Entry[Item, Result], result: Result) -> None:
         """The broker carried it out."""
-        if not entry.future.done():
-            entry.future.set_result(result)
+        if not entry.receiver.done():
+            entry.receiver.set_result(result)
 
     def refuse(self, entry: Entry[Item, Result], refusal: Refused) -> None:
         """The broker refused it, which for some is as good as done."""
@@ -156,8 +178,8 @@ class Lane(Generic[Item, Result]):
 
     def fail(self, entry: Entry[Item, Result], error: Exception) -> None:
         """It will not be carried out, or nobody will know."""
-        if not entry.future.done():
-            entry.future.set_exception(error)
+        if not entry.receiver.done():
+            entry.receiver.set_exception(error)
 
     def fail_waiting(self, error: Callable[[], Exception]) -> None:
         """None of those that wait will leave. Each gets an exception of its own."""

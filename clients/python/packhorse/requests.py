@@ -93,6 +93,9 @@ class Requests:
         self._lanes: Final[tuple[Lane[Any, Any], ...]] = tuple(
             lane for lane in vars(self).values() if isinstance(lane, Lane)
         )
+        self._places: Final = {lane: place for place, lane in enumerate(self._lanes)}
+        self._busy: set[Lane[Any, Any]] = set()
+        """Those in which something waits, and perhaps some in which nothing does any more."""
         self._retry_s = retry_s
         self._ids = count(1)
         self._unanswered: dict[int, _Flight] = {}
@@ -113,7 +116,7 @@ class Requests:
     @property
     def waiting(self) -> int:
         """Items that have not left."""
-        return sum(map(len, self._lanes))
+        return sum(map(len, self._busy))
 
     @property
     def unanswered(self) -> int:
@@ -159,7 +162,7 @@ class Requests:
         self._has_room.set()
 
     def _fail_impatient(self, error: Callable[[], Exception]) -> None:
-        for lane in self._lanes:
+        for lane in tuple(self._busy):
             if not lane.kind.patient:
                 lane.fail_waiting(error)
 
@@ -171,7 +174,7 @@ class Requests:
             timer.cancel()
             flight.lane.put_back(flight.entries)
         self._later.clear()
-        for lane in self._lanes:
+        for lane in tuple(self._busy):
             lane.fail_waiting(error)
         self._has_room.set()
 
@@ -239,7 +242,7 @@ class Requests:
         loop = asyncio.get_running_loop()
         if not entry.tries:
             entry.retry_until = loop.time() + self._retry_s
-        if entry.future.done():
+        if entry.receiver.done():
             return True
         if not lane.kind.patient and loop.time() >= entry.retry_until:
             return False
@@ -257,18 +260,18 @@ class Requests:
 
     # -- sending -----------------------------------------------------------------------------
 
-    def _changed(self) -> None:
+    def _changed(self, lane: Lane[Any, Any]) -> None:
+        self._busy.add(lane)
         if self._end is not None:
-            for lane in self._lanes:
-                lane.fail_waiting(self._end)
-        elif self._unreachable is not None:
-            self._fail_impatient(self._unreachable)
-        else:
+            lane.fail_waiting(self._end)
+        elif self._unreachable is None:
             self.pump_soon()
+        elif not lane.kind.patient:
+            lane.fail_waiting(self._unreachable)
 
     def pump_soon(self) -> None:
         """Sends what waits at the end of this turn of the loop, as far as there is room."""
-        if not self._pump_due and self._outlet is not None:
+        if self._busy and not self._pump_due and self._outlet is not None:
             self._pump_due = True
             asyncio.get_running_loop().call_soon(self._pump)
 
@@ -288,11 +291,13 @@ class Requests:
         assert self._limits is not None
         flights: dict[int, _Flight] = {}
         room = min(MAX_WRITE_REQUESTS, self._limits.in_flight - len(self._unanswered))
-        for lane in self._lanes:
+        for lane in sorted(self._busy, key=self._places.__getitem__):
             while len(lane) and len(flights) < room:
                 entries = lane.take(self._limits)
                 if entries:
                     flights[next(self._ids)] = _Flight(lane, entries)
+            if not len(lane):
+                self._busy.discard(lane)
         return flights
 
     def _dispatch(self, outlet: Wire, request_id: int, flight: _Flight) -> None:

@@ -1,9 +1,12 @@
-"""Runs claims: one task for each, from the push to the broker's word that its end was recorded."""
+"""Runs claims, each from the push to the broker's word that its end was recorded.
+
+A task runs the function and all around it. It ends with them: how the attempt ended is sent for
+it, and the answer needs no task.
+"""
 
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any, Final
 
 from packhorse.errors import (
@@ -18,7 +21,6 @@ from packhorse.execution import Executor, Run
 from packhorse.failures import CANCELLED, unfit
 from packhorse.functions import JobFunction
 from packhorse.link import MakeError
-from packhorse.reports import Reporter
 from packhorse.requests import quietly
 from packhorse.session import RunnerHooks, Session
 from packhorse_protocol.messages import (
@@ -63,7 +65,8 @@ class Runner:
         self._draining = False
         self._idle = asyncio.Event()
         self._idle.set()
-        self.ended: asyncio.Future[MakeError] = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self.ended: asyncio.Future[MakeError] = self._loop.create_future()
         """Set when the session is over and no job will come any more."""
         session.attach(
             RunnerHooks(
@@ -126,7 +129,7 @@ class Runner:
         ending: list[asyncio.Future[Any]] = [self._release(run.claim) for run in runs]
         for released in ending:
             quietly(released)
-        ending += [run.task for run in self._runs.values() if run.phase == "reporting"]
+        ending += [run.ended for run in self._runs.values() if run.phase == "reporting"]
         await self._settled(ending)
         await self._executor.close()
 
@@ -163,17 +166,14 @@ class Runner:
             if function is None or self._draining:
                 quietly(self._release(claim))
                 continue
-            self._begin(Run(claim, function))
+            self._begin(Run(claim, function, self._session))
 
     def _begin(self, run: Run) -> None:
-        claim = run.claim
-        self._runs[claim.token] = run
+        self._runs[run.claim.token] = run
         self._idle.clear()
-        run.reporter = Reporter(
-            claim, self._session.requests, self._session.limits, run.deadline, run.give_up
-        )
-        run.task = asyncio.create_task(self._run(run), name=f"packhorse-job-{claim.job}")
-        run.task.add_done_callback(partial(self._over, run))
+        name = f"packhorse-job-{run.claim.job}"
+        # Not `asyncio.create_task`: that asks for the loop, which is a call into the system.
+        run.task = self._loop.create_task(self._run(run), name=name)
 
     def _cancelling(self, cancellations: Sequence[Cancellation]) -> None:
         for cancellation in cancellations:
@@ -197,33 +197,46 @@ class Runner:
     # -- one job -----------------------------------------------------------------------------
 
     async def _run(self, run: Run) -> None:
-        end = await self._executor.execute(run)
-        if not run.given_up:
-            run.phase = "reporting"
-            if isinstance(end, Failure):
-                _log_failure(run.claim, end)
-            await run.reporter.flushed()
-            await self._report(run.claim, end)
+        told = False
+        try:
+            if run.given_up:  # before it began
+                return
+            end = await self._executor.execute(run)
+            if not run.given_up:
+                run.phase = "reporting"
+                await run.reported()
+                self._tell(run, end)
+                told = True
+        finally:
+            if not told:
+                self.over(run)
 
-    def _over(self, run: Run, _: "asyncio.Task[None]") -> None:
+    def _tell(self, run: Run, end: Completion | Failure) -> None:
+        requests = self._session.requests
+        if isinstance(end, Completion):
+            requests.complete.submit_for(_Told(self, run), end)
+        else:
+            _log_failure(run.claim, end)
+            requests.fail.submit_for(_Told(self, run), end)
+
+    def refused(self, run: Run, error: BaseException) -> None:
+        """The broker has not recorded how a run ended."""
+        claim = run.claim
+        if isinstance(error, StaleClaim | NotFound):
+            _log.warning("job %s ended too late: its claim was over", claim.job)
+        elif isinstance(error, TooLarge):
+            _log.error("job %s: the broker takes no such result: %s", claim.job, error)
+            quietly(self._session.requests.fail.submit(unfit(claim, error)))
+        else:
+            _log.error("the end of job %s was not taken: %s", claim.job, error)
+        self.over(run)
+
+    def over(self, run: Run) -> None:
+        """Nothing of a run is left to do or to say."""
         del self._runs[run.claim.token]
+        run.end()
         if not self._runs:
             self._idle.set()
-
-    async def _report(self, claim: Claim, end: Completion | Failure) -> None:
-        requests = self._session.requests
-        try:
-            if isinstance(end, Completion):
-                await requests.complete.submit(end)
-            else:
-                await requests.fail.submit(end)
-        except (StaleClaim, NotFound):
-            _log.warning("job %s ended too late: its claim was over", claim.job)
-        except TooLarge as error:
-            _log.error("job %s: the broker takes no such result: %s", claim.job, error)
-            quietly(requests.fail.submit(unfit(claim, error)))
-        except PackhorseError as error:
-            _log.error("the end of job %s was not taken: %s", claim.job, error)
 
     def _release(self, claim: Claim) -> "asyncio.Future[Ended]":
         return self._session.requests.release.submit(ClaimRef(job=claim.job, token=claim.token))
@@ -235,6 +248,26 @@ class Runner:
         types = {name: found.concurrency or self._concurrency for name, found in terms.items()}
         weights = {name: found.weight for name, found in terms.items() if found.weight != 1}
         return self._session.requests.take.submit((types, self._concurrency, weights or None))
+
+
+class _Told:
+    """Gets the broker's answer to how a run ended: a future, and a task that awaits it, would
+    cost more than the rest of most runs."""
+
+    __slots__ = ("_run", "_runner")
+
+    def __init__(self, runner: Runner, run: Run) -> None:
+        self._runner = runner
+        self._run = run
+
+    def done(self) -> bool:
+        return False
+
+    def set_result(self, _: Ended) -> None:
+        self._runner.over(self._run)
+
+    def set_exception(self, error: BaseException) -> None:
+        self._runner.refused(self._run, error)
 
 
 def _log_failure(claim: Claim, failure: Failure) -> None:
