@@ -286,3 +286,15 @@ async def test_who_names_a_node_as_if_it_were_alone_is_told(group: ClusterGroup)
     ended = await packhorse("fsck", "--store", node.url)
     assert ended.status == 1
     assert ended.err[0].endswith("this is a node of a Cluster, which is named by cluster://")
+
+
+async def test_each_doubt_names_its_server(brokers: Brokers, group: ClusterGroup) -> None:
+    lines = LogLines()
+    broker = await brokers.start(
+        store_url=group.url, partitions=0, durability="replicated", replicas=2
+    )
+    servers: set[str] = set()
+    while len(servers) < 3:
+        servers.add((await lines.of("store.doubtful"))["server"])
+    assert servers == {node.url.removeprefix("redis://") for node in await group.primaries()}
+    await brokers.stop(broker)

@@ -189,11 +189,13 @@ async def agree(
     settings = await read_settings(lane)
     kept = settings.kept()
     honest = kept not in ("memory", "disk") and await waitaof_is_honest(lane, key)
+    where = {"server": lane.server} if lane.server else {}
     for doubt in doubts(settings, wanted, replicas, honest=honest):
         if doubt.grave and not accept:
-            raise StoreUnsafe(f"{doubt.text} (or accept it: --store-checks warn)")
+            at = f"{lane.server}: " if lane.server else ""
+            raise StoreUnsafe(f"{at}{doubt.text} (or accept it: --store-checks warn)")
         if not ephemeral:
-            _log.warning("store.doubtful", doubt=doubt.text)
+            _log.warning("store.doubtful", doubt=doubt.text, **where)
     waits = Waits(
         least=wanted,
         replicas=replicas,

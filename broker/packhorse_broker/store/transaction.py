@@ -84,6 +84,12 @@ class Lane:
         """Names the store's process that was spoken to last; empty before."""
         return self._link.run_id if self._link is not None else ""
 
+    @property
+    def server(self) -> str:
+        """Which one that was, where it had to be found out: host and port, else empty."""
+        place = self._link.place if self._link is not None else None
+        return f"{place[0]}:{place[1]}" if place is not None else ""
+
     async def leave_former_primaries(self) -> None:
         """Connections of all lanes to this store are made anew then."""
         if await self._address.leave_former_primaries():
