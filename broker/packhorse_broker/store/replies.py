@@ -8,6 +8,7 @@ through asyncio.wait_for, which on Python 3.11 may lose a cancellation.
 import asyncio
 import contextlib
 from collections import deque
+from itertools import islice
 from typing import Any, Final
 
 import hiredis
@@ -40,6 +41,8 @@ class Replies(asyncio.Protocol):
         self._wanted = 0
         self._waiter: asyncio.Future[None] | None = None
         self._lost: RedisError | None = None
+        self._refused: RedisError | None = None
+        """The first reply that was an error: the connection is of no use once it has been read."""
 
     @classmethod
     async def open(cls, url: str, options: dict[str, Any]) -> "Replies":
@@ -107,11 +110,14 @@ class Replies(asyncio.Protocol):
                 self._waiter = None
             if len(arrived) < count:
                 self._give_up()
-        replies = [arrived.popleft() for _ in range(min(count, len(arrived)))]
-        for reply in replies:
-            if isinstance(reply, RedisError):
-                raise reply
-        return replies
+        refused = self._refused
+        if refused is not None and refused in islice(arrived, count):
+            raise refused
+        if len(arrived) == count:
+            replies = list(arrived)
+            arrived.clear()
+            return replies
+        return [arrived.popleft() for _ in range(count)]
 
     def _give_up(self) -> None:
         """What still comes would be taken for the answer to the next question."""
@@ -126,17 +132,17 @@ class Replies(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         parser, arrived = self._parser, self._arrived
         parser.feed(data)
-        refused = False
         try:
             while (reply := parser.gets()) is not _NOT_YET:
                 arrived.append(reply)
-                refused = refused or isinstance(reply, RedisError)
+                if isinstance(reply, RedisError):
+                    self._refused = self._refused or reply
         except InvalidResponse as error:
             self._end(error)
             self._transport.abort()
             return
         # Behind an error there may be no more: EXEC is not answered by a server that let go.
-        if self._waiter is not None and (refused or len(arrived) >= self._wanted):
+        if self._waiter is not None and (self._refused or len(arrived) >= self._wanted):
             _wake(self._waiter)
 
     def connection_lost(self, exc: Exception | None) -> None:
