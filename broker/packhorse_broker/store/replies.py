@@ -8,7 +8,6 @@ through asyncio.wait_for, which on Python 3.11 may lose a cancellation.
 import asyncio
 import contextlib
 from collections import deque
-from itertools import islice
 from typing import Any, Final
 
 import hiredis
@@ -42,7 +41,7 @@ class Replies(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._lost: RedisError | None = None
         self._refused: RedisError | None = None
-        """The first reply that was an error: the connection is of no use once it has been read."""
+        """The first reply that is an error, among those that were not taken yet."""
 
     @classmethod
     async def open(cls, url: str, options: dict[str, Any]) -> "Replies":
@@ -110,14 +109,19 @@ class Replies(asyncio.Protocol):
                 self._waiter = None
             if len(arrived) < count:
                 self._give_up()
-        refused = self._refused
-        if refused is not None and refused in islice(arrived, count):
-            raise refused
         if len(arrived) == count:
             replies = list(arrived)
             arrived.clear()
-            return replies
-        return [arrived.popleft() for _ in range(count)]
+        else:
+            replies = [arrived.popleft() for _ in range(min(count, len(arrived)))]
+        if self._refused is not None:
+            refused = next((reply for reply in replies if isinstance(reply, RedisError)), None)
+            self._refused = next(
+                (reply for reply in arrived if isinstance(reply, RedisError)), None
+            )
+            if refused is not None:
+                raise refused
+        return replies
 
     def _give_up(self) -> None:
         """What still comes would be taken for the answer to the next question."""
