@@ -8,6 +8,7 @@ through asyncio.wait_for, which on Python 3.11 may lose a cancellation.
 import asyncio
 import contextlib
 from collections import deque
+from collections.abc import Iterable
 from typing import Any, Final
 
 import hiredis
@@ -115,10 +116,7 @@ class Replies(asyncio.Protocol):
         else:
             replies = [arrived.popleft() for _ in range(min(count, len(arrived)))]
         if self._refused is not None:
-            refused = next((reply for reply in replies if isinstance(reply, RedisError)), None)
-            self._refused = next(
-                (reply for reply in arrived if isinstance(reply, RedisError)), None
-            )
+            refused, self._refused = _first_error(replies), _first_error(arrived)
             if refused is not None:
                 raise refused
         return replies
@@ -165,3 +163,7 @@ class Replies(asyncio.Protocol):
 def _wake(waiter: "asyncio.Future[None]") -> None:
     if not waiter.done():
         waiter.set_result(None)
+
+
+def _first_error(replies: Iterable[Any]) -> RedisError | None:
+    return next((reply for reply in replies if isinstance(reply, RedisError)), None)
