@@ -2,20 +2,35 @@
 
 A frozen dataclass fills its slots through `object.__setattr__`, by name. A record here fills them
 through the slots' own descriptors, which takes little more than half of the time: messages have
-many fields, and most are made for every job.
+many fields, and most are made for every job. One with many fields is filled as an object of a
+class with the same slots that is not frozen, and becomes the record at the end: that takes two
+thirds again.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import MISSING, Field, dataclass, fields
-from typing import Any, TypeVar, dataclass_transform
+from typing import Any, Final, TypeVar, dataclass_transform
 
 Record = TypeVar("Record")
+
+MANY_FIELDS: Final = 8
+"""From so many on, changing the class twice costs less than that many calls."""
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 def record(cls: type[Record]) -> type[Record]:
-    """A frozen, slotted, keyword-only record. Its fields have plain defaults, or none."""
-    return quickly_made(dataclass(frozen=True, slots=True, kw_only=True)(cls))
+    """A frozen, slotted, keyword-only record. Its fields have plain defaults, or none.
+
+    It has no subclasses: with many fields they could not be made.
+    """
+    made = dataclass(frozen=True, slots=True, kw_only=True)(cls)
+    if len(fields(made)) < MANY_FIELDS:  # type: ignore[arg-type]  # it is a dataclass
+        return quickly_made(made)
+    names = [field.name for field in fields(made)]  # type: ignore[arg-type]
+    lines = ["become(self, '__class__', blank)"]
+    lines += [f"self.{name} = {name}" for name in names]
+    lines += ["self.__class__ = record"]
+    return _with_init(made, lines, become=object.__setattr__, blank=blank_of(names), record=made)
 
 
 def quickly_made(cls: type[Record]) -> type[Record]:
@@ -23,9 +38,20 @@ def quickly_made(cls: type[Record]) -> type[Record]:
 
     Raises TypeError where a field's default has to be made.
     """
-    namespace: dict[str, Any] = {}
+    names = [field.name for field in fields(cls)]  # type: ignore[arg-type]  # it is a dataclass
+    setters = {f"set_{name}": getattr(cls, name).__set__ for name in names}
+    return _with_init(cls, [f"set_{name}(self, {name})" for name in names], **setters)
+
+
+def blank_of(names: Iterable[str]) -> type[Any]:
+    """A class whose objects are filled quickly, to become those of a record with these slots."""
+    return type("Blank", (), {"__slots__": tuple(names)})
+
+
+def _with_init(cls: type[Record], lines: Sequence[str], **names: Any) -> type[Record]:
+    """The class with an `__init__` of the same signature that has these lines."""
+    namespace: dict[str, Any] = dict(names)
     parameters = ["self"]
-    lines: list[str] = []
     for field in _in_order(fields(cls)):  # type: ignore[arg-type]  # it is a dataclass
         if field is None:
             parameters.append("*")
@@ -33,13 +59,11 @@ def quickly_made(cls: type[Record]) -> type[Record]:
         if field.default_factory is not MISSING:
             raise TypeError(f"{cls.__name__}.{field.name}: a record's defaults are plain values")
         name = field.name
-        namespace[f"set_{name}"] = getattr(cls, name).__set__
         namespace[f"default_{name}"] = field.default
-        required = field.default is MISSING
-        parameters.append(name if required else f"{name}=default_{name}")
-        lines.append(f"    set_{name}(self, {name})")
-    source = f"def __init__({', '.join(parameters)}):\n" + "\n".join(lines or ["    pass"])
-    exec(source, namespace)  # noqa: S102 - made of the names of fields alone
+        parameters.append(name if field.default is MISSING else f"{name}=default_{name}")
+    body = "".join(f"    {line}\n" for line in lines or ["pass"])
+    # Every name in the source comes from the fields.
+    exec(f"def __init__({', '.join(parameters)}):\n{body}", namespace)  # noqa: S102
     init = namespace["__init__"]
     init.__qualname__ = f"{cls.__qualname__}.__init__"
     init.__annotations__ = cls.__init__.__annotations__
