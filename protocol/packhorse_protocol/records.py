@@ -7,7 +7,7 @@ class with the same slots that is not frozen, and becomes the record at the end:
 thirds again.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import MISSING, Field, dataclass, fields
 from typing import Any, Final, TypeVar, dataclass_transform
 
@@ -19,18 +19,8 @@ MANY_FIELDS: Final = 8
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 def record(cls: type[Record]) -> type[Record]:
-    """A frozen, slotted, keyword-only record. Its fields have plain defaults, or none.
-
-    It has no subclasses: with many fields they could not be made.
-    """
-    made = dataclass(frozen=True, slots=True, kw_only=True)(cls)
-    if len(fields(made)) < MANY_FIELDS:  # type: ignore[arg-type]  # it is a dataclass
-        return quickly_made(made)
-    names = [field.name for field in fields(made)]  # type: ignore[arg-type]
-    lines = ["become(self, '__class__', blank)"]
-    lines += [f"self.{name} = {name}" for name in names]
-    lines += ["self.__class__ = record"]
-    return _with_init(made, lines, become=object.__setattr__, blank=blank_of(names), record=made)
+    """A frozen, slotted, keyword-only record. Its fields have plain defaults, or none."""
+    return quickly_made(dataclass(frozen=True, slots=True, kw_only=True)(cls))
 
 
 def quickly_made(cls: type[Record]) -> type[Record]:
@@ -39,18 +29,17 @@ def quickly_made(cls: type[Record]) -> type[Record]:
     Raises TypeError where a field's default has to be made.
     """
     names = [field.name for field in fields(cls)]  # type: ignore[arg-type]  # it is a dataclass
-    setters = {f"set_{name}": getattr(cls, name).__set__ for name in names}
-    return _with_init(cls, [f"set_{name}(self, {name})" for name in names], **setters)
-
-
-def blank_of(names: Iterable[str]) -> type[Any]:
-    """A class whose objects are filled quickly, to become those of a record with these slots."""
-    return type("Blank", (), {"__slots__": tuple(names)})
-
-
-def _with_init(cls: type[Record], lines: Sequence[str], **names: Any) -> type[Record]:
-    """The class with an `__init__` of the same signature that has these lines."""
-    namespace: dict[str, Any] = dict(names)
+    lines = [f"set_{name}(self, {name})" for name in names]
+    namespace: dict[str, Any] = {f"set_{name}": getattr(cls, name).__set__ for name in names}
+    if len(names) >= MANY_FIELDS:
+        lines = [
+            "if self.__class__ is not record_:",  # a subclass may have more than these slots
+            *(f"    {line}" for line in (*lines, "return")),
+            "become_(self, '__class__', blank_)",
+            *(f"self.{name} = {name}" for name in names),
+            "self.__class__ = record_",
+        ]
+        namespace |= {"become_": object.__setattr__, "blank_": blank_of(names), "record_": cls}
     parameters = ["self"]
     for field in _in_order(fields(cls)):  # type: ignore[arg-type]  # it is a dataclass
         if field is None:
@@ -69,6 +58,11 @@ def _with_init(cls: type[Record], lines: Sequence[str], **names: Any) -> type[Re
     init.__annotations__ = cls.__init__.__annotations__
     cls.__init__ = init  # type: ignore[method-assign]
     return cls
+
+
+def blank_of(names: Iterable[str]) -> type[Any]:
+    """A class whose objects are filled quickly, to become those of a record with these slots."""
+    return type("Blank", (), {"__slots__": tuple(names)})
 
 
 def _in_order(found: tuple[Field[Any], ...]) -> Iterator[Field[Any] | None]:
