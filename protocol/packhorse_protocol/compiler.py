@@ -30,6 +30,7 @@ from functools import cache
 from typing import Any, Final, TypeAlias, cast
 
 from packhorse_protocol.fields import Bounds
+from packhorse_protocol.records import blank_of
 from packhorse_protocol.shapes import (
     Choice,
     Field,
@@ -151,7 +152,7 @@ class _Writer:
     # -- whole records ------------------------------------------------------------------
 
     def decoder_lines(self) -> _Lines:
-        blank = type("Blank", (), {"__slots__": tuple(field.name for field in self._fields)})
+        blank = blank_of(field.name for field in self._fields)
         self._names |= {"blank": blank, "record": self._record, "expected_": "a map"}
         yield "if type(value) is not dict:"
         yield "    raise wrong(expected_, value)"
