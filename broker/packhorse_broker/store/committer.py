@@ -163,14 +163,13 @@ class Committer:
 
     async def _run(self) -> None:
         while True:
-            await self._arrived.wait()
-            batch = self._backlog.next_batch()
-            if not batch:
-                if self._closing:
-                    return
+            if self._backlog:
+                await self._commit(self._backlog.next_batch())
+            elif self._closing:
+                return
+            else:
                 self._arrived.clear()
-                continue
-            await self._commit(batch)
+                await self._arrived.wait()
 
     async def _expire(self) -> None:
         """Answers what waits too long behind a transaction whose outcome is not known yet."""
