@@ -32,7 +32,7 @@ from packhorse_broker.store.shares import ALONE, Rivals, Shares
 from packhorse_broker.store.supply import Supply, UsageElsewhere
 from packhorse_broker.store.transaction import Lane
 from packhorse_broker.store.types import TypeBook
-from packhorse_broker.store.work import Draw, Failed, Submission, Work, grows, halves
+from packhorse_broker.store.work import Draw, Failed, Result, Submission, Work, grows, halves
 from packhorse_broker.store.writes import Writes
 
 _log = structlog.get_logger(__name__)
@@ -50,6 +50,7 @@ EXPIRY_LOOKS: Final = 4
 """How often, in the time that work may wait, is looked for what has waited too long."""
 
 _OVERDUE: Final = StoreUnavailable("the store did not come to it in time")
+_UNKNOWN: Final = StoreUnavailable("the store did not answer in time; it may have been done")
 _CLOSED: Final = StoreUnavailable("the broker closed before it was done")
 
 RETRY_PAUSE_S: Final = (0.01, 0.1)
@@ -94,6 +95,7 @@ class Committer:
         self._publish = publish
         self._committed = committed
         self._backlog = Backlog(room if room is not None else Room())
+        self._in_flight: list[Work] = []
         self._arrived = asyncio.Event()
         self._closing = False
         self._task: asyncio.Task[None] | None = None
@@ -164,7 +166,9 @@ class Committer:
     async def _run(self) -> None:
         while True:
             if self._backlog:
-                await self._commit(self._backlog.next_batch())
+                self._in_flight = self._backlog.next_batch()
+                await self._commit(self._in_flight)
+                self._in_flight = []
             elif self._closing:
                 return
             else:
@@ -172,11 +176,16 @@ class Committer:
                 await self._arrived.wait()
 
     async def _expire(self) -> None:
-        """Answers what waits too long behind a transaction whose outcome is not known yet."""
+        """Answers what waits too long for a transaction whose outcome is not known yet, or behind
+        it. What was in it is settled when that is known; nobody is answered twice."""
         while True:
             await asyncio.sleep(self._wait_ms / 1000 / EXPIRY_LOOKS)
-            now_s = asyncio.get_running_loop().time()
-            _fail(self._backlog.overdue(now_s - self._wait_ms / 1000), _OVERDUE)
+            since_s = asyncio.get_running_loop().time() - self._wait_ms / 1000
+            _fail(self._backlog.overdue(since_s), _OVERDUE)
+            for work in self._in_flight:
+                if isinstance(work, Submission) and work.since_s < since_s:
+                    _call(work.done, [Failed(_UNKNOWN)] * work.size, True)
+                    work.done = _answered
 
     async def _commit(self, batch: list[Work], *, into_full: bool = False) -> None:
         """Settles every member of the batch, each once, with a result or a failure."""
@@ -367,6 +376,10 @@ def _call(callback: Callable[..., None], *args: object) -> None:
         callback(*args)
     except Exception:  # noqa: BLE001 - one failure costs one request
         _log.exception("committer.callback_failed")
+
+
+def _answered(_: list[Result], __: bool) -> None:
+    """Takes the results of work whose caller could not wait for them."""
 
 
 def _fail(batch: list[Work], error: Exception) -> None:

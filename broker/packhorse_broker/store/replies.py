@@ -68,6 +68,11 @@ class Replies(asyncio.Protocol):
         held._reader = held._writer = None  # noqa: SLF001 - it would close what it holds
         return replies
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether the connection is known to have ended."""
+        return self._lost is not None
+
     async def exchange(self, data: bytes, count: int, timeout_s: float) -> list[Any]:
         """One write, then so many replies.
 

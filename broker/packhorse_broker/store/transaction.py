@@ -161,7 +161,8 @@ class Lane:
         waited for as long as the store is away: only the store can tell.
         """
         link = self._link
-        if link is None:
+        if link is None or link.is_lost:
+            self._drop()
             return None
         self._ahead = {}
         self._written_on = None
