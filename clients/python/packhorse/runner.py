@@ -263,7 +263,7 @@ class _Told:
         self._run = run
 
     def done(self) -> bool:
-        return False
+        return self._run.phase == "over"
 
     def set_result(self, _: Ended) -> None:
         self._runner.over(self._run)
