@@ -3,10 +3,11 @@
 import pytest
 from msgspec.structs import replace
 
-from packhorse_broker.jobs.commands import Complete
+from packhorse_broker.jobs.commands import Complete, Extend, Release
 from packhorse_broker.jobs.model import State
 from packhorse_broker.store.keys import PartitionKeys
 from packhorse_broker.store.types import TypeSettings, encode_settings
+from packhorse_broker.store.work import Failed
 from tests.support.commands import claim, create, first_token
 from tests.support.inspection import Contents, Raw
 from tests.support.opening import Caller, Opener
@@ -94,7 +95,7 @@ async def test_a_refused_create_is_looked_up_before_it_is_said(
     assert told(await caller.submit(("a", kept), create("c"))) == ["QUEUED", "type_draining"]
 
 
-@pytest.mark.parametrize("fault", [*Fault])
+@pytest.mark.parametrize("fault", [fault for fault in Fault if fault is not Fault.SILENCE])
 async def test_a_job_taken_for_new_comes_once_whatever_fails(
     opener: Opener, proxy: FaultProxy, raw: Raw, keys: PartitionKeys, fault: Fault
 ) -> None:
@@ -109,3 +110,50 @@ async def test_a_job_taken_for_new_comes_once_whatever_fails(
         assert await proxy.deliver() is None
     assert await states(raw, keys) == {"a": State.QUEUED, "earlier": State.QUEUED}
     assert await raw("ZCARD", keys.queue("mail")) == 2
+
+
+async def test_who_waits_for_a_silent_store_is_told_that_it_is_not_known(
+    opener: Opener, proxy: FaultProxy, raw: Raw, keys: PartitionKeys
+) -> None:
+    """It is done all the same when the store can be asked again, and nobody is told twice."""
+    caller = await prepared(opener, proxy.url)
+    proxy.fail(Fault.SILENCE)
+    [result] = await caller.submit(create("a"))
+    assert isinstance(result, Failed)
+    assert "may have been done" in str(result.error)
+    assert told(await caller.submit(create("b"))) == ["QUEUED"]
+    assert set(await states(raw, keys)) == {"a", "b", "earlier"}
+    assert caller.answers == [1] * 3
+
+
+# -- what changes nothing is not proven by EXEC
+
+
+async def test_what_was_read_ahead_refuses_nothing(
+    opener: Opener, raw: Raw, keys: PartitionKeys
+) -> None:
+    """Another broker has given the claim back, and claimed the job, in the meantime."""
+    caller, other = await prepared(opener), opener.committer()
+    claimed, again = claim(), claim("bob")
+    await caller.submit(("earlier", claimed))
+    await other.submit(("earlier", Release("ann", first_token(claimed))), ("earlier", again))
+    held = (await Contents.read(raw, keys)).jobs["earlier"].token
+    assert held is not None
+    extension = Extend("ann", first_token(claimed), 1_000)
+    assert told(await caller.submit(("earlier", extension))) == ["stale_claim"]
+    await caller.submit(create("b"))
+    assert told(await other.submit(("earlier", Release("bob", held)))) == ["QUEUED"]
+    drawn, _ = await caller.draw("mail", [claim()])
+    assert [applied.job.id for applied in drawn] == ["earlier"]
+
+
+async def test_settings_that_were_read_ahead_refuse_nothing(
+    opener: Opener, raw: Raw, keys: PartitionKeys
+) -> None:
+    caller = opener.committer()
+    await raw("SET", keys.settings("mail"), encode_settings(TypeSettings(draining=True)))
+    await caller.submit(create("other", "post"))
+    assert told(await caller.submit(create("a"))) == ["type_draining"]
+    await caller.submit(create("b", "post"), create("c"))
+    await raw("DEL", keys.settings("mail"))
+    assert told(await caller.submit(create("d"))) == ["QUEUED"]

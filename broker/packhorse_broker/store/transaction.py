@@ -77,6 +77,8 @@ class Lane:
         self._link: Link | None = None
         self._ahead: dict[bytes, bytes | None] = {}
         """Keys that are watched, and have been read since, for the next transaction."""
+        self.trusts = False
+        """Whether what was read ahead is taken for what is there: only EXEC can tell."""
         self._written_on: Link | None = None
         """The connection of the last transaction, as long as its answer came on it."""
         self._full_until_s = 0.0
@@ -129,13 +131,14 @@ class Lane:
             if len(unread) == len(keys):
                 read: list[bytes | None] = values
                 return read
-            # Lost with its connection meanwhile, it is known no more.
             found = dict(zip(unread, values, strict=True))
+        self.trusts = True
         return [found[key] if key in found else ahead[key] for key in keys]
 
     async def forget(self) -> None:
         """Ends the watch: nothing is to be written."""
         self._ahead = {}
+        self.trusts = False
         await self.ask(_UNWATCH)
 
     def has_read(self, key: bytes) -> bool:
@@ -165,6 +168,7 @@ class Lane:
             self._drop()
             return None
         self._ahead = {}
+        self.trusts = False
         self._written_on = None
         self._number += 1
         mark: Argument = ("SET", self._mark, self._number, "EX", MARK_TTL_S)
@@ -315,6 +319,7 @@ class Lane:
 
     def _drop(self) -> None:
         self._ahead = {}
+        self.trusts = False
         if self._link is not None:
             link, self._link = self._link, None
             link.drop()
