@@ -14,14 +14,7 @@ and raise `Refusal`. What is written here for `ClaimRef`:
         token_ = get('token')
         if type(token_) is not bytes or not 16 <= len(token_) <= 16:
             raise missing_or_wrong('token', expected_token, value)
-        built = blank()
-        built.job = job_
-        built.token = token_
-        built.__class__ = record
-        return built
-
-The records are frozen. So what is filled is an object of a class with the same slots that is
-not, and becomes the record at the end: a fourth of the time of a frozen dataclass's `__init__`.
+        return record(job=job_, token=token_)
 """
 
 import linecache
@@ -151,8 +144,7 @@ class _Writer:
     # -- whole records ------------------------------------------------------------------
 
     def decoder_lines(self) -> _Lines:
-        blank = type("Blank", (), {"__slots__": tuple(field.name for field in self._fields)})
-        self._names |= {"blank": blank, "record": self._record, "expected_": "a map"}
+        self._names |= {"record": self._record, "expected_": "a map"}
         yield "if type(value) is not dict:"
         yield "    raise wrong(expected_, value)"
         if self._fields:
@@ -165,11 +157,8 @@ class _Writer:
                 self._names[f"default_{field.name}"] = field.default
                 yield f"{variable} = get({field.name!r}, default_{field.name})"
             yield from self._checked(field, variable)
-        yield "built = blank()"
-        for field in self._fields:
-            yield f"built.{field.name} = {self._variable(field)}"
-        yield "built.__class__ = record"
-        yield "return built"
+        values = (f"{field.name}={self._variable(field)}" for field in self._fields)
+        yield f"return record({', '.join(values)})"
 
     def encoder_lines(self, tag: str | None) -> _Lines:
         self._names |= {"record": self._record, "expected_": f"of type {self._record.__name__}"}

@@ -1,56 +1,26 @@
-"""Frozen records whose making costs little.
+"""Frozen records that are made, compared and shown in C: most are made for every job."""
 
-A frozen dataclass fills its slots through `object.__setattr__`, by name. A record here fills them
-through the slots' own descriptors, which takes little more than half of the time: messages have
-many fields, and most are made for every job.
-"""
+from typing import Any, TypeVar, cast, dataclass_transform
 
-from collections.abc import Iterator
-from dataclasses import MISSING, Field, dataclass, fields
-from typing import Any, TypeVar, dataclass_transform
+from msgspec import Struct, StructMeta, structs
 
 Record = TypeVar("Record")
+
+_OF_THE_CLASS_ALONE = frozenset({"__dict__", "__weakref__"})
+"""What Python gives a class for itself: a second one with its contents gets its own."""
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 def record(cls: type[Record]) -> type[Record]:
-    """A frozen, slotted, keyword-only record. Its fields have plain defaults, or none."""
-    return quickly_made(dataclass(frozen=True, slots=True, kw_only=True)(cls))
+    """The class as a frozen, slotted, keyword-only record: a `msgspec.Struct`.
 
-
-def quickly_made(cls: type[Record]) -> type[Record]:
-    """The same frozen, slotted dataclass, with an `__init__` of the same signature.
-
-    Raises TypeError where a field's default has to be made.
+    Its fields have plain defaults, or none. What it holds never leads back to it.
     """
-    namespace: dict[str, Any] = {}
-    parameters = ["self"]
-    lines: list[str] = []
-    for field in _in_order(fields(cls)):  # type: ignore[arg-type]  # it is a dataclass
-        if field is None:
-            parameters.append("*")
-            continue
-        if field.default_factory is not MISSING:
-            raise TypeError(f"{cls.__name__}.{field.name}: a record's defaults are plain values")
-        name = field.name
-        namespace[f"set_{name}"] = getattr(cls, name).__set__
-        namespace[f"default_{name}"] = field.default
-        required = field.default is MISSING
-        parameters.append(name if required else f"{name}=default_{name}")
-        lines.append(f"    set_{name}(self, {name})")
-    source = f"def __init__({', '.join(parameters)}):\n" + "\n".join(lines or ["    pass"])
-    exec(source, namespace)  # noqa: S102 - made of the names of fields alone
-    init = namespace["__init__"]
-    init.__qualname__ = f"{cls.__qualname__}.__init__"
-    init.__annotations__ = cls.__init__.__annotations__
-    cls.__init__ = init  # type: ignore[method-assign]
-    return cls
+    contents = {name: value for name, value in vars(cls).items() if name not in _OF_THE_CLASS_ALONE}
+    made = StructMeta(cls.__name__, (Struct,), contents, frozen=True, kw_only=True, gc=False)
+    return cast(type[Record], made)
 
 
-def _in_order(found: tuple[Field[Any], ...]) -> Iterator[Field[Any] | None]:
-    """Fields as parameters; None stands where those begin that are only given by name."""
-    yield from (field for field in found if not field.kw_only)
-    named = [field for field in found if field.kw_only]
-    if named:
-        yield None
-        yield from named
+def replace(record: Record, **changes: Any) -> Record:
+    """The same record with other values of these fields."""
+    return cast(Record, structs.replace(cast(Struct, record), **changes))
