@@ -17,10 +17,9 @@ and raise `Refusal`. What is written here for `ClaimRef`:
         return record(job=job_, token=token_)
 """
 
-import linecache
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, TypeAlias
 
 from packhorse_protocol.fields import Bounds
 from packhorse_protocol.shapes import (
@@ -34,6 +33,7 @@ from packhorse_protocol.shapes import (
     describe,
     fields_of,
 )
+from packhorse_protocol.source import compiled
 
 Decoder: TypeAlias = Callable[[object], Any]
 Encoder: TypeAlias = Callable[[Any], dict[str, object]]
@@ -133,13 +133,7 @@ class _Writer:
         }
 
     def build(self, name: str, argument: str, body: _Lines) -> Callable[..., Any]:
-        source = f"def {name}({argument}):\n" + "".join(f"    {line}\n" for line in body)
-        file_name = f"<{name} {self._record.__qualname__}>"
-        # Every name and text in the source comes from the records of this package.
-        exec(compile(source, file_name, "exec"), self._names)  # noqa: S102
-        # Tracebacks, debuggers and `inspect.getsource` show the lines.
-        linecache.cache[file_name] = (len(source), None, source.splitlines(True), file_name)
-        return cast(Callable[..., Any], self._names[name])
+        return compiled(name, argument, body, of=self._record.__qualname__, names=self._names)
 
     # -- whole records ------------------------------------------------------------------
 

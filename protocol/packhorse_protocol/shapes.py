@@ -98,7 +98,7 @@ def _field(name: str, hint: object, default: object) -> Field:
 def _shape(hint: object) -> Shape:
     bounds: Bounds | None = None
     if get_origin(hint) is Annotated:
-        hint, bounds = get_args(hint)
+        hint, bounds, *_ = get_args(hint)
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Literal:
         return Choice(values=arguments)
