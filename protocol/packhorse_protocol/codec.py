@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple, NoReturn
 
 import msgpack
 
-from packhorse_protocol import decoding, limits
+from packhorse_protocol import decoding, encoding, limits
 from packhorse_protocol.compiler import (
     Decoder,
     Encoder,
@@ -119,6 +119,16 @@ def encode(
     Raises `LocalProtocolError` naming the field where a value is not what the wire allows,
     `FrameTooLarge` if the body has more than `limit_bytes`, or more than `limits.MAX_ELEMENTS`.
     """
+    body = encoding.encoded(message)
+    if body is None:
+        return write_message(message, limit_bytes)
+    if len(body) > limit_bytes:
+        raise FrameTooLarge(size_bytes=len(body), limit_bytes=limit_bytes, elements=0)
+    return body
+
+
+def write_message(message: ClientMessage | BrokerMessage, limit_bytes: int) -> bytes:
+    """As `encode`, for any message."""
     try:
         if type(message) is Ok:
             fields = _ok_fields(message)

@@ -51,6 +51,7 @@ def struct_of(cls: type[Record], tag: str | None) -> type[Record]:
         frozen=True,
         kw_only=True,
         gc=False,
+        omit_defaults=True,
         forbid_unknown_fields=True,
         tag=tag,
         tag_field=None if tag is None else TAG,
