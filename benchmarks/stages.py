@@ -30,8 +30,15 @@ STAGES: Final[dict[str, tuple[str, ...]]] = {
     "decide": ("jobs",),
     "read": (
         *("store.backlog", "store.bodies", "store.candidates", "store.committer"),
-        *("store.committers", "store.draws", "store.durability", "store.heads", "store.round"),
-        *("store.shares", "store.types", "store.usage", "store.work"),
+        *("store.committers", "store.draws", "store.durability", "store.foresight", "store.heads"),
+        *(
+            "store.round",
+            "store.shares",
+            "store.supply",
+            "store.types",
+            "store.usage",
+            "store.work",
+        ),
     ),
     "records": ("store.records",),
     "pack": (

@@ -61,12 +61,13 @@ def measured(
         "at": time.strftime("%H:%M:%S"),
         "load": round(os.getloadavg()[0], 2),
     }
+    started = time.perf_counter()
     try:
         with Trial(peer, store, concurrency) as trial:
             run["figures"] = WORKLOADS[workloads[0]](trial, sizes)
-    except TrialFailed as failed:
+    except (TrialFailed, OSError, RuntimeError, ValueError) as failed:
         run["error"] = str(failed)
-    return run
+    return {**run, "seconds": round(time.perf_counter() - started, 1)}
 
 
 def installed(peers: list[Peer], console: Console) -> list[Peer]:
@@ -81,12 +82,14 @@ def installed(peers: list[Peer], console: Console) -> list[Peer]:
     return there
 
 
-def tell_failure(run: dict[str, Any], console: Console) -> None:
-    """In short: the JSON has more of the peer's log."""
-    first, *log = run["error"].splitlines()
-    said = f"{first} ({log[-1]})" if log else first
-    workloads = "+".join(run["workloads"])
-    console.print(f"failed {run['peer']}, {workloads}: {said}", highlight=False, soft_wrap=True)
+def tell(run: dict[str, Any], console: Console) -> None:
+    """That a trial is over; of a failure in short, the JSON has more of the peer's log."""
+    trial = f"{run['peer']}, {'+'.join(run['workloads'])}"
+    said = f"round {run['round']}: {trial}: {run['seconds']} s"
+    if "error" in run:
+        first, *log = run["error"].splitlines() or ["no word"]
+        said = f"failed {trial}: {first}" + (f" ({log[-1]})" if log else "")
+    console.print(said, highlight=False, soft_wrap=True, markup=False)
 
 
 @click.command()
@@ -124,8 +127,7 @@ def main(
             for peer in rotated(there, round_):
                 run = measured(peer, together, sizes, program, concurrency)
                 runs.append({"round": round_ + 1, **run})
-                if "error" in run:
-                    tell_failure(run, console)
+                tell(runs[-1], console)
         if json_file is not None:
             versions = {"store": version(program)} | {one.name: one.version() for one in there}
             json_file.write_text(json.dumps({"versions": versions, "runs": runs}, indent=1))

@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks.peers import store
 from benchmarks.peers.marks import Mark
 from benchmarks.peers.peer import Command, Peer, Site
-from packhorse import Client, NewJob, Worker, connect, sync
+from packhorse import Client, NewJob, PackhorseError, Worker, connect, sync
 from packhorse_broker.store.process import find_server
 
 TYPE = "noop"
@@ -40,8 +40,11 @@ class Packhorse(Peer):
         return found
 
     def left(self, site: Site) -> int:
-        with sync.connect(_url(site)) as client:
-            return sum(sum(states.values()) for states in client.counts(TYPE).types.values())
+        try:
+            with sync.connect(_url(site)) as client:
+                return sum(sum(states.values()) for states in client.counts(TYPE).types.values())
+        except PackhorseError as error:
+            raise RuntimeError(f"packhorse: {error}") from error
 
 
 def _url(site: Site) -> str:

@@ -1,8 +1,13 @@
 """What the harness has to know of a queue; each peer's module says it of its own.
 
-A module has a subclass of `Peer`, a class `Producer` and a function `worker`. The two latter run
-in processes of the interpreter that has the queue's library, so they import it when they run, and
-the modules at the top import nothing else that is not in the standard library.
+A module has a subclass of `Peer` and what runs in two processes of the interpreter that has the
+queue's library; these import it when they run, for nobody else may have it:
+
+- `class Producer`, made with a `Site`: `put(payload)`, and where the queue has them
+  `put_many(payloads)` and `call(payload)`, which waits for the result. All are plain, or all
+  coroutines; the latter may have `start()`, too.
+- `worker(site, mark)`, plain or a coroutine: calls `mark` with the payload of each job, at the
+  job's start, until it is killed.
 """
 
 import os
@@ -10,12 +15,10 @@ import shutil
 import subprocess
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import ClassVar, Final, Protocol
-
-from benchmarks.peers.marks import Mark
+from typing import ClassVar, Final
 
 ROOT: Final = Path(__file__).parents[2]
 SERVER_PATH: Final = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
@@ -46,7 +49,6 @@ class Site:
     """Where a server needs another one."""
     store_port: int
     store_program: str
-    store_flags: tuple[str, ...]
     concurrency: int
     """Jobs that the worker runs at once."""
 
@@ -66,23 +68,6 @@ class Command:
     arguments: tuple[str, ...]
     variables: Mapping[str, str] = field(default_factory=dict)
     """Of the environment, beside those that are there."""
-
-
-class Producer(Protocol):
-    """`put`, and where the queue has it `put_many` and `call` (put and wait for the result).
-
-    All plain, or all coroutines; the latter may have `start`, too.
-    """
-
-    def __init__(self, site: Site) -> None: ...
-
-    def put(self, payload: str) -> Awaitable[None] | None: ...
-
-
-class Worker(Protocol):
-    """Calls `mark` with the payload of each job, at the job's start, until it is killed."""
-
-    def __call__(self, site: Site, mark: Mark) -> Awaitable[None] | None: ...
 
 
 class Peer(ABC):

@@ -15,7 +15,7 @@ def server(site: Site) -> Command:
     return Command(
         (
             *(site.store_program, "--port", str(site.store_port), "--bind", "127.0.0.1"),
-            *("--dir", site.folder, *site.store_flags),
+            *("--dir", site.folder, *FLAGS),
         )
     )
 

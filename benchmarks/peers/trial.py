@@ -63,7 +63,6 @@ class Trial:
             second_port=free_port(),
             store_port=free_port(),
             store_program=store_program,
-            store_flags=store.FLAGS,
             concurrency=concurrency or peer.concurrency,
         )
         self.marks = Marks(Path(self.site.marks))

@@ -62,6 +62,8 @@ CLAIM_OVERHEAD_BYTES: Final = 2_048
 Entry: TypeAlias = Problem | tuple[str, Command]
 """An item of a request: refused before it was asked of a job, or what is asked of which job."""
 
+Ending: TypeAlias = commands.Release | commands.Complete | commands.Fail
+
 Settled: TypeAlias = Iterable[tuple[tuple[str, Command], Result]]
 """What was asked of each job, and what came of it."""
 
@@ -211,13 +213,13 @@ class Changing:
         self._apply(request, entries, claimed, reply)
 
     def release(self, session: Session, request: Release, reply: Reply) -> None:
-        entries: list[Entry] = [
+        entries: list[Problem | tuple[str, Ending]] = [
             (claim.job, commands.Release(session.client, claim.token)) for claim in request.claims
         ]
         self._end(session, request, entries, reply)
 
     def complete(self, session: Session, request: Complete, reply: Reply) -> None:
-        entries: list[Entry] = [
+        entries: list[Problem | tuple[str, Ending]] = [
             self._too_large("result", len(job.result), self._config.max_result_bytes)
             or (
                 job.job,
@@ -228,7 +230,7 @@ class Changing:
         self._end(session, request, entries, reply)
 
     def fail(self, session: Session, request: Fail, reply: Reply) -> None:
-        entries: list[Entry] = [
+        entries: list[Problem | tuple[str, Ending]] = [
             (
                 job.job,
                 commands.Fail(
@@ -244,20 +246,32 @@ class Changing:
         self._end(session, request, entries, reply)
 
     def _end(
-        self, session: Session, request: Request, entries: Sequence[Entry], reply: Reply
+        self,
+        session: Session,
+        request: Request,
+        entries: Sequence[Problem | tuple[str, Ending]],
+        reply: Reply,
     ) -> None:
-        """A claim that turns out to be over makes room; one that ends does so by its commit."""
+        """A claim that ends makes room for one that is drawn in the same transaction; but what is
+        given back is drawn before all that came after it, so it has to be back first."""
+        ends = [entry for entry in entries if not isinstance(entry, Problem)]
+        for job, command in ends:
+            if not isinstance(command, commands.Release):
+                session.ends(job, command.token)
 
         def over(settled: Settled) -> None:
             made_room = False
-            for (job, command), result in settled:
+            for (job, command), (_, result) in zip(ends, settled, strict=True):
+                if isinstance(result, Applied):
+                    continue
+                session.ended(command.token)
                 if isinstance(result, JobRefusal) and result.code in _CLAIM_IS_OVER:
-                    assert isinstance(command, commands.Release | commands.Complete | commands.Fail)
                     made_room |= session.let_go(job, command.token)
             if made_room:
                 self._feeder.offer(session)
 
         self._apply(request, entries, views.ended, reply, settled=over)
+        self._feeder.offer_at_once(session)
 
     def extend(self, session: Session, request: Extend, reply: Reply) -> None:
         entries: list[Entry] = [

@@ -116,8 +116,8 @@ def _unique(unique: WireUnique) -> Unique:
     return Unique(key=unique.key, scope=_SCOPES[unique.scope], window_ms=unique.window_ms or 0)
 
 
-def fingerprint(job: NewJob) -> bytes:
-    """Tells whether two creates of the same id mean the same job."""
+def fingerprint(job: NewJob, terms: Terms | None) -> bytes:
+    """Tells whether two creates of the same id mean the same job; `terms`: the job's."""
     content: tuple[object, ...] = (
         job.type,
         job.payload,
@@ -126,7 +126,6 @@ def fingerprint(job: NewJob) -> bytes:
         job.attempts,
         job.persistent,
     )
-    terms = terms_of(job)
     if terms is not None or job.delay_ms or job.delay_until:
         content += (
             job.delay_ms,

@@ -126,6 +126,11 @@ class Feeder:
         if session.takes:
             self._pump_soon()
 
+    def offer_at_once(self, session: Session) -> None:
+        """The same, before what was submitted last is committed: a draw goes with it."""
+        if session.takes and self._may_wait and not self.paused:
+            self._pump()
+
     def queued(self, job_type: str, jobs: int = 0) -> None:
         """Jobs of this type may wait; `jobs`: so many were queued just now."""
         if job_type in self._takers:

@@ -97,6 +97,7 @@ class Operations:
     ) -> tuple[str, Create]:
         """The command that creates a job; its id is made here unless it was chosen."""
         job_id = job.id if job.id is not None else new_job_id(job)
+        terms = terms_of(job)
         command = Create(
             id=job_id,
             type=job.type,
@@ -106,11 +107,11 @@ class Operations:
             attempts=job.attempts,
             persistent=job.persistent,
             handler=client if handle else None,
-            fingerprint=fingerprint(job) if job.id is not None else None,
+            fingerprint=fingerprint(job, terms) if job.id is not None else None,
             group=group,
             delay_ms=job.delay_ms,
             delay_until=job.delay_until,
-            terms=terms_of(job),
+            terms=terms,
             on_duplicate=on_duplicate_of(job),
         )
         return job_id, command

@@ -78,6 +78,8 @@ class Session:
         "_asked",
         "_cancellations",
         "_claims",
+        "_ending",
+        "_ending_of",
         "_events",
         "_held",
         "_held_back_bytes",
@@ -139,6 +141,10 @@ class Session:
         self._held: dict[str, tuple[str, bytes]] = {}
         """Jobs that this client holds as their runner: type and token."""
         self._held_of: dict[str, int] = {}
+        self._ending: dict[bytes, str] = {}
+        """Tokens of claims of which it has said how they ended, until that is committed, and the
+        types: their places may be given out in the same transaction."""
+        self._ending_of: dict[str, int] = {}
         self._lookups = 0
         self._over: set[bytes] = set()
         """Tokens of claims that ended during a lookup."""
@@ -169,8 +175,8 @@ class Session:
         most = self.takes.get(job_type, 0)
         if not most or not self.listens:
             return 0
-        of_type = most - self._held_of.get(job_type, 0) - self._reserved_of.get(job_type, 0)
-        return max(0, min(self.free, of_type))
+        used = self._held_of.get(job_type, 0) + self._reserved_of.get(job_type, 0)
+        return max(0, min(self.free, most - used + self._ending_of.get(job_type, 0)))
 
     def rooms(self) -> dict[str, int]:
         """The same of all types; those of which it takes none now may be left out."""
@@ -196,7 +202,7 @@ class Session:
     def free(self) -> int:
         """Places of all types that are neither used nor set aside; less than 0 after the credit
         was lowered."""
-        return self.credit - len(self._held) - self._reserved
+        return self.credit - len(self._held) - self._reserved + len(self._ending)
 
     def reserved(self, job_type: str) -> int:
         """For how many claims of a type room is set aside."""
@@ -207,6 +213,21 @@ class Session:
         self.moves += 1
         self._reserved += claims
         self._reserved_of[job_type] = self._reserved_of.get(job_type, 0) + claims
+
+    def ends(self, job: str, token: bytes) -> None:
+        """It is being committed that this claim is over."""
+        held = self._held.get(job)
+        if held is not None and held[1] == token and token not in self._ending:
+            self.moves += 1
+            job_type = self._ending[token] = held[0]
+            self._ending_of[job_type] = self._ending_of.get(job_type, 0) + 1
+
+    def ended(self, token: bytes) -> None:
+        """It was committed, or not."""
+        job_type = self._ending.pop(token, None)
+        if job_type is not None:
+            self.moves += 1
+            self._ending_of[job_type] -= 1
 
     @contextmanager
     def lookup(self) -> Iterator[None]:
@@ -240,6 +261,7 @@ class Session:
         if held is None or held[1] != token:
             return False
         self.moves += 1
+        self.ended(token)
         self._asked.pop(job, None)
         del self._held[job]
         self._held_of[held[0]] -= 1

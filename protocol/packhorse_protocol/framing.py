@@ -30,7 +30,8 @@ class FrameReader:
 
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
-        self._buffer = bytearray()
+        self._buffer: bytes | bytearray = b""
+        """The last chunk as it came, unless a frame began in the one before."""
         self._start = 0
 
     @property
@@ -41,12 +42,17 @@ class FrameReader:
     def feed(self, data: bytes) -> None:
         """Takes the next bytes of the stream."""
         if self._start == len(self._buffer):
-            self._buffer.clear()
+            self._buffer = data
+            self._start = 0
+            return
+        buffer = self._buffer
+        if isinstance(buffer, bytes):
+            self._buffer = buffer = bytearray(memoryview(buffer)[self._start :])
             self._start = 0
         elif self._start >= _COMPACT_BYTES:
-            del self._buffer[: self._start]
+            del buffer[: self._start]
             self._start = 0
-        self._buffer += data
+        buffer += data
 
     def next_body(self) -> bytes | None:
         """The next whole body, or None until more bytes are fed.
@@ -65,12 +71,14 @@ class FrameReader:
         if len(buffer) < end:
             return None
         self._start = end
+        if type(buffer) is bytes:
+            return buffer[body_start:end]
         with memoryview(buffer) as view:
             return bytes(view[body_start:end])
 
     def clear(self) -> None:
         """Forgets all bytes held."""
-        self._buffer.clear()
+        self._buffer = b""
         self._start = 0
 
     def _broken(self, length: int) -> FramingError:

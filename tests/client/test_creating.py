@@ -314,3 +314,35 @@ async def test_a_full_store_is_said_at_once(scripted: ScriptedBroker) -> None:
         with pytest.raises(errors.StoreFull) as raised:
             await creating
         assert raised.value.retryable
+
+
+async def test_a_cancelled_batch_takes_back_what_has_not_left(scripted: ScriptedBroker) -> None:
+    limits = {"in_flight": 1, "batch": 1}
+    async with connected(scripted, welcome={"limits": limits}) as (client, peer):
+        jobs = [NewJob("t", job_id=job) for job in "abc"]
+        batch = asyncio.create_task(client.create_many(jobs))
+        request = await peer.expect(Create)
+        batch.cancel()
+        await asyncio.wait([batch])
+        assert batch.cancelled()
+        other = asyncio.create_task(client.create("t", job_id="d"))
+        peer.ok(request, Problem(code="conflict", message="another job has this id"))
+        request = await peer.expect(Create)
+        assert [job.id for job in request.jobs] == ["d"]
+        peer.ok(request, Created(job="d", state="QUEUED"))
+        await other
+
+
+async def test_in_a_batch_each_job_fails_by_itself(scripted: ScriptedBroker) -> None:
+    async with connected(scripted) as (client, peer):
+        jobs = [NewJob("t", {1: 2}), NewJob("t", job_id="a"), NewJob("t", job_id="b")]
+        batch = asyncio.create_task(client.create_many(jobs))
+        request = await peer.expect(Create)
+        held = Problem(code="conflict", message="another job has this id")
+        peer.ok(request, Created(job="a", state="QUEUED"), held)
+        with pytest.raises(errors.SomeRefused) as refused:
+            await batch
+        first, second, third = refused.value.results
+        assert isinstance(first, errors.PayloadError)
+        assert isinstance(second, packhorse.Job)
+        assert isinstance(third, errors.Conflict)

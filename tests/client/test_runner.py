@@ -114,6 +114,21 @@ async def test_ends_of_one_turn_leave_in_one_frame(scripted: ScriptedBroker) -> 
         await leave(jobs, peer)
 
 
+async def test_a_job_has_a_task_until_its_function_ends(scripted: ScriptedBroker) -> None:
+    def has_task() -> bool:
+        return "packhorse-job-a" in {task.get_name() for task in asyncio.all_tasks()}
+
+    async with working(scripted) as (jobs, peer):
+        peer.send(Claims(claims=(claim("a"),)))
+        await jobs.running.get()
+        assert has_task()
+        jobs.end("a")
+        complete = await peer.expect(Complete)
+        assert not has_task()
+        peer.ok(complete, Ended(state="COMPLETE"))
+        await leave(jobs, peer)
+
+
 async def test_a_claim_that_is_pushed_again_goes_on(scripted: ScriptedBroker) -> None:
     async with working(scripted) as (jobs, peer):
         peer.send(Claims(claims=(claim("a"),)))

@@ -90,8 +90,7 @@ async def test_records_are_written_and_read_in_few_commands(
         b"SADD",
         b"SET",
     ]
-    # Once for the records, once ahead for the settings of the type.
-    assert (proxy.commands[b"WATCH"], proxy.commands[b"MGET"]) == (2, 2)
+    assert (proxy.commands[b"WATCH"], proxy.commands[b"MGET"]) == (1, 1)
 
 
 async def test_commands_for_one_job_are_applied_in_order(

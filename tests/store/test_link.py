@@ -146,7 +146,7 @@ def test_field_of_the_info_text() -> None:
     [
         (ValueError("one line"), "one line"),
         (ValueError("first\nsecond"), "first"),
-        (TimeoutError(), "TimeoutError"),
+        (TimeoutError(), "the store did not answer in time"),
         (ValueError("x" * 1_000), "x" * 300),
     ],
 )

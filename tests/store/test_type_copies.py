@@ -158,10 +158,11 @@ async def test_a_failure_is_told_when_all_have_ended(
             *,
             grows: bool = False,
             ahead: Sequence[bytes] = (),
+            absent: Sequence[bytes] = (),
         ) -> list[Any] | None:
             arrived.set()
             await go_on.wait()
-            return await super().commit(commands, grows=grows, ahead=ahead)
+            return await super().commit(commands, grows=grows, ahead=ahead, absent=absent)
 
     away = Away(opener.address(), b"away")
     slow = Slow(opener.address(), store.keys[2].writer("slow"))

@@ -12,8 +12,7 @@ what grows is refused, and the rest of its batch goes on. Nobody is answered bef
 import asyncio
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 import structlog
@@ -25,21 +24,18 @@ from packhorse_broker.store.candidates import Candidates, Window
 from packhorse_broker.store.changes import Change, told_of
 from packhorse_broker.store.durability import Durability, Waits
 from packhorse_broker.store.errors import StoreError, StoreFull, StoreUnavailable
+from packhorse_broker.store.foresight import Foresight
 from packhorse_broker.store.keys import PartitionKeys
 from packhorse_broker.store.packing import pack
-from packhorse_broker.store.records import CorruptRecord, decode_job
-from packhorse_broker.store.round import Clock, Round, Wanted, with_retention
+from packhorse_broker.store.round import Clock, Round, with_retention
 from packhorse_broker.store.shares import ALONE, Rivals, Shares
+from packhorse_broker.store.supply import Supply, UsageElsewhere
 from packhorse_broker.store.transaction import Lane
-from packhorse_broker.store.types import PLAIN, TypeBook, TypeSettings, decode_settings
-from packhorse_broker.store.usage import Usage, usage_of
-from packhorse_broker.store.work import Draw, Failed, Submission, Work, grows, halves
+from packhorse_broker.store.types import TypeBook
+from packhorse_broker.store.work import Draw, Failed, Result, Submission, Work, grows, halves
 from packhorse_broker.store.writes import Writes
 
 _log = structlog.get_logger(__name__)
-
-MAX_TOLD: Final = 1_000
-"""Corrupt records that are named in the log, once each."""
 
 CONFLICTS_BEFORE_SPLIT: Final = 2
 """A batch that was disturbed this often is split."""
@@ -50,14 +46,11 @@ MAX_CONFLICTS: Final = 200
 CONFLICT_PAUSE_MS: Final = 5
 """Longest pause after a conflict, drawn at random so that brokers get out of step."""
 
-MAX_AHEAD: Final = 16
-"""Types whose settings are watched and read ahead, right behind a transaction that needed them: the
-next one mostly needs them too, and has one exchange less then."""
-
 EXPIRY_LOOKS: Final = 4
 """How often, in the time that work may wait, is looked for what has waited too long."""
 
 _OVERDUE: Final = StoreUnavailable("the store did not come to it in time")
+_UNKNOWN: Final = StoreUnavailable("the store did not answer in time; it may have been done")
 _CLOSED: Final = StoreUnavailable("the broker closed before it was done")
 
 RETRY_PAUSE_S: Final = (0.01, 0.1)
@@ -66,10 +59,6 @@ RETRY_PAUSE_S: Final = (0.01, 0.1)
 
 Publish = Callable[[Sequence[Change]], bytes | None]
 """What other brokers are told of changes, sent in the same transaction; None: nothing."""
-
-
-UsageElsewhere = Callable[[list[str]], Awaitable[Sequence[list[Usage]]]]
-"""What each of the other partitions holds of some types."""
 
 
 class Committer:
@@ -106,6 +95,7 @@ class Committer:
         self._publish = publish
         self._committed = committed
         self._backlog = Backlog(room if room is not None else Room())
+        self._in_flight: list[Work] = []
         self._arrived = asyncio.Event()
         self._closing = False
         self._task: asyncio.Task[None] | None = None
@@ -115,9 +105,8 @@ class Committer:
         self._candidates = Candidates(keys, self.shares, in_use)
         self._left = left
         """Told of types of which jobs were left to other brokers, who may not come to them."""
-        self._elsewhere = elsewhere
-        """What types hold in the other partitions; None: there are no others."""
-        self._told_corrupt: set[str] = set()
+        self._supply = Supply(lane, keys, types, elsewhere)
+        self._foresight = Foresight(lane, keys)
         self.commits = 0
         self.conflicts = 0
         self.commands = 0
@@ -176,21 +165,27 @@ class Committer:
 
     async def _run(self) -> None:
         while True:
-            await self._arrived.wait()
-            batch = self._backlog.next_batch()
-            if not batch:
-                if self._closing:
-                    return
+            if self._backlog:
+                self._in_flight = self._backlog.next_batch()
+                await self._commit(self._in_flight)
+                self._in_flight = []
+            elif self._closing:
+                return
+            else:
                 self._arrived.clear()
-                continue
-            await self._commit(batch)
+                await self._arrived.wait()
 
     async def _expire(self) -> None:
-        """Answers what waits too long behind a transaction whose outcome is not known yet."""
+        """Answers what waits too long for a transaction whose outcome is not known yet, or behind
+        it. What was in it is settled when that is known; nobody is answered twice."""
         while True:
             await asyncio.sleep(self._wait_ms / 1000 / EXPIRY_LOOKS)
-            now_s = asyncio.get_running_loop().time()
-            _fail(self._backlog.overdue(now_s - self._wait_ms / 1000), _OVERDUE)
+            since_s = asyncio.get_running_loop().time() - self._wait_ms / 1000
+            _fail(self._backlog.overdue(since_s), _OVERDUE)
+            for work in self._in_flight:
+                if isinstance(work, Submission) and work.since_s < since_s:
+                    _call(work.done, [Failed(_UNKNOWN)] * work.size, True)
+                    work.done = _answered
 
     async def _commit(self, batch: list[Work], *, into_full: bool = False) -> None:
         """Settles every member of the batch, each once, with a result or a failure."""
@@ -253,16 +248,26 @@ class Committer:
                 raise StoreUnavailable("the job keeps being changed by others")
             await asyncio.sleep(random.uniform(0, CONFLICT_PAUSE_MS) / 1000)
 
-    async def _attempt(self, batch: list[Work], *, into_full: bool) -> Round | None:
-        """Watch, read, decide, write, EXEC; None after a conflict."""
+    async def _attempt(
+        self, batch: list[Work], *, into_full: bool, boldly: bool = True
+    ) -> Round | None:
+        """Watch, read, decide, write, EXEC; None after a conflict.
+
+        `boldly`: a few jobs that are created are taken for new ones, and are looked for by the
+        transaction itself; if that fails they are read like others.
+        """
         windows = await self._windows(
             [work for work in batch if isinstance(work, Draw) and not work.of_created]
         )
         round_ = Round(self._clock, self._rules_of)
-        await self._read(round_, batch, windows)
+        new = self._foresight.new_jobs(batch) if boldly and not windows else ()
+        round_.records.update(dict.fromkeys(new))
+        await self._supply.read(round_, batch, windows)
         round_.decide(batch, windows)
         round_.left = [job_type for job_type, window in windows.items() if window.left]
         changes = list(round_.changes.values())
+        if len(changes) < len(new):
+            return await self._attempt(batch, into_full=into_full, boldly=False)
         if not changes:
             if round_.records or round_.broken or round_.settings:
                 await self._lane.forget()
@@ -283,9 +288,15 @@ class Committer:
         message = self._publish(told_of(changes))
         if message is not None:
             commands.append(("SPUBLISH", self._keys.events, message))
-        ahead = [self._keys.settings(job_type) for job_type in islice(round_.settings, MAX_AHEAD)]
-        replies = await self._lane.commit(commands, grows=not into_full, ahead=ahead)
+        replies = await self._lane.commit(
+            commands,
+            grows=not into_full,
+            ahead=self._foresight.needed_next(round_, changes),
+            absent=[self._keys.record(job_id) for job_id in new],
+        )
         if replies is None:
+            if new:
+                return await self._attempt(batch, into_full=into_full, boldly=False)
             return None
         wanted = _wanted(changes)
         if wanted or self._waits().least:
@@ -321,66 +332,6 @@ class Committer:
             return {}
         replies = await self._lane.ask(*self._candidates.asking(wanted))
         return self._candidates.windows(wanted, replies)
-
-    async def _read(self, round_: Round, batch: list[Work], windows: Mapping[str, Window]) -> None:
-        """Watches and reads all that the decisions depend on: mostly in one exchange. What a
-        record names in turn (the holder of a unique key, its type) takes another."""
-        wanted = round_.wanted(batch, windows)
-        while wanted:
-            await self._watch(round_, wanted)
-            wanted = round_.wanted_further()
-        limited = round_.limited_types()
-        if limited:
-            await self._read_usage(round_, limited)
-
-    async def _watch(self, round_: Round, wanted: Wanted) -> None:
-        keys = self._keys
-        values = iter(
-            await self._lane.watch(
-                [
-                    *map(keys.record, wanted.records),
-                    *map(keys.settings, wanted.types),
-                    *(keys.unique(job_type, key) for job_type, key in wanted.holders),
-                ]
-            )
-        )
-        for job_id in wanted.records:
-            value = next(values)
-            try:
-                round_.records[job_id] = decode_job(value) if value is not None else None
-            except CorruptRecord as error:
-                self._tell_corrupt(job_id, error)
-                round_.broken[job_id] = error
-        for job_type in wanted.types:
-            round_.settings[job_type] = settings = self._settings(job_type, next(values))
-            self._types.put(job_type, settings)
-        for name in wanted.holders:
-            value = next(values)
-            round_.holders[name] = value.decode() if value is not None else None
-
-    async def _read_usage(self, round_: Round, types: list[str]) -> None:
-        """How much the types with a limit hold. It is not watched: what is created in the same
-        moment by other brokers, or in other partitions, may exceed a limit by their batch."""
-        found = await usage_of(self._lane.ask, self._keys, types)
-        for others in await self._elsewhere(types) if self._elsewhere is not None else ():
-            found = [
-                (jobs + more_jobs, held_bytes + more_bytes)
-                for (jobs, held_bytes), (more_jobs, more_bytes) in zip(found, others, strict=True)
-            ]
-        round_.usage.update(zip(types, found, strict=True))
-
-    def _settings(self, job_type: str, value: bytes | None) -> TypeSettings:
-        """Settings that can't be read are as good as none: work goes on."""
-        try:
-            return decode_settings(value)
-        except CorruptRecord as error:
-            self._tell_corrupt(f"settings of {job_type}", error)
-            return PLAIN
-
-    def _tell_corrupt(self, record: str, error: CorruptRecord) -> None:
-        if record not in self._told_corrupt and len(self._told_corrupt) < MAX_TOLD:
-            self._told_corrupt.add(record)
-            _log.error("store.corrupt_record", record=record, error=str(error))
 
     async def _read_bodies(self, ids: list[str]) -> list[bytes | None]:
         """Bodies of jobs whose claim was applied but whose answer was lost. The claims stand, so
@@ -425,6 +376,10 @@ def _call(callback: Callable[..., None], *args: object) -> None:
         callback(*args)
     except Exception:  # noqa: BLE001 - one failure costs one request
         _log.exception("committer.callback_failed")
+
+
+def _answered(_: list[Result], __: bool) -> None:
+    """Takes the results of work whose caller could not wait for them."""
 
 
 def _fail(batch: list[Work], error: Exception) -> None:

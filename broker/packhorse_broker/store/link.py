@@ -134,6 +134,11 @@ class Link:
         address.links.add(link)
         return link
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether it is known that nothing can be sent on it any more."""
+        return self.is_left or self._replies.is_lost
+
     async def ask(self, *commands: bytes) -> list[Any]:
         """Sends packed commands in one write and reads a reply to each.
 

@@ -8,6 +8,7 @@ through asyncio.wait_for, which on Python 3.11 may lose a cancellation.
 import asyncio
 import contextlib
 from collections import deque
+from collections.abc import Iterable
 from typing import Any, Final
 
 import hiredis
@@ -40,6 +41,8 @@ class Replies(asyncio.Protocol):
         self._wanted = 0
         self._waiter: asyncio.Future[None] | None = None
         self._lost: RedisError | None = None
+        self._refused: RedisError | None = None
+        """The first reply that is an error, among those that were not taken yet."""
 
     @classmethod
     async def open(cls, url: str, options: dict[str, Any]) -> "Replies":
@@ -64,6 +67,11 @@ class Replies(asyncio.Protocol):
         replies = cls(held._writer)  # noqa: SLF001 - there is no other way to it
         held._reader = held._writer = None  # noqa: SLF001 - it would close what it holds
         return replies
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the connection is known to have ended."""
+        return self._lost is not None
 
     async def exchange(self, data: bytes, count: int, timeout_s: float) -> list[Any]:
         """One write, then so many replies.
@@ -107,10 +115,15 @@ class Replies(asyncio.Protocol):
                 self._waiter = None
             if len(arrived) < count:
                 self._give_up()
-        replies = [arrived.popleft() for _ in range(min(count, len(arrived)))]
-        for reply in replies:
-            if isinstance(reply, RedisError):
-                raise reply
+        if len(arrived) == count:
+            replies = list(arrived)
+            arrived.clear()
+        else:
+            replies = [arrived.popleft() for _ in range(min(count, len(arrived)))]
+        if self._refused is not None:
+            refused, self._refused = _first_error(replies), _first_error(arrived)
+            if refused is not None:
+                raise refused
         return replies
 
     def _give_up(self) -> None:
@@ -126,17 +139,17 @@ class Replies(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         parser, arrived = self._parser, self._arrived
         parser.feed(data)
-        refused = False
         try:
             while (reply := parser.gets()) is not _NOT_YET:
                 arrived.append(reply)
-                refused = refused or isinstance(reply, RedisError)
+                if isinstance(reply, RedisError):
+                    self._refused = self._refused or reply
         except InvalidResponse as error:
             self._end(error)
             self._transport.abort()
             return
         # Behind an error there may be no more: EXEC is not answered by a server that let go.
-        if self._waiter is not None and (refused or len(arrived) >= self._wanted):
+        if self._waiter is not None and (self._refused or len(arrived) >= self._wanted):
             _wake(self._waiter)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -155,3 +168,7 @@ class Replies(asyncio.Protocol):
 def _wake(waiter: "asyncio.Future[None]") -> None:
     if not waiter.done():
         waiter.set_result(None)
+
+
+def _first_error(replies: Iterable[Any]) -> RedisError | None:
+    return next((reply for reply in replies if isinstance(reply, RedisError)), None)

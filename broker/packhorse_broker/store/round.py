@@ -119,6 +119,7 @@ class Round:
                     self._by_record.append((job_id, command))
                 wanted.records.add(job_id)
         wanted.types |= self._created_in
+        wanted.records -= self.records.keys()
         return wanted
 
     def wanted_further(self) -> Wanted:

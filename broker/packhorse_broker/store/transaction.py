@@ -55,6 +55,9 @@ RECONNECT_FIRST_MS: Final = 20
 RECONNECT_MOST_MS: Final = 2_000
 """Pauses between attempts to reach the store: doubled each time, less up to a half at random."""
 
+_FAR_OFF: Final = ("EXAT", 253_402_300_799)
+"""The end of the year 9999: an expiry that is none, for a key that is to be changed and to stay."""
+
 FULL_S: Final = 1.0
 """So long after it was refused for want of memory a lane writes in the way that a full store takes
 too, which costs the store more."""
@@ -135,12 +138,22 @@ class Lane:
         self._ahead = {}
         await self.ask(_UNWATCH)
 
+    def has_read(self, key: bytes) -> bool:
+        """Whether the key is watched, and was read, ahead."""
+        return key in self._ahead
+
     async def commit(
-        self, commands: Sequence[Argument], *, grows: bool = False, ahead: Sequence[bytes] = ()
+        self,
+        commands: Sequence[Argument],
+        *,
+        grows: bool = False,
+        ahead: Sequence[bytes] = (),
+        absent: Sequence[bytes] = (),
     ) -> list[Any] | None:
         """Applies all commands or none: their replies, or None if a watched key changed.
 
-        Keys in `ahead` are watched and read at once for the next transaction.
+        Keys in `ahead` are watched and read at once for the next transaction. String keys in
+        `absent` were not read: if one of them is there, None, as if it had changed.
 
         What `grows` a full store refuses: StoreFull. It takes the rest, though after None first.
         Replies are an empty list if the transaction is known to be applied but its answer was
@@ -148,7 +161,8 @@ class Lane:
         waited for as long as the store is away: only the store can tell.
         """
         link = self._link
-        if link is None:
+        if link is None or link.is_lost:
+            self._drop()
             return None
         self._ahead = {}
         self._written_on = None
@@ -160,7 +174,7 @@ class Lane:
             commands, mark = [past_full(command) for command in commands], past_full(mark)
         block = b"".join([_MULTI, *map(pack, commands), pack(mark), _EXEC])
         try:
-            replies = await self._execute(link, block, len(commands) + 1, ahead)
+            there, replies = await self._execute(link, block, len(commands) + 1, ahead, absent)
         except StoreFull:
             self._drop()
             if forced or grows:
@@ -176,6 +190,8 @@ class Lane:
             raise
         if ahead:
             await self._read_ahead(link, ahead)
+        if there:
+            await self.ask(*(pack(("PERSIST", key)) for key in there))
         if replies is None:
             return None
         for reply in replies:
@@ -217,22 +233,38 @@ class Lane:
         return reply
 
     async def _execute(
-        self, link: Link, block: bytes, commands: int, ahead: Sequence[bytes]
-    ) -> list[Any] | None:
+        self,
+        link: Link,
+        block: bytes,
+        commands: int,
+        ahead: Sequence[bytes],
+        absent: Sequence[bytes],
+    ) -> tuple[list[bytes], list[Any] | None]:
         """Sends MULTI..EXEC as one write: sent singly, a lost connection could be reopened in
         between and commands would run outside of the transaction. What is read ahead goes with
-        it, and its answers are left to be read."""
-        if ahead:
-            block = b"".join([block, *_watched(ahead)])
+        it, and its answers are left to be read.
+
+        Before it goes a look at keys that are thought to be absent. It changes what it finds, which
+        is watched: so the transaction fails then, and nothing has to be known of it before. Returns
+        the keys that were found, and the replies.
+        """
+        looks: list[bytes] = []
+        if absent:
+            looks = [pack(("WATCH", *absent)), *(pack(("GETEX", key, *_FAR_OFF)) for key in absent)]
+        behind = _watched(ahead) if ahead else ()
+        data = b"".join([*looks, block, *behind])
         try:
-            replies = await link.exchange(block, commands + 2)
+            if not looks:
+                return [], (await link.exchange(data, commands + 2))[-1]
+            found = await _looked(link, data, len(looks))
+            replies = await link.more(commands + 2)
         except ResponseError as error:
             # EXECABORT, or the error while queueing that leads to it: surely not applied.
             raise self._failure(error) from error
         except (RedisError, OSError, TimeoutError) as error:
             raise OutcomeUnknown(describe(error)) from error
-        result: list[Any] | None = replies[-1]
-        return result
+        there = [key for key, value in zip(absent, found, strict=True) if value is not None]
+        return there, replies[-1]
 
     @property
     def _is_full(self) -> bool:
@@ -300,3 +332,13 @@ class Lane:
 def _watched(keys: Sequence[bytes]) -> tuple[bytes, bytes]:
     """Commands that watch keys and read them."""
     return pack(("WATCH", *keys)), pack(("MGET", *keys))
+
+
+async def _looked(link: Link, data: bytes, looks: int) -> list[Any]:
+    """Sends all, and reads what the looks found. Raises OutcomeUnknown where one was refused: what
+    stands behind it may have been done."""
+    try:
+        _, *found = await link.exchange(data, looks)
+    except ResponseError as error:
+        raise OutcomeUnknown(describe(error)) from error
+    return found

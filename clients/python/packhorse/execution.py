@@ -49,7 +49,7 @@ class Run:
         self.claim = claim
         self.function = function
         self.deadline = Deadline(claim.remaining_ms)
-        self.phase: Literal["waiting", "running", "reporting"] = "waiting"
+        self.phase: Literal["waiting", "running", "reporting", "over"] = "waiting"
         self.grace_s = REVOKED_GRACE_S
         """How long a process that is told to stop may take."""
         self.cancelling = False
@@ -96,6 +96,7 @@ class Run:
 
     def end(self) -> None:
         """Nothing more will be said of it."""
+        self.phase = "over"
         if self._ended is not None:
             self._ended.set_result(None)
 

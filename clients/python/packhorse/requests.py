@@ -195,6 +195,7 @@ class Requests:
                     flight.lane.settle(entry, NotMet(result))
         if not self._unanswered:
             self._emptied.set()
+        # Who got an answer runs next, and may ask for more.
         self.pump_soon()
 
     def unreadable(self, message: MalformedMessage) -> None:
@@ -270,8 +271,12 @@ class Requests:
             lane.fail_waiting(self._unreachable)
 
     def pump_soon(self) -> None:
-        """Sends what waits at the end of this turn of the loop, as far as there is room."""
-        if self._busy and not self._pump_due and self._outlet is not None:
+        """Sends what waits, as far as there is room, behind all that is to run in the loop now.
+
+        Also called where something is about to be asked for: by those who run before it, so that
+        it need not wait for another turn.
+        """
+        if not self._pump_due and self._outlet is not None:
             self._pump_due = True
             asyncio.get_running_loop().call_soon(self._pump)
 

@@ -167,6 +167,8 @@ class Runner:
                 quietly(self._release(claim))
                 continue
             self._begin(Run(claim, function, self._session))
+        # Functions that need not wait end before it.
+        self._session.requests.pump_soon()
 
     def _begin(self, run: Run) -> None:
         self._runs[run.claim.token] = run
@@ -261,7 +263,7 @@ class _Told:
         self._run = run
 
     def done(self) -> bool:
-        return False
+        return self._run.phase == "over"
 
     def set_result(self, _: Ended) -> None:
         self._runner.over(self._run)
