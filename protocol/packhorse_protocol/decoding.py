@@ -34,6 +34,9 @@ _LENGTHS_OF_MAPS: Final = (
 _ENTRY_BYTES: Final = 3
 """An entry of a map has a key of a character or more, with its length, and a value."""
 
+_LONG_MAP_BYTES: Final = limits.MAX_MAP_ITEMS * _ENTRY_BYTES
+"""A body no longer than this has no map with too many entries."""
+
 
 class _Reply(
     Struct, frozen=True, kw_only=True, gc=False, forbid_unknown_fields=True, tag="ok", tag_field=TAG
@@ -99,8 +102,11 @@ def _results_of(record: type) -> tuple[Callable[[Raw], Any], Callable[[object], 
 
 
 def _is_usual(body: bytes) -> bool:
+    size_bytes = len(body)
+    if size_bytes <= _LONG_MAP_BYTES:
+        return True
     # An entry takes a byte at least: a body no longer than this can't have too many.
-    return len(body) <= limits.MAX_ELEMENTS and not any(
+    return size_bytes <= limits.MAX_ELEMENTS and not any(
         first in body and _may_be_long(body, found(body)) for first, found in _LENGTHS_OF_MAPS
     )
 
