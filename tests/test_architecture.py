@@ -69,7 +69,10 @@ PURE = ("packhorse_protocol", "packhorse_broker.jobs")
 """No event loop, clock, randomness or log: these come in as arguments."""
 PURE_MAY_NOT_IMPORT = {"asyncio", "time", "random", "secrets", "logging", "structlog"}
 PURE_MAY_NOT_CALL = {"now", "utcnow", "today"}
-PURE_THIRD_PARTIES = {"packhorse_protocol": {"msgpack"}, "packhorse_broker.jobs": {"msgspec"}}
+PURE_THIRD_PARTIES = {
+    "packhorse_protocol": {"msgpack", "msgspec"},
+    "packhorse_broker.jobs": {"msgspec"},
+}
 
 ONLY_IN = {"redis": "packhorse_broker.store", "hiredis": "packhorse_broker.store"}
 SECOND_COPIES = ("protocol", "broker", "clients")
@@ -78,7 +81,7 @@ SECOND_COPIES = ("protocol", "broker", "clients")
 EMPTY_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "managers", "misc"}
 MAX_LINES = 450
 
-CLIENT_DOES_WITHOUT = ("click", "rich", "rich_click", "msgspec", "redis", "structlog", "uvloop")
+CLIENT_DOES_WITHOUT = ("click", "rich", "rich_click", "redis", "structlog", "uvloop")
 """What `import packhorse` must not load: it is imported by programs that start often."""
 
 

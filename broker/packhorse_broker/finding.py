@@ -2,7 +2,6 @@
 
 import zlib
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 from msgspec import MsgspecError, Struct, msgpack
@@ -35,6 +34,7 @@ from packhorse_protocol.messages import (
     ListJobs,
     Why,
 )
+from packhorse_protocol.records import replace
 
 WHY_PAGE: Final = 200
 """Jobs of which it is found out at once why they do not run."""

@@ -3,7 +3,6 @@ into one push."""
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 from itertools import accumulate, takewhile
 from typing import Final, TypeAlias, TypeVar
 
@@ -20,6 +19,7 @@ from packhorse_protocol.messages import (
     Revocation,
     Revoke,
 )
+from packhorse_protocol.records import replace
 
 Push: TypeAlias = Claims | Cancelling | Revoke | Outcomes | Events
 

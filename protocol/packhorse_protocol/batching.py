@@ -1,7 +1,6 @@
 """Large batches cut to what one frame may hold: for a sender that met `FrameTooLarge`."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import Final, NamedTuple, TypeAlias, TypeVar
 
 from packhorse_protocol.codec import Size, part_size
@@ -21,6 +20,7 @@ from packhorse_protocol.messages import (
     Revoke,
 )
 from packhorse_protocol.parts import Problem
+from packhorse_protocol.records import replace
 
 Push: TypeAlias = Claims | Outcomes | Revoke | Cancelling | Events
 """Batches that the broker makes by itself, so it may cut them as it likes."""

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple, NoReturn
 
 import msgpack
 
-from packhorse_protocol import limits
+from packhorse_protocol import decoding, encoding, limits
 from packhorse_protocol.compiler import (
     Decoder,
     Encoder,
@@ -31,8 +31,8 @@ from packhorse_protocol.messages import (
     Ok,
 )
 from packhorse_protocol.parts import Problem
+from packhorse_protocol.records import TAG
 
-_TAG: Final = "t"
 _OK: Final = "ok"
 _PROBLEM: Final = "problem"
 """Key of a refused item's entry in an `ok`: no result record may have a field of this name."""
@@ -42,7 +42,7 @@ _MAX_REQUEST_ID: Final = 2**63 - 1
 _REASON_CHARS: Final = 200
 """How much of msgpack's own words goes into an error: they may quote the input."""
 
-_SHOWN_TAG_CHARS: Final = 40
+_SHOWNTAG_CHARS: Final = 40
 """How much of an unknown tag an error shows."""
 
 _UTF8_BYTES: Final = 4
@@ -119,6 +119,16 @@ def encode(
     Raises `LocalProtocolError` naming the field where a value is not what the wire allows,
     `FrameTooLarge` if the body has more than `limit_bytes`, or more than `limits.MAX_ELEMENTS`.
     """
+    body = encoding.encoded(message)
+    if body is None:
+        return write_message(message, limit_bytes)
+    if len(body) > limit_bytes:
+        raise FrameTooLarge(size_bytes=len(body), limit_bytes=limit_bytes, elements=0)
+    return body
+
+
+def write_message(message: ClientMessage | BrokerMessage, limit_bytes: int) -> bytes:
+    """As `encode`, for any message."""
     try:
         if type(message) is Ok:
             fields = _ok_fields(message)
@@ -172,6 +182,12 @@ def decode_client_message(body: bytes) -> ClientMessage:
 
     Raises `MalformedMessage`, and nothing else, whatever the bytes are.
     """
+    message: ClientMessage | None = decoding.client_message(body)
+    return read_client_message(body) if message is None else message
+
+
+def read_client_message(body: bytes) -> ClientMessage:
+    """As `decode_client_message`, for any body."""
     fields = _unpack(body)
     message: ClientMessage = _decode(fields, _known(_CLIENT_DECODERS, fields))
     return message
@@ -185,8 +201,14 @@ def decode_broker_message(body: bytes, results_of: Callable[[int], type | None])
 
     Raises `MalformedMessage`, and nothing else, whatever the bytes are.
     """
+    message: BrokerMessage | None = decoding.broker_message(body, results_of)
+    return read_broker_message(body, results_of) if message is None else message
+
+
+def read_broker_message(body: bytes, results_of: Callable[[int], type | None]) -> BrokerMessage:
+    """As `decode_broker_message`, for any body."""
     fields = _unpack(body)
-    if fields.get(_TAG) == _OK:
+    if fields.get(TAG) == _OK:
         return _decode_ok(fields, results_of)
     message: BrokerMessage = _decode(fields, _known(_BROKER_DECODERS, fields))
     return message
@@ -251,16 +273,16 @@ def _entry_counter() -> Callable[[Any], Any]:
 
 
 def _known(decoders: Mapping[str, Decoder], fields: Mapping[str, object]) -> Decoder:
-    tag = fields.get(_TAG)
+    tag = fields.get(TAG)
     if type(tag) is not str:
-        problem = wrong("text", tag) if _TAG in fields else Refusal("is missing: must be text")
-        raise _malformed(problem.under(_TAG), fields)
+        problem = wrong("text", tag) if TAG in fields else Refusal("is missing: must be text")
+        raise _malformed(problem.under(TAG), fields)
     decoder = decoders.get(tag)
     if decoder is None:
         raise MalformedMessage(
-            f"no message {tag[:_SHOWN_TAG_CHARS]!r} is known here",
+            f"no message {tag[:_SHOWNTAG_CHARS]!r} is known here",
             code=Code.UNSUPPORTED,
-            path=_TAG,
+            path=TAG,
             request_id=_request_id(fields),
         )
     return decoder
@@ -304,7 +326,7 @@ def _ok_fields(message: Ok) -> dict[str, object]:
                 raise Refusal(f"{record.__name__} is no result of a request")
     except Refusal as refusal:
         raise refusal.under(len(results)).under("results") from None
-    fields: dict[str, object] = {_TAG: _OK, "id": message.id, "results": results}
+    fields: dict[str, object] = {TAG: _OK, "id": message.id, "results": results}
     if message.durability is not None:
         fields["durability"] = message.durability
     return fields

@@ -1,74 +1,89 @@
-"""Frozen records whose making costs little.
+"""Frozen records that are made, compared, shown and read in C: most are made for every job."""
 
-A frozen dataclass fills its slots through `object.__setattr__`, by name. A record here fills them
-through the slots' own descriptors, which takes little more than half of the time: messages have
-many fields, and most are made for every job. One with many fields is filled as an object of a
-class with the same slots that is not frozen, and becomes the record at the end: that takes two
-thirds again.
-"""
+import types
+from collections.abc import Mapping
+from functools import reduce
+from operator import or_
+from typing import (
+    Annotated,
+    Any,
+    Final,
+    TypeVar,
+    Union,
+    cast,
+    dataclass_transform,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
-from collections.abc import Iterable, Iterator
-from dataclasses import MISSING, Field, dataclass, fields
-from typing import Any, Final, TypeVar, dataclass_transform
+from msgspec import Meta, Struct, StructMeta, structs
+
+from packhorse_protocol.fields import Bounds
 
 Record = TypeVar("Record")
 
-MANY_FIELDS: Final = 8
-"""From so many on, changing the class twice costs less than that many calls."""
+TAG: Final = "t"
+"""The key of a message's map that says which message it is."""
+
+_OF_THE_CLASS_ALONE: Final = frozenset({"__dict__", "__weakref__"})
+"""What Python gives a class for itself: a second one with its contents gets its own."""
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 def record(cls: type[Record]) -> type[Record]:
-    """A frozen, slotted, keyword-only record. Its fields have plain defaults, or none."""
-    return quickly_made(dataclass(frozen=True, slots=True, kw_only=True)(cls))
+    """The class as a frozen, slotted, keyword-only record: a `msgspec.Struct`.
 
-
-def quickly_made(cls: type[Record]) -> type[Record]:
-    """The same frozen, slotted dataclass, with an `__init__` of the same signature.
-
-    Raises TypeError where a field's default has to be made.
+    Its fields have plain defaults, or none. What it holds never leads back to it.
     """
-    names = [field.name for field in fields(cls)]  # type: ignore[arg-type]  # it is a dataclass
-    lines = [f"set_{name}(self, {name})" for name in names]
-    namespace: dict[str, Any] = {f"set_{name}": getattr(cls, name).__set__ for name in names}
-    if len(names) >= MANY_FIELDS:
-        lines = [
-            "if self.__class__ is not record_:",  # a subclass may have more than these slots
-            *(f"    {line}" for line in (*lines, "return")),
-            "become_(self, '__class__', blank_)",
-            *(f"self.{name} = {name}" for name in names),
-            "self.__class__ = record_",
-        ]
-        namespace |= {"become_": object.__setattr__, "blank_": blank_of(names), "record_": cls}
-    parameters = ["self"]
-    for field in _in_order(fields(cls)):  # type: ignore[arg-type]  # it is a dataclass
-        if field is None:
-            parameters.append("*")
-            continue
-        if field.default_factory is not MISSING:
-            raise TypeError(f"{cls.__name__}.{field.name}: a record's defaults are plain values")
-        name = field.name
-        namespace[f"default_{name}"] = field.default
-        parameters.append(name if field.default is MISSING else f"{name}=default_{name}")
-    body = "".join(f"    {line}\n" for line in lines or ["pass"])
-    # Every name in the source comes from the fields.
-    exec(f"def __init__({', '.join(parameters)}):\n{body}", namespace)  # noqa: S102
-    init = namespace["__init__"]
-    init.__qualname__ = f"{cls.__qualname__}.__init__"
-    init.__annotations__ = cls.__init__.__annotations__
-    cls.__init__ = init  # type: ignore[method-assign]
-    return cls
+    return struct_of(cls, tag=None)
 
 
-def blank_of(names: Iterable[str]) -> type[Any]:
-    """A class whose objects are filled quickly, to become those of a record with these slots."""
-    return type("Blank", (), {"__slots__": tuple(names)})
+def struct_of(cls: type[Record], tag: str | None) -> type[Record]:
+    """The record; with a tag it is a message, and the key `t` of its map has the tag."""
+    contents = {name: value for name, value in vars(cls).items() if name not in _OF_THE_CLASS_ALONE}
+    hints = get_type_hints(cls, include_extras=True)
+    contents["__annotations__"] = {name: _for_msgspec(hint) for name, hint in hints.items()}
+    made = StructMeta(
+        cls.__name__,
+        (Struct,),
+        contents,
+        frozen=True,
+        kw_only=True,
+        gc=False,
+        omit_defaults=True,
+        forbid_unknown_fields=True,
+        tag=tag,
+        tag_field=None if tag is None else TAG,
+    )
+    return cast(type[Record], made)
 
 
-def _in_order(found: tuple[Field[Any], ...]) -> Iterator[Field[Any] | None]:
-    """Fields as parameters; None stands where those begin that are only given by name."""
-    yield from (field for field in found if not field.kw_only)
-    named = [field for field in found if field.kw_only]
-    if named:
-        yield None
-        yield from named
+def replace(record: Record, **changes: Any) -> Record:
+    """The same record with other values of these fields."""
+    return cast(Record, structs.replace(cast(Struct, record), **changes))
+
+
+def _for_msgspec(hint: Any) -> Any:
+    """The same type, its bounds said in msgspec's way too."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        inner, bounds = arguments
+        return Annotated[_for_msgspec(inner), bounds, _meta(inner, bounds)]
+    if origin in (Union, types.UnionType):
+        return reduce(or_, map(_for_msgspec, arguments))
+    if origin is tuple:
+        item: Any = _for_msgspec(arguments[0])
+        return tuple[item, ...]
+    if origin is Mapping:
+        key: Any
+        value: Any
+        key, value = map(_for_msgspec, arguments)
+        return Mapping[key, value]
+    return hint
+
+
+def _meta(kind: object, bounds: Bounds) -> Meta:
+    if kind is int:
+        return Meta(ge=bounds.low, le=bounds.high)
+    return Meta(min_length=bounds.low, max_length=bounds.high)

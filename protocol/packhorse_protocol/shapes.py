@@ -5,9 +5,12 @@ The codec's compiler, the published schema and the tables of `SPEC.md` all start
 
 import types
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Literal, TypeAlias, Union, get_args, get_origin
+
+import msgspec
+from msgspec.structs import fields
 
 from packhorse_protocol.fields import Bounds
 
@@ -71,10 +74,9 @@ def fields_of(record: type) -> tuple[Field, ...]:
 
     Raises `TypeError` for an annotation that the wire has no shape for.
     """
-    if not is_dataclass(record):
+    if not issubclass(record, msgspec.Struct):
         raise TypeError(f"{record!r} is no record")
-    hints = get_type_hints(record, include_extras=True)
-    return tuple(_field(field.name, hints[field.name], field.default) for field in fields(record))
+    return tuple(_field(field.name, field.type, field.default) for field in fields(record))
 
 
 def _field(name: str, hint: object, default: object) -> Field:
@@ -87,7 +89,7 @@ def _field(name: str, hint: object, default: object) -> Field:
     return Field(
         name=name,
         shape=_shape(hint),
-        required=default is MISSING,
+        required=default is msgspec.NODEFAULT,
         nullable=nullable,
         default=default,
     )
@@ -96,7 +98,7 @@ def _field(name: str, hint: object, default: object) -> Field:
 def _shape(hint: object) -> Shape:
     bounds: Bounds | None = None
     if get_origin(hint) is Annotated:
-        hint, bounds = get_args(hint)
+        hint, bounds, *_ = get_args(hint)
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Literal:
         return Choice(values=arguments)
@@ -110,7 +112,7 @@ def _shape(hint: object) -> Shape:
         return Scalar(type=bool)
     if bounds is not None and (hint is int or hint is str or hint is bytes):
         return Scalar(type=hint, bounds=bounds)
-    if isinstance(hint, type) and is_dataclass(hint):
+    if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
         return Nested(record=hint)
     raise TypeError(f"no shape on the wire for {hint!r}")
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final, dataclass_transform
 
-from packhorse_protocol.records import Record, record
+from packhorse_protocol.records import Record, struct_of
 
 CLIENT_MESSAGES: Final[dict[str, type]] = {}
 """Tag -> record of what a client may send."""
@@ -18,7 +18,7 @@ def from_client(tag: str, *, results: type | None = None) -> Callable[[type[Reco
     """Registers a client's message; with `results` it is a request."""
 
     def register(cls: type[Record]) -> type[Record]:
-        built = record(cls)
+        built = struct_of(cls, tag)
         CLIENT_MESSAGES[tag] = built
         if results is not None:
             RESULTS[built] = results
@@ -32,7 +32,7 @@ def from_broker(tag: str) -> Callable[[type[Record]], type[Record]]:
     """Registers a broker's message."""
 
     def register(cls: type[Record]) -> type[Record]:
-        built = record(cls)
+        built = struct_of(cls, tag)
         BROKER_MESSAGES[tag] = built
         return built
 

@@ -1,6 +1,5 @@
 """What was done by hand: who did what to which job or type, when and why."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,6 +19,7 @@ from packhorse_protocol.messages import (
     TypeChange,
     TypeSchema,
 )
+from packhorse_protocol.records import replace
 from tests.support.brokers import Brokers
 from tests.support.inspection import Raw
 from tests.support.requests import create

@@ -1,6 +1,5 @@
 """What is kept of what users put into a job."""
 
-from dataclasses import replace
 from typing import Any, Final
 
 import pytest
@@ -21,6 +20,7 @@ from packhorse_broker.jobs.terms import Backoff, Growth, Jitter, Scope, Terms, U
 from packhorse_protocol.messages import Backoff as WireBackoff
 from packhorse_protocol.messages import Error, NewJob, Timeouts
 from packhorse_protocol.messages import Unique as WireUnique
+from packhorse_protocol.records import replace
 
 PLAIN: Final = NewJob(type="t", payload=b"data", headers={"a": "b", "c": "d"}, key="k")
 

@@ -1,7 +1,6 @@
 """Creating jobs: one or many, with ids of one's own, again, and wrongly."""
 
 import re
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,6 +18,7 @@ from packhorse_protocol.messages import (
     NewJob,
     Problem,
 )
+from packhorse_protocol.records import replace
 from tests.support.brokers import Brokers
 
 MADE_ID = re.compile(r"[0-9a-hjkmnp-tv-z]{16}")

@@ -1,7 +1,5 @@
 """A job's log: written by its runner, capped, read page by page."""
 
-from dataclasses import replace
-
 from packhorse_broker.broker import Broker
 from packhorse_protocol import Code
 from packhorse_protocol.messages import (
@@ -16,6 +14,7 @@ from packhorse_protocol.messages import (
     ReportProgress,
     WriteLog,
 )
+from packhorse_protocol.records import replace
 from tests.support.brokers import Brokers
 from tests.support.requests import create, failure, get
 from tests.support.wire import Wire

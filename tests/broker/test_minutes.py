@@ -11,7 +11,7 @@ from tests.support.wire import Wire
 async def total(wire: Wire, job_type: str = "t") -> Minute:
     """All minutes together: a test may begin in one and end in the next."""
     [found] = await wire.ask(CountMinutes, type=job_type)
-    names = [name for name in Minute.__dataclass_fields__ if name != "at"]
+    names = [name for name in Minute.__annotations__ if name != "at"]
     assert [one.at for one in found.minutes] == sorted(one.at for one in found.minutes)
     return Minute(
         at=0, **{name: sum(getattr(one, name) for one in found.minutes) for name in names}

@@ -8,12 +8,13 @@ that all clients share, and tokens by those that were received, so that they are
 import random
 from collections import Counter, deque
 from collections.abc import Iterable
-from dataclasses import MISSING, fields, is_dataclass, replace
 from itertools import count
 from typing import Any, Final
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
+from msgspec import NODEFAULT, Struct
+from msgspec.structs import fields
 
 from packhorse_protocol.errors import CODE_SCOPES, Code
 from packhorse_protocol.messages import (
@@ -30,6 +31,7 @@ from packhorse_protocol.messages import (
     TypeSchema,
     Welcome,
 )
+from packhorse_protocol.records import replace
 from tests.protocol.strategies import records
 from tests.support.wire import Wire
 
@@ -254,12 +256,12 @@ class RandomClient:
         changes: dict[str, Any] = {}
         for field in fields(value):
             found = getattr(value, field.name)
-            if field.name in MOSTLY_LEFT_OUT and field.default is not MISSING:
+            if field.name in MOSTLY_LEFT_OUT and field.default is not NODEFAULT:
                 if self._chance.random() < 0.85:
                     changes[field.name] = field.default
-            elif is_dataclass(found):
+            elif isinstance(found, Struct):
                 changes[field.name] = self._grounded(found)
-            elif isinstance(found, tuple) and found and is_dataclass(found[0]):
+            elif isinstance(found, tuple) and found and isinstance(found[0], Struct):
                 changes[field.name] = tuple(map(self._grounded, found))
             elif self._chance.random() < 0.85:
                 changes[field.name] = self._changed(value, field.name, found)

@@ -1,6 +1,5 @@
 """Both ends of a connection, brought to a state by what passes between them."""
 
-from dataclasses import replace
 from typing import Any, Final
 
 from packhorse_protocol import (
@@ -19,6 +18,7 @@ from packhorse_protocol import (
     Welcome,
 )
 from packhorse_protocol.connection import BATCH_FIELD
+from packhorse_protocol.records import replace
 from tests.protocol.vectors import load
 
 FRAME_BYTES: Final = 8 * 1024 * 1024

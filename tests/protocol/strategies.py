@@ -1,12 +1,12 @@
 """Random valid messages, from the same shapes that the codec is compiled from."""
 
-from dataclasses import replace
 from typing import Any
 
 from hypothesis import strategies as st
 
 from packhorse_protocol import RESULTS, Ok, Problem, Request
 from packhorse_protocol.fields import Bounds
+from packhorse_protocol.records import replace
 from packhorse_protocol.shapes import (
     Choice,
     Field,

@@ -4,7 +4,6 @@ import inspect
 import textwrap
 import tracemalloc
 from collections.abc import Mapping
-from dataclasses import FrozenInstanceError, dataclass
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Annotated, Any, Final, cast
@@ -40,6 +39,7 @@ from packhorse_protocol import (
     compiler,
 )
 from packhorse_protocol.fields import Bounds, Headers, Name
+from packhorse_protocol.records import record
 
 TOKEN = b"t" * 16
 PAIR = Bounds(low=0, high=2)
@@ -142,7 +142,7 @@ def test_what_is_decoded_is_the_record_and_frozen() -> None:
     assert type(claim) is ClaimRef
     assert claim == ClaimRef(job="a", token=TOKEN)
     assert hash(claim) == hash(ClaimRef(job="a", token=TOKEN))
-    with pytest.raises(FrozenInstanceError):
+    with pytest.raises(AttributeError):
         cast(Any, claim).job = "b"
 
 
@@ -225,10 +225,10 @@ def test_names() -> None:
     ids=str,
 )
 def test_a_shape_that_the_compiler_has_no_code_for(annotation: object) -> None:
-    record: type = dataclass(type("Deep", (), {"__annotations__": {"field": annotation}}))
+    made: type = record(type("Deep", (), {"__annotations__": {"field": annotation}}))
     for compiled in (compiler.decoder_of, compiler.encoder_of):
         with pytest.raises(TypeError, match="Deep has a shape without a code"):
-            compiled(record)
+            compiled(made)
 
 
 def test_the_compilers_docstring_shows_what_it_writes() -> None:

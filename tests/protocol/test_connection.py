@@ -1,6 +1,5 @@
 """The connection's states: what may pass in each, and what follows from it."""
 
-from dataclasses import replace
 from typing import Any, Final
 
 import msgpack
@@ -45,6 +44,7 @@ from packhorse_protocol import (
 from packhorse_protocol.connection import BATCH_FIELD
 from packhorse_protocol.framing import frame
 from packhorse_protocol.limits import HANDSHAKE_FRAME_BYTES, MAX_FRAME_BYTES
+from packhorse_protocol.records import replace
 from tests.protocol.ends import (
     CLOSING,
     FRAME_BYTES,

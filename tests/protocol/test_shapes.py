@@ -1,16 +1,16 @@
 """Annotations as shapes: those that the wire has, and those that it has not."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import pytest
 
 from packhorse_protocol.fields import Bounds, Name
+from packhorse_protocol.records import record
 from packhorse_protocol.shapes import Choice, Field, Mapped, Scalar, describe, fields_of
 
 
-@dataclass
+@record
 class Good:
     name: Name
     kind: Literal["a", "b"] | None = None
@@ -59,9 +59,9 @@ def test_what_is_allowed_in_words() -> None:
     ids=str,
 )
 def test_an_annotation_without_a_shape(annotation: object) -> None:
-    record: type = dataclass(type("Bad", (), {"__annotations__": {"field": annotation}}))
+    bad: type = record(type("Bad", (), {"__annotations__": {"field": annotation}}))
     with pytest.raises(TypeError, match="shape"):
-        fields_of(record)
+        fields_of(bad)
 
 
 def test_a_class_that_is_no_record() -> None:

@@ -9,6 +9,7 @@ from packhorse.errors import InvalidValue
 from packhorse.ids import new_job_id
 from packhorse.moments import Moment, epoch_ms
 from packhorse.payload import NOTHING, pack_arguments
+from packhorse.quickly_made import quickly_made
 from packhorse.terms import Backoff, Unique, limit_ms
 from packhorse_protocol.ids import TAG, unique_tag
 from packhorse_protocol.limits import MAX_LABEL_CHARS, MAX_LABELS, MAX_PRIORITY
@@ -17,7 +18,6 @@ from packhorse_protocol.messages import NewJob as NewJobMessage
 from packhorse_protocol.messages import Timeouts
 from packhorse_protocol.messages import Unique as UniqueMessage
 from packhorse_protocol.parts import Durability
-from packhorse_protocol.records import quickly_made
 
 MAX_LOST_LIMIT: Final = 1_000
 """No job has more attempts, so none can lose more runners."""

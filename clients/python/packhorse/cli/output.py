@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import click
+from msgspec import Struct
 
 from packhorse.errors import PayloadError
 from packhorse.outcome import Outcome, failure
@@ -160,14 +161,24 @@ def as_json(value: object) -> Any:
         return {str(key): as_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [as_json(item) for item in value]
-    if is_dataclass(value) and not isinstance(value, type):
-        named = {field.name: getattr(value, field.name) for field in fields(value)}
+    names = _field_names(value)
+    if names is not None:
+        named = {name: getattr(value, name) for name in names}
         return {
             _json_name(name): time_text(item) if _is_time(name) else as_json(item)
             for name, item in named.items()
             if item is not None and not (_is_time(name) and not item) and not callable(item)
         }
     return value
+
+
+def _field_names(value: object) -> Sequence[str] | None:
+    """None where it is no record."""
+    if isinstance(value, Struct):
+        return value.__struct_fields__
+    if is_dataclass(value) and not isinstance(value, type):
+        return [field.name for field in fields(value)]
+    return None
 
 
 def unpacked(name: str, data: bytes | None) -> dict[str, object]:
