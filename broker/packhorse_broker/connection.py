@@ -291,8 +291,9 @@ class Connection(asyncio.Protocol):
         if self._is_over_full(transport):
             self._give_up_slow_reader(transport)
             return
-        if self.session is not None and not self.session.closed:
-            self._add_pushes(self.session, transport)
+        session = self.session
+        if session is not None and not session.closed and session.has_pushes():
+            self._add_pushes(session, transport)
         if self._out:
             transport.write(b"".join(self._out))
             self._out.clear()

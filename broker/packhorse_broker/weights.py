@@ -1,14 +1,18 @@
 """How much a request asks for: the items of its batch."""
 
-from packhorse_protocol.messages import Configure, GetSchema, Publish, Request
+from collections.abc import Callable, Sequence
+from operator import attrgetter
+from typing import Final
+
+from packhorse_protocol.connection import BATCH_FIELD
+from packhorse_protocol.messages import Request
+
+_ITEMS: Final[dict[type, Callable[[Request], Sequence[object]]]] = {
+    request: attrgetter(field) for request, field in BATCH_FIELD.items()
+}
 
 
 def items_of(request: Request) -> int:
     """The number of items of a batch request; 1 for any other."""
-    for name in ("jobs", "claims", "reports"):
-        items = getattr(request, name, None)
-        if items is not None:
-            return len(items)
-    if isinstance(request, Configure | GetSchema):
-        return len(request.types)
-    return len(request.schemas) if isinstance(request, Publish) else 1
+    items = _ITEMS.get(type(request))
+    return 1 if items is None else len(items(request))

@@ -126,6 +126,8 @@ class Round:
         """What the records that were read name in turn: the type of a job that is claimed by its
         id, the unique key of one that is retried, the record of a key's holder."""
         wanted = Wanted(set(), set(), set())
+        if not (self._by_record or self.holders):
+            return wanted
         for job_id, command in self._by_record:
             job = self.records.get(job_id)
             if job is not None and isinstance(command, Claim):
