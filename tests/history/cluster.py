@@ -11,7 +11,7 @@ from packhorse_broker.store.keys import ClientKeys, PartitionKeys
 from tests.history.cluster_marks import ClusterMarks
 from tests.history.history import CLIENTS, Recorder
 from tests.history.marks import LAST_S, Marks
-from tests.history.topology import PREFIX, Topology
+from tests.history.topology import PREFIX, REPLICATED, Topology
 from tests.support.cluster import LOOK_S, PRIMARIES, ClusterGroup, slot_of
 from tests.support.cluster_node import AWAY, ClusterNode
 from tests.support.proxy import Fault
@@ -34,11 +34,15 @@ class Clustered(Topology):
     `replica-0`; and what has a slot of its own: `partition-0`, `clients`."""
 
     has_proxies = False
-    broker_flags = ("--partitions", str(PARTITIONS))
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, recorder: Recorder, *, replicated: bool = False) -> None:
+        self.broker_flags = ("--partitions", str(PARTITIONS))
+        settings: tuple[str, ...] = ()
+        if replicated:
+            self.broker_flags += REPLICATED
+            settings = ("--min-replicas-to-write", "1", "--min-replicas-max-lag", "2")
         self._recorder = recorder
-        self._group = ClusterGroup()
+        self._group = ClusterGroup(*settings)
         partitions = {f"partition-{n}": PartitionKeys(PREFIX, n).base for n in range(PARTITIONS)}
         keys = {**partitions, "clients": ClientKeys(PREFIX).store}
         self._slots = {name: slot_of(key) for name, key in keys.items()}

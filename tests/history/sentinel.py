@@ -14,7 +14,7 @@ from tests.history.history import NS_PER_MS, Recorder
 from tests.history.marks import GAP_S, KEY, LAST_S, Marks
 from tests.history.sentinel_servers import SERVICE, DataServer, PortServer, SentinelServer
 from tests.history.strays import Strays
-from tests.history.topology import Topology
+from tests.history.topology import REPLICATED, Topology
 from tests.support.proxy import Fault
 from tests.support.replicas import HOST
 
@@ -26,9 +26,6 @@ LOOK_S: Final = 0.05
 
 STRANDED_S: Final = 0.4
 """For which a primary works without replicas before it is lost: less than what Sentinels notice."""
-
-WAIT_MS: Final = 300
-"""How long a broker waits for a replica: less than its patience with the store."""
 
 SETTLED_S: Final = 60.0
 """A former primary that comes back is made a replica after 8 s or more, and a failover that came
@@ -51,10 +48,7 @@ class WatchedBySentinels(Topology):
         folder = Path(self._folder.name)
         settings: tuple[str, ...] = ()
         if replicated:
-            self.broker_flags = (
-                *("--durability", "replicated", "--replicas", "1"),
-                *("--durability-wait-ms", str(WAIT_MS)),
-            )
+            self.broker_flags = REPLICATED
             settings = ("min-replicas-to-write 1", "min-replicas-max-lag 2")
         first = DataServer("server-0", folder, *settings)
         self._servers = [first]

@@ -13,9 +13,10 @@ TOPOLOGIES: Final[dict[str, Callable[[Recorder], Topology]]] = {
     "embedded": Embedded,
     "partitioned": partial(Embedded, partitions=4),
     "cluster": Clustered,
+    "cluster-replicated": partial(Clustered, replicated=True),
     "sentinel": partial(WatchedBySentinels, replicated=False),
     "sentinel-replicated": partial(WatchedBySentinels, replicated=True),
 }
 """`partitioned` has several partitions at one server, between which and the brokers anything can
-happen. `sentinel-replicated` answers what one replica has, and the primary takes nothing without
+happen. With `-replicated` is answered what one replica has, and a primary takes nothing without
 one."""

@@ -20,6 +20,12 @@ from tests.support.proxy import Fault, FaultProxy
 PREFIX: Final = "ph"
 """Of all keys: the brokers' default."""
 
+REPLICATED: Final = (
+    *("--durability", "replicated", "--replicas", "1"),
+    *("--durability-wait-ms", "300"),
+)
+"""Flags of brokers that wait for a replica: for less than their patience with the store."""
+
 READY: Final = "Ready to accept connections"
 
 
