@@ -7,7 +7,6 @@ from packhorse_broker.jobs.commands import Complete, Extend, Release
 from packhorse_broker.jobs.model import State
 from packhorse_broker.store.keys import PartitionKeys
 from packhorse_broker.store.types import TypeSettings, encode_settings
-from packhorse_broker.store.work import Failed
 from tests.support.commands import claim, create, first_token
 from tests.support.inspection import Contents, Raw
 from tests.support.opening import Caller, Opener
@@ -95,7 +94,7 @@ async def test_a_refused_create_is_looked_up_before_it_is_said(
     assert told(await caller.submit(("a", kept), create("c"))) == ["QUEUED", "type_draining"]
 
 
-@pytest.mark.parametrize("fault", [fault for fault in Fault if fault is not Fault.SILENCE])
+@pytest.mark.parametrize("fault", [*Fault])
 async def test_a_job_taken_for_new_comes_once_whatever_fails(
     opener: Opener, proxy: FaultProxy, raw: Raw, keys: PartitionKeys, fault: Fault
 ) -> None:
@@ -110,20 +109,6 @@ async def test_a_job_taken_for_new_comes_once_whatever_fails(
         assert await proxy.deliver() is None
     assert await states(raw, keys) == {"a": State.QUEUED, "earlier": State.QUEUED}
     assert await raw("ZCARD", keys.queue("mail")) == 2
-
-
-async def test_who_waits_for_a_silent_store_is_told_that_it_is_not_known(
-    opener: Opener, proxy: FaultProxy, raw: Raw, keys: PartitionKeys
-) -> None:
-    """It is done all the same when the store can be asked again, and nobody is told twice."""
-    caller = await prepared(opener, proxy.url)
-    proxy.fail(Fault.SILENCE)
-    [result] = await caller.submit(create("a"))
-    assert isinstance(result, Failed)
-    assert "may have been done" in str(result.error)
-    assert told(await caller.submit(create("b"))) == ["QUEUED"]
-    assert set(await states(raw, keys)) == {"a", "b", "earlier"}
-    assert caller.answers == [1] * 3
 
 
 # -- what changes nothing is not proven by EXEC

@@ -182,7 +182,7 @@ class Committer:
             await asyncio.sleep(self._wait_ms / 1000 / EXPIRY_LOOKS)
             since_s = asyncio.get_running_loop().time() - self._wait_ms / 1000
             _fail(self._backlog.overdue(since_s), _OVERDUE)
-            for work in self._in_flight:
+            for work in self._in_flight if self._lane.in_doubt else ():
                 if isinstance(work, Submission) and work.since_s < since_s:
                     _call(work.done, [Failed(_UNKNOWN)] * work.size, True)
                     work.done = _answered

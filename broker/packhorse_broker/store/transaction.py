@@ -79,6 +79,8 @@ class Lane:
         """Keys that are watched, and have been read since, for the next transaction."""
         self.trusts = False
         """Whether what was read ahead is taken for what is there: only EXEC can tell."""
+        self.in_doubt = False
+        """Whether a transaction was sent of which it is not known what came of it."""
         self._written_on: Link | None = None
         """The connection of the last transaction, as long as its answer came on it."""
         self._full_until_s = 0.0
@@ -177,6 +179,7 @@ class Lane:
             await self.ask(LOAD_SCRIPT)
             commands, mark = [past_full(command) for command in commands], past_full(mark)
         block = b"".join([_MULTI, *map(pack, commands), pack(mark), _EXEC])
+        self.in_doubt = True
         try:
             there, replies = await self._execute(link, block, len(commands) + 1, ahead, absent)
         except StoreFull:
@@ -192,6 +195,8 @@ class Lane:
         except BaseException:
             self._drop()
             raise
+        finally:
+            self.in_doubt = False
         if ahead:
             await self._read_ahead(link, ahead)
         if there:
