@@ -146,7 +146,7 @@ class Feeder:
             return
         if job_type in self._drawing or job_type in self._may_wait:
             return
-        if self._several and self._may_wait:
+        if self._several and (self._may_wait or self._drawing):
             return  # It is for the turns to say whose places these are.
         places = self._places(job_type, min(jobs, MAX_DRAW))
         if places:

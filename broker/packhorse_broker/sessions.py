@@ -248,6 +248,7 @@ class Session:
             return False
         self.moves += 1
         if held is not None:
+            self.ended(held[1])
             self._held_of[held[0]] -= 1
         self._held_of[job_type] = self._held_of.get(job_type, 0) + 1
         self._held[job] = (job_type, token)

@@ -76,6 +76,19 @@ async def test_an_end_makes_room_for_the_next(brokers: Brokers, broker: Broker, 
     assert await count(creator, "STARTED") == 1
 
 
+async def test_the_next_is_claimed_in_the_transaction_of_an_end(
+    brokers: Brokers, broker: Broker
+) -> None:
+    creator, runner = await brokers.connect(broker), await brokers.connect(broker)
+    await create(creator, *"abcd")
+    await take(runner, 2)
+    claims = await runner.claims(2)
+    before = broker.parts.committer.commits
+    await complete(runner, *claims)
+    assert names(await runner.claims(2)) == ["c", "d"]
+    assert broker.parts.committer.commits == before + 1
+
+
 async def test_a_claim_that_turns_out_to_be_over_makes_room(
     brokers: Brokers, broker: Broker
 ) -> None:

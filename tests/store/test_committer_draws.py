@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from packhorse_broker.jobs.commands import Fail, Release, Remove
 from packhorse_broker.jobs.model import Applied, State
+from packhorse_broker.jobs.terms import Terms
 from packhorse_broker.store import round as deciding
 from packhorse_broker.store.keys import PartitionKeys, queue_member
 from packhorse_broker.store.records import encode_job
@@ -106,6 +107,19 @@ async def test_draw_takes_what_its_batch_creates(opener: Opener, proxy: FaultPro
     assert proxy.commands[b"EXEC"] == 1
     assert proxy.commands[b"ZRANGE"] == 0
     assert await left(caller, "post") == ["c"]
+
+
+async def test_jobs_of_one_batch_are_drawn_by_their_priority(opener: Opener) -> None:
+    caller = opener.committer()
+    created = caller.submit(
+        create("plain"),
+        create("urgent", terms=Terms(priority=9)),
+        create("also urgent", terms=Terms(priority=9)),
+        create("idle", terms=Terms(priority=-1)),
+    )
+    drawing = caller.draw("mail", [claim() for _ in range(3)], of_created=True)
+    await created
+    assert await drawn_by(drawing) == (["urgent", "also urgent", "plain"], False)
 
 
 async def test_older_jobs_are_drawn_before_those_of_the_batch(

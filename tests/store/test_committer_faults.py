@@ -317,6 +317,39 @@ async def test_nobody_waits_for_ever_for_an_outcome_that_can_not_be_told(
     assert set(await states(raw, keys)) == {"a", "c"}
 
 
+async def test_an_outcome_in_doubt_is_waited_for_by_who_claims_and_who_only_waits(
+    opener: Opener, proxy: FaultProxy
+) -> None:
+    """A claim that nobody learns of would be held for nothing."""
+    caller = opener.committer(proxy.url, wait_ms=100)
+    await caller.submit(create("a"), create("b"))
+
+    async def go_away(_: object) -> Fault:
+        proxy.refusing = True
+        return Fault.SWALLOW_ANSWER
+
+    proxy.fail(Fault.PAUSE)
+    first = caller.submit(create("first"))
+    await proxy.met()
+    proxy.before_exec = go_away
+    claimed = caller.submit(("a", claim()))
+    waiting = caller.submit()
+    ended = caller.submit(("b", Remove()))
+    proxy.resume()
+    await first
+    await proxy.met()
+    proxy.before_exec = None
+    [result] = await ended
+    assert unavailable(result)
+    assert not claimed.done()
+    assert not waiting.done()
+    proxy.refusing = False
+    [granted] = await claimed
+    assert isinstance(granted, Applied)
+    assert await waiting == []
+    assert caller.answers == [1] * 5
+
+
 @pytest.mark.parametrize("fault", [Fault.SWALLOW_ANSWER, Fault.CUT_BEFORE])
 async def test_closing_answers_everybody_though_the_outcome_can_not_be_told(
     opener: Opener, proxy: FaultProxy, fault: Fault

@@ -5,6 +5,7 @@ from msgspec.structs import replace
 
 from packhorse_broker.jobs.commands import Complete, Extend, Release
 from packhorse_broker.jobs.model import State
+from packhorse_broker.store.embedded import EmbeddedStore
 from packhorse_broker.store.keys import PartitionKeys
 from packhorse_broker.store.types import TypeSettings, encode_settings
 from tests.support.commands import claim, create, first_token
@@ -33,7 +34,8 @@ async def test_a_lone_create_is_one_exchange(opener: Opener, proxy: FaultProxy) 
     before = proxy.commands.copy()
     assert told(await caller.submit(create("a"))) == ["QUEUED"]
     asked = proxy.commands - before
-    assert (asked[b"GETEX"], asked[b"MULTI"]) == (1, 1)
+    # One for the job, one that has EXEC fail where it is not permitted.
+    assert (asked[b"GETEX"], asked[b"MULTI"]) == (2, 1)
     # One for the job, one ahead.
     assert (asked[b"WATCH"], asked[b"MGET"]) == (2, 1)
 
@@ -80,6 +82,20 @@ async def test_a_job_that_is_there_is_not_taken_for_new(
     assert await raw("GET", keys.record("a")) == stored_before
     assert await raw("PTTL", keys.record("a")) == -1
     assert caller.committer.conflicts == 0
+
+
+async def test_a_store_that_does_not_permit_the_look_loses_no_job(
+    opener: Opener, own_store: EmbeddedStore, own_raw: Raw, keys: PartitionKeys
+) -> None:
+    await own_raw("ACL", "SETUSER", "default", "-getex")
+    caller = await prepared(opener, own_store.url)
+    kept = replace(create("a")[1], fingerprint=b"one")
+    assert told(await caller.submit(("a", kept))) == ["QUEUED"]
+    await caller.submit(create("b"))
+    before = await own_raw("GET", keys.record("a"))
+    assert told(await caller.submit(("a", replace(kept, fingerprint=b"two")))) == ["conflict"]
+    assert await own_raw("GET", keys.record("a")) == before
+    assert set(await states(own_raw, keys)) == {"a", "b", "earlier"}
 
 
 async def test_a_refused_create_is_looked_up_before_it_is_said(

@@ -13,10 +13,11 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from typing import Final, TypeGuard
 
 import structlog
 
+from packhorse_broker.jobs.commands import Claim
 from packhorse_broker.jobs.model import Rules
 from packhorse_broker.store.backlog import MAX_BATCH, Backlog, Room
 from packhorse_broker.store.bodies import claims_of, put_bodies
@@ -140,6 +141,7 @@ class Committer:
     def begin_anew(self) -> None:
         """The store was wiped: which types it has seen is not known any more."""
         self._known_types.clear()
+        self._lane.distrust()
 
     @property
     def waiting(self) -> int:
@@ -166,9 +168,7 @@ class Committer:
     async def _run(self) -> None:
         while True:
             if self._backlog:
-                self._in_flight = self._backlog.next_batch()
-                await self._commit(self._in_flight)
-                self._in_flight = []
+                await self._commit(self._backlog.next_batch())
             elif self._closing:
                 return
             else:
@@ -183,14 +183,18 @@ class Committer:
             since_s = asyncio.get_running_loop().time() - self._wait_ms / 1000
             _fail(self._backlog.overdue(since_s), _OVERDUE)
             for work in self._in_flight if self._lane.in_doubt else ():
-                if isinstance(work, Submission) and work.since_s < since_s:
+                if work.since_s < since_s and _may_be_answered(work):
                     _call(work.done, [Failed(_UNKNOWN)] * work.size, True)
                     work.done = _answered
 
     async def _commit(self, batch: list[Work], *, into_full: bool = False) -> None:
         """Settles every member of the batch, each once, with a result or a failure."""
         try:
-            divide = await self._try(batch, into_full=into_full)
+            self._in_flight = batch
+            try:
+                divide = await self._try(batch, into_full=into_full)
+            finally:
+                self._in_flight = []
         except StoreFull as error:
             _fail([work for work in batch if into_full or grows(work)], error)
             rest = [work for work in batch if not into_full and not grows(work)]
@@ -378,6 +382,16 @@ def _call(callback: Callable[..., None], *args: object) -> None:
         callback(*args)
     except Exception:  # noqa: BLE001 - one failure costs one request
         _log.exception("committer.callback_failed")
+
+
+def _may_be_answered(work: Work) -> TypeGuard[Submission]:
+    """Whether its caller can do without what comes of it. Not who claims: a claim that nobody
+    learns of is held for nothing; nor who only waits for others."""
+    return (
+        isinstance(work, Submission)
+        and bool(work.items)
+        and not any(type(command) is Claim for _, command in work.items)
+    )
 
 
 def _answered(_: list[Result], __: bool) -> None:

@@ -82,6 +82,8 @@ class Round:
         """Types that the batch creates jobs of."""
         self._created: dict[str, deque[str]] = {}
         """By type: jobs that the batch creates and that were not drawn."""
+        self._ranked = False
+        """Whether some of them have another priority than the plain one."""
         self.records: dict[str, Job | None] = {}
         self.broken: dict[str, CorruptRecord] = {}
         self.settings: dict[str, TypeSettings] = {}
@@ -161,6 +163,9 @@ class Round:
                 self.results.append(
                     [self._answer(job_id, command) for job_id, command in work.items]
                 )
+        if draws and self._ranked:
+            for job_type, created in self._created.items():
+                self._created[job_type] = deque(sorted(created, key=self._rank))
         for draw in draws:
             self.drawn.append(self._draw(draw, windows.get(draw.type) or nothing_waits()))
 
@@ -206,6 +211,7 @@ class Round:
         result = self._apply(job_id, command)
         if type(result) is Applied:
             self._created.setdefault(command.type, deque()).append(job_id)
+            self._ranked = self._ranked or result.job.priority != 0
             if unique is not None:
                 self.holders[command.type, unique.key] = job_id
         return result
@@ -371,6 +377,11 @@ class Round:
             if head and job_id not in self.changes:
                 window.undrawable += 1
         return None if window.more else self._draw_created(job_type, claim)
+
+    def _rank(self, job_id: str) -> int:
+        """Jobs that are created together are drawn as from their queue: by falling priority."""
+        job = self.records[job_id]
+        return -job.priority if job is not None else 0
 
     def _draw_created(self, job_type: str, claim: Claim) -> Applied | None:
         created = self._created.get(job_type)

@@ -143,6 +143,10 @@ class Lane:
         self.trusts = False
         await self.ask(_UNWATCH)
 
+    def distrust(self) -> None:
+        """What was read ahead may come from before the store was wiped."""
+        self._ahead = {}
+
     def has_read(self, key: bytes) -> bool:
         """Whether the key is watched, and was read, ahead."""
         return key in self._ahead
@@ -178,10 +182,14 @@ class Lane:
         if forced:
             await self.ask(LOAD_SCRIPT)
             commands, mark = [past_full(command) for command in commands], past_full(mark)
-        block = b"".join([_MULTI, *map(pack, commands), pack(mark), _EXEC])
+        # If the look at what is absent is not permitted, neither is this, and EXEC does nothing.
+        closing = [("GETEX", self._mark), mark] if absent else [mark]
+        block = b"".join([_MULTI, *map(pack, commands), *map(pack, closing), _EXEC])
         self.in_doubt = True
         try:
-            there, replies = await self._execute(link, block, len(commands) + 1, ahead, absent)
+            there, replies = await self._execute(
+                link, block, len(commands) + len(closing), ahead, absent
+            )
         except StoreFull:
             self._drop()
             if forced or grows:
@@ -207,7 +215,7 @@ class Lane:
             if isinstance(reply, Exception):
                 raise StoreInconsistent(describe(reply)) from reply
         self._written_on = link
-        return replies[:-1]
+        return replies[: len(commands)]
 
     async def _read_ahead(self, link: Link, keys: Sequence[bytes]) -> None:
         """The answers that stand behind those of the transaction, whose outcome is known."""
