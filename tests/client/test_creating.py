@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 import packhorse
-from packhorse import Backoff, Keep, NewJob, Unique, errors
+from packhorse import Backoff, Event, Keep, NewJob, Unique, errors
 from packhorse_broker.local import LocalBroker
 from packhorse_protocol.messages import Create, Created, Ok, Problem
 from tests.client.conftest import MakeWorker
@@ -222,9 +222,15 @@ async def test_retention_of_what_nobody_handles(
         await client.set_retention("t", complete=Keep("1h", jobs=10), failed="0s")
         kept = await client.create("t")
         gone = await client.create("t", keep=0)
-        events = client.watch(kept.id, gone.id)
+
+        async def watched() -> list[Event]:
+            return [event async for event in client.watch(kept.id, gone.id)]
+
+        watching = asyncio.create_task(watched())
+        await asyncio.sleep(0)
+        await kept.get()  # answered when the jobs are watched
         async with worker:
-            seen = [event async for event in events]
+            seen = await watching
         assert {event.job for event in seen if event.removed or event.state == "COMPLETE"} == {
             kept.id,
             gone.id,
