@@ -353,10 +353,12 @@ def _watched(keys: Sequence[bytes]) -> tuple[bytes, bytes]:
 
 
 async def _looked(link: Link, data: bytes, looks: int) -> list[Any]:
-    """Sends all, and reads what the looks found. Raises OutcomeUnknown where one was refused: what
-    stands behind it may have been done."""
+    """Sends all, and reads what the looks found. Raises OutcomeUnknown where one was refused and
+    what stands behind it may have been done: a node that is the wrong one refuses that as well."""
     try:
         _, *found = await link.exchange(data, looks)
+    except _ELSEWHERE:
+        raise
     except ResponseError as error:
         raise OutcomeUnknown(describe(error)) from error
     return found
