@@ -3,6 +3,7 @@ import pytest
 
 from packhorse.errors import PayloadError
 from packhorse.payload import (
+    RawResult,
     NOTHING,
     pack_arguments,
     pack_result,
@@ -39,6 +40,10 @@ def test_a_result_arrives(value: object) -> None:
 def test_none_is_no_bytes() -> None:
     assert pack_result(None) == b""
     assert unpack_result(None) is None
+
+
+def test_a_raw_result_is_sent_as_it_is() -> None:
+    assert pack_result(RawResult(b"\xc1 no msgpack")) == b"\xc1 no msgpack"
 
 
 @pytest.mark.parametrize("value", [{1: "a"}, object(), {"a": {1, 2}}, 2**70])

@@ -69,6 +69,7 @@ from packhorse.middleware import Middleware
 from packhorse.moments import Moment
 from packhorse.newjob import NewJob
 from packhorse.outcome import JobCancelled, JobFailed, JobTimedOut, Outcome, RunnerLost
+from packhorse.payload import RawResult
 from packhorse.processes import FailedInProcess, ProcessDied
 from packhorse.terms import Backoff, Keep, Unique
 from packhorse.worker import Worker
@@ -150,6 +151,7 @@ __all__ = [
     "ProcessDied",
     "Progress",
     "QuotaExceeded",
+    "RawResult",
     "Reason",
     "Refused",
     "RunnerLost",

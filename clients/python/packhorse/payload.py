@@ -8,6 +8,7 @@ times in ISO 8601, UUIDs and decimals as text, enums as their values, sets as li
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, TypeAlias, cast
 
@@ -25,6 +26,15 @@ class Nothing(Enum):
 
 NOTHING: Final = Nothing.NOTHING
 """No argument at all, which is not the same as the argument None."""
+
+
+@dataclass(frozen=True, slots=True)
+class RawResult:
+    """Returned by a job function whose result is to be sent as it is, not packed: for handlers in
+    other languages. `Outcome.data` has it on the other side."""
+
+    data: bytes
+
 
 Arguments: TypeAlias = tuple[tuple[Any, ...], dict[str, Any]]
 """What a job function is called with: positional and keyword arguments."""
@@ -66,8 +76,13 @@ def unpack_value(payload: bytes) -> Any:
 
 
 def pack_result(value: object) -> bytes:
-    """None -> no bytes. Raises `PayloadError` for what msgpack can't hold."""
-    return b"" if value is None else _pack(value, "result")
+    """None -> no bytes, a `RawResult` -> its own.
+
+    Raises `PayloadError` for what msgpack can't hold.
+    """
+    if value is None:
+        return b""
+    return value.data if type(value) is RawResult else _pack(value, "result")
 
 
 def unpack_result(result: bytes | None) -> Any:
