@@ -1,0 +1,1 @@
+"""Scenarios that test a broker from outside. A file for each subject."""
