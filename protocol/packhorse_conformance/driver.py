@@ -56,6 +56,14 @@ class Answer:
         """Waits until it has come. Can be cancelled."""
         await asyncio.wait([self._line])
 
+    async def problem(self) -> Line:
+        """Why the one job of the instruction was refused: told of the instruction, or of the job."""
+        line = await self.line()
+        jobs = [{"problem": line["error"]}] if "error" in line else line["ok"].get("jobs", [])
+        expect([list(job) for job in jobs] == [["problem"]], "one refusal", line)
+        found: Line = jobs[0]["problem"]
+        return found
+
     async def unsupported(self) -> None:
         """That the driver does not know the instruction: proof that it has read it."""
         self._trace.awaited = f"`unsupported` as the answer to `{self._instruction['do']}`"

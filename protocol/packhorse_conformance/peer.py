@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Mapping
 from typing import Any, Final
 
-from packhorse_conformance.channel import Channel
+from packhorse_conformance.channel import Channel, Ended
 from packhorse_conformance.values import Message
 from packhorse_conformance.verdict import Failed, expect
 from packhorse_protocol import codec
@@ -37,6 +37,13 @@ DONE_REQUESTS: Final = frozenset(
 )
 """Requests that a library may send at any time and that a plain answer satisfies."""
 
+ENDING: Final[Mapping[str, Message]] = {
+    "complete": {"state": "COMPLETE"},
+    "fail": {"state": "FAILED"},
+    "release": {"state": "QUEUED"},
+}
+"""What ends an attempt, and how a broker answers it."""
+
 ENDED_REQUESTS: Final = frozenset({"complete", "fail", "release", "handle"})
 """Requests whose entries are a state; answered so only when the client is on its way out."""
 
@@ -49,6 +56,10 @@ class Peer(Channel):
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
+        self.heard: list[Message] = []
+        """All that came but beats, in order, whether it was waited for or not."""
+        self.client = ""
+        self.secret = b""
         self.unanswered: dict[int, Message] = {}
         self.most_unanswered = 0
         self._greeted = False
@@ -64,7 +75,33 @@ class Peer(Channel):
                 return await self.push(tag, what)
             self.trace.awaited = what or f"`{tag}`"
             if self.at_end:
-                raise Failed(what or f"`{tag}`", f"the connection's end; before it {self.kept()}")
+                raise Ended(what or f"`{tag}`", f"the connection's end; before it {self.kept()}")
+            await self.read()
+
+    async def expect_all(self, tag: str, count: int) -> list[Message]:
+        """Requests with this tag until they have so many items together: a library may put
+        them into one frame or into many."""
+        found: list[Message] = []
+        while (items := sum(len(items_of(request)) for request in found)) < count:
+            found.append(await self.expect(tag, f"`{tag}` with {count - items} more items"))
+        expect(items == count, f"`{tag}` with {count} items in all", items)
+        return found
+
+    async def attempt_end(self, job: str, *tags: str) -> Message:
+        """The item with which the client ends this job's attempt; it is answered."""
+        tags = tags or ("complete", "fail", "release")
+        what = f"{' or '.join(f'`{tag}`' for tag in tags)} of the job `{job}`"
+        while True:
+            self._be_courteous("")
+            for request in [message for message in self.received if message["t"] in ENDING]:
+                self.received.remove(request)
+                self.ok(request, *(ENDING[request["t"]] for _ in items_of(request)))
+                for item in items_of(request):
+                    if item["job"] == job and request["t"] in tags:
+                        return dict(item)
+            self.trace.awaited = what
+            if self.at_end:
+                raise Ended(what, f"the connection's end; before it {self.kept()}")
             await self.read()
 
     async def see_off(self) -> None:
@@ -156,6 +193,7 @@ class Peer(Channel):
         self._greeted = True
 
     def _accept(self, message: Message) -> bool:
+        self.heard.append(message)
         expect(
             message["t"] == "hello" or self._opened,
             "that the client waits for the `welcome` (section 6)",
@@ -174,6 +212,7 @@ class Peer(Channel):
             self.unanswered.pop(message.get("id", 0), None)
         elif message.get("t") == "welcome":
             self._opened = True
+            self.client, self.secret = message["client"], message["secret"]
             self.frame_bytes = message["limits"]["frame_bytes"]
 
 

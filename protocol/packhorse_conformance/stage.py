@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
+from packhorse_conformance.channel import Ended
 from packhorse_conformance.driver import Answer, Driver, base64_of
 from packhorse_conformance.peer import Peer
 from packhorse_conformance.scripted_broker import ScriptedBroker
@@ -41,21 +42,20 @@ class Stage:
         await answer.ok()
         return peer
 
-    async def run(
-        self, how: Mapping[str, str], *, credit: int = 4, limits: Mapping[str, int] | None = None
-    ) -> Peer:
+    async def run(self, how: Mapping[str, str], *, credit: int = 4, **welcome: Any) -> Peer:
         """A runner that is connected and has said what it takes: type to behaviour.
 
         A library may use another connection for it than that of its client.
         """
-        peer = await self.connect(limits=limits)
+        peer = await self.connect(**welcome)
         answer = self.driver.do("run", types=dict.fromkeys(how, credit), credit=credit, how=how)
-        runner, take = await self._runner(peer, limits)
+        runner, take = await self.takes(peer, **welcome)
         runner.done(take)
         await answer.ok()
         return runner
 
-    async def _runner(self, peer: Peer, limits: Mapping[str, int] | None) -> tuple[Peer, Message]:
+    async def takes(self, peer: Peer, **welcome: Any) -> tuple[Peer, Message]:
+        """The connection on which the runner says what it takes, and what it says."""
         takes = asyncio.create_task(peer.expect("take"))
         connects = asyncio.create_task(self.broker.accept())
         try:
@@ -67,7 +67,7 @@ class Stage:
             takes.cancel()
             connects.cancel()
             await asyncio.wait([takes, connects])
-        runner.welcome(await runner.expect("hello"), limits=limits, client="runner-1")
+        runner.welcome(await runner.expect("hello"), **{"client": "runner-1", **welcome})
         return runner, await runner.expect("take")
 
     async def comes_back(self, *, resumed: bool = True, **welcome: Any) -> tuple[Peer, Message]:
@@ -76,6 +76,19 @@ class Stage:
         hello = await peer.expect("hello")
         peer.welcome(hello, resumed=resumed, **welcome)
         return peer, hello
+
+    async def resumed(self, peer: Peer, *again: Message, resumed: bool = True) -> Peer:
+        """The connection is lost; on the next one the broker says `again` behind its welcome.
+
+        Checks that the client comes as itself.
+        """
+        peer.abort()
+        back, hello = await self.comes_back(resumed=resumed)
+        same = (hello.get("client"), hello.get("secret")) == (peer.client, peer.secret)
+        expect(same, "`client` and `secret` of the first `welcome` (section 7)", hello)
+        if again:
+            back.send(*again)
+        return back
 
     async def connects_before(self, answer: Answer) -> Peer | None:
         """The next connection; None if the answer to an instruction came before it."""
@@ -87,6 +100,37 @@ class Stage:
         finally:
             connects.cancel()
             came.cancel()
+
+    async def request_or_answer(self, peer: Peer, tag: str, answer: Answer) -> Message | None:
+        """The request, where the library sends it; None if it answers its instruction instead."""
+        came = asyncio.create_task(answer.came())
+        sends = asyncio.create_task(peer.expect(tag))
+        try:
+            await asyncio.wait([sends, came], return_when=asyncio.FIRST_COMPLETED)
+            return sends.result() if sends.done() else None
+        finally:
+            for task in (came, sends):
+                task.cancel()
+            await asyncio.wait([came, sends])
+
+    async def survives(self, peer: Peer) -> Peer:
+        """Whatever came, the client goes on: with this connection, or with another one, which is
+        returned."""
+        answer = self.driver.do("get", jobs=["fence"])
+        try:
+            get = await self.request_or_answer(peer, "get", answer)
+        except Ended:
+            get = None
+        if get is None:
+            peer, _ = await self.comes_back()
+            get = await self.request_or_answer(peer, "get", answer)
+        if get is None:
+            await answer.error("disconnected")
+            await self.still_answers(peer)
+            return peer
+        peer.ok(get, view("fence"))
+        await answer.ok()
+        return peer
 
     async def still_answers(self, peer: Peer) -> None:
         """A fence: the client goes on with this connection, and all before has been read."""
@@ -194,6 +238,10 @@ def revoke(job: str, reason: str) -> Message:
 def cancelling(job: str, grace_ms: int = 30_000, why: str = "") -> Message:
     cancelled = {"job": job, "token": token(job), "grace_ms": grace_ms, "why": why}
     return {"t": "cancelling", "claims": [cancelled]}
+
+
+def news(job: str, version: int, **fields: object) -> Message:
+    return {"t": "events", "events": [{"job": job, "version": version, **fields}]}
 
 
 def in_base64(data: bytes) -> str:

@@ -66,3 +66,23 @@ def _short(value: object) -> object:
         case None | bool() | int() | float() | str():
             return value
     return repr(value)
+
+
+def wide(value: object) -> bytes:
+    """The same as `packed`, with the longest of msgpack's encodings for everything."""
+    match value:
+        case None | bool():
+            return packed(value)
+        case int():
+            return b"\xcf" + value.to_bytes(8, "big") if value >= 0 else packed(value)
+        case str():
+            data = value.encode()
+            return b"\xdb" + len(data).to_bytes(4, "big") + data
+        case bytes():
+            return b"\xc6" + len(value).to_bytes(4, "big") + value
+        case Mapping():
+            entries = b"".join(wide(key) + wide(entry) for key, entry in value.items())
+            return b"\xdf" + len(value).to_bytes(4, "big") + entries
+        case list() | tuple():
+            return b"\xdd" + len(value).to_bytes(4, "big") + b"".join(map(wide, value))
+    raise TypeError(f"{type(value).__name__} has no place in a message")
