@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import multiprocessing
+import ssl
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
@@ -86,6 +87,7 @@ class Worker:
         retry: RetryRules | None = None,
         middleware: Sequence[Middleware] = (),
         publish_schemas: bool = False,
+        tls: ssl.SSLContext | None = None,
         dial: Dial | None = None,
     ) -> None:
         """`concurrency`: how many jobs run at once. `prefetch`: how many more are held here, so
@@ -110,7 +112,7 @@ class Worker:
         if dial is not None:
             self._endpoints = dialing.dialled(dial)
         else:
-            self._endpoints = dialing.endpoints(address.resolve(url))
+            self._endpoints = dialing.endpoints(address.resolve(url), tls)
         self._identity = Identity(
             id=client_id,
             secret=secret,
