@@ -1,4 +1,6 @@
-"""Packhorse with a worker that fetches ahead: four jobs for each place, as Celery's does unasked."""
+"""Packhorse with a worker that fetches ahead: four jobs for each place, as Celery's does."""
+
+from typing import Final
 
 from benchmarks.peers import packhorse
 from benchmarks.peers.marks import Mark
@@ -7,7 +9,7 @@ from benchmarks.peers.peer import Site
 
 __all__ = ["PackhorsePrefetch", "Producer"]
 
-AHEAD = 4
+AHEAD: Final = 4
 """Jobs fetched for each place."""
 
 
