@@ -35,7 +35,9 @@ class Perl:
         assert PERL is not None
         process = await asyncio.create_subprocess_exec(
             *(PERL, str(PROGRAM), *arguments),
-            **{"stdin": PIPE, "stdout": PIPE, "stderr": PIPE},
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=PIPE,
             env=self._environment,
         )
         self.started.append(process)
