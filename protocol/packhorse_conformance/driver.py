@@ -57,7 +57,7 @@ class Answer:
         await asyncio.wait([self._line])
 
     async def problem(self) -> Line:
-        """Why the one job of the instruction was refused: told of the instruction, or of the job."""
+        """Why its one job was refused: told of the instruction, or of the job."""
         line = await self.line()
         jobs = [{"problem": line["error"]}] if "error" in line else line["ok"].get("jobs", [])
         expect([list(job) for job in jobs] == [["problem"]], "one refusal", line)
