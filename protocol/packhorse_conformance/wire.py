@@ -8,7 +8,7 @@ While a scenario waits, `beat` is sent as section 8 says, unless the wire is `mu
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from itertools import count
 from typing import Any
 
@@ -127,6 +127,14 @@ class Wire(Channel):
     async def fence(self) -> None:
         """Proof that the broker goes on, and that what it answered before has been read."""
         await self.problem("not_found", "get", jobs=["no-such-job-as-a-fence"])
+
+    async def keeps_saying_until(self, waiting: Coroutine[Any, Any, object]) -> None:
+        """Beats as section 8 says while another connection waits for something."""
+        other = asyncio.create_task(waiting)
+        while not other.done():
+            await asyncio.wait([other], timeout=self.welcome["heartbeat_ms"] / 1_000)
+            self.send({"t": "beat"})
+        await other
 
     # -- what comes by itself
 
