@@ -107,19 +107,18 @@ class Peer(Channel):
     async def see_off(self) -> None:
         """Answers whatever comes, until the client has left."""
         with contextlib.suppress(Failed):
+            if not self._opened and not self.at_end:
+                self.welcome(await self.push("hello"))
             while True:
-                for message in self.received:
+                for message in list(self.unanswered.values()):
                     self._see_off(message)
-                self.received.clear()
                 if self.at_end:
                     break
                 await self.read()
         await self.close()
 
     def _see_off(self, message: Message) -> None:
-        if message["t"] == "hello":
-            self.welcome(message)
-        elif message["t"] in DONE_REQUESTS:
+        if message["t"] in DONE_REQUESTS:
             self.done(message)
         elif message["t"] in ENDED_REQUESTS:
             self.ok(message, *({"state": "QUEUED"} for _ in items_of(message)))

@@ -48,6 +48,11 @@ class Site:
         self._jobs: list[str] = []
         self._configured: list[str] = []
 
+    async def interruption(self) -> Exception:
+        """A broker gives no reason to go on no more but by what it says."""
+        never: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
+        return await never
+
     # -- connecting
 
     async def dial(self) -> Wire:

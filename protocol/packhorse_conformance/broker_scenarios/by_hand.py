@@ -7,7 +7,7 @@ from packhorse_conformance.verdict import expect
 
 @scenario("14")
 async def retries(site: Site) -> None:
-    """A FAILED job is QUEUED again, with so many more attempts; its handlers get another outcome."""
+    """A FAILED job is QUEUED again, with so many more attempts; handlers get another outcome."""
     wire = await site.client()
     claim = await site.claimed(wire, handle=True)
     await wire.one("fail", jobs=[ref(claim, error={"message": "x"})])

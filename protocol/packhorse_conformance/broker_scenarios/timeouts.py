@@ -66,12 +66,13 @@ async def extends(site: Site) -> None:
     wire = await site.client()
     claim = await site.claimed(wire, timeouts={"run_ms": 30_000, "total_ms": 600_000})
     entry = await wire.one("extend", claims=[ref(claim, run_ms=300_000)])
-    expect(entry["remaining_ms"] == 300_000, "`remaining_ms` 300000", entry)
+    longer = 30_000 < entry["remaining_ms"] <= 300_000
+    expect(longer, "`remaining_ms` up to 300000", entry)
     entry = await wire.one("extend", claims=[ref(claim, run_ms=10_000_000)])
     left_ms = entry["remaining_ms"]
     expect(300_000 < left_ms <= 600_000, "what is left of the total", entry)
     entry = await wire.one("extend", claims=[ref(claim, run_ms=5_000)])
-    expect(entry["remaining_ms"] == 5_000, "shorter than before", entry)
+    expect(0 < entry["remaining_ms"] <= 5_000, "shorter than before", entry)
     claim = await site.claimed(wire)
     entry = await wire.one("extend", claims=[ref(claim, run_ms=5_000)])
     expect("remaining_ms" not in entry, "no limit", entry)
