@@ -185,14 +185,14 @@ class Channel(ABC):
     def _judged(self, body: bytes) -> Message:
         try:
             message = unpacked(body)
-            self._check(body, message)
+            self._check(body)
         except (NotReadable, MalformedMessage) as error:
             raise Failed("a message as section 5 says", f"{error}, in {_short(body)}") from None
         return message
 
     @abstractmethod
-    def _check(self, body: bytes, message: Message) -> None:
-        """Raises `MalformedMessage` or `NotReadable` for what the other side may not send."""
+    def _check(self, body: bytes) -> None:
+        """Raises `MalformedMessage` for what the other side may not send."""
 
     @abstractmethod
     def _accept(self, message: Message) -> bool:

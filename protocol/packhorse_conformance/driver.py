@@ -22,6 +22,8 @@ LINE_BYTES: Final = 64 * 1024 * 1024
 
 SHOWN_CHARS: Final = 200
 
+UNKNOWN: Final = "no such instruction"
+
 EVENTS: Final = frozenset(
     {
         "running",
@@ -47,7 +49,17 @@ class Answer:
     def settle(self, line: Line) -> None:
         self._line.set_result(line)
 
-    def break_off(self, failure: Failed) -> None:
+    @property
+    def name(self) -> str:
+        """The instruction's."""
+        return str(self._instruction["do"])
+
+    @property
+    def probes(self) -> bool:
+        """Whether it was an instruction that no driver knows."""
+        return self.name == UNKNOWN
+
+    def break_off(self, failure: Exception) -> None:
         if not self._line.done():
             self._line.set_exception(failure)
             self._line.exception()
@@ -56,34 +68,23 @@ class Answer:
         """Waits until it has come. Can be cancelled."""
         await asyncio.wait([self._line])
 
+    async def line(self) -> Line:
+        """As it came: with `ok`, or with `error`."""
+        self._trace.awaited = f"the driver's answer to `{self.name}`"
+        return await asyncio.shield(self._line)
+
     async def problem(self) -> Line:
-        """Why the one job of the instruction was refused: told of the instruction, or of the job."""
+        """Why its one job was refused: told of the instruction, or of the job."""
         line = await self.line()
         jobs = [{"problem": line["error"]}] if "error" in line else line["ok"].get("jobs", [])
         expect([list(job) for job in jobs] == [["problem"]], "one refusal", line)
         found: Line = jobs[0]["problem"]
         return found
 
-    async def unsupported(self) -> None:
-        """That the driver does not know the instruction: proof that it has read it."""
-        self._trace.awaited = f"`unsupported` as the answer to `{self._instruction['do']}`"
-        line = await asyncio.shield(self._line)
-        code = line.get("error", {}).get("code")
-        expect(code == "unsupported", "the error `unsupported` of DRIVER.md", line)
-
-    async def line(self) -> Line:
-        """As it came: with `ok`, or with `error`. Raises `Skipped` for `unsupported`."""
-        name = self._instruction["do"]
-        self._trace.awaited = f"the driver's answer to `{name}`"
-        line = await asyncio.shield(self._line)
-        if "error" in line and line["error"].get("code") == "unsupported":
-            raise Skipped(f"the driver leaves `{name}` out: {line['error'].get('message', '')}")
-        return line
-
     async def ok(self) -> Line:
         """Its `ok`. Raises `Failed` for an error."""
         line = await self.line()
-        expect("ok" in line, f"`{self._instruction['do']}` to succeed", line.get("error"))
+        expect("ok" in line, f"`{self.name}` to succeed", line.get("error"))
         found: Line = line["ok"]
         return found
 
@@ -91,7 +92,7 @@ class Answer:
         """Its `error`, which has to have one of these codes, if any are given."""
         line = await self.line()
         allowed = " or ".join(codes) if codes else "some code"
-        expect("error" in line, f"`{self._instruction['do']}` to fail with {allowed}", line)
+        expect("error" in line, f"`{self.name}` to fail with {allowed}", line)
         found: Line = line["error"]
         expect(not codes or found["code"] in codes, f"an error with {allowed}", found)
         return found
@@ -101,6 +102,7 @@ class Driver:
     """Made by `start`. Instructions run side by side: `do` waits for nothing."""
 
     def __init__(self, process: Process, trace: Trace) -> None:
+        loop = asyncio.get_running_loop()
         self.events: list[Line] = []
         """Those that nobody waited for yet."""
         self.all_events: list[Line] = []
@@ -109,7 +111,8 @@ class Driver:
         self._ids = count(1)
         self._answers: dict[int, Answer] = {}
         self._news = asyncio.Event()
-        self._failure: Failed | None = None
+        self._interruption: asyncio.Future[Exception] = loop.create_future()
+        self._input_ended = False
         self._readers = [
             asyncio.create_task(self._read_answers()),
             asyncio.create_task(self._read_errors()),
@@ -130,8 +133,8 @@ class Driver:
         answer = Answer(instruction, self._trace)
         text = json.dumps(instruction, default=base64_of)
         self._trace.line("kit -> driver", text[:SHOWN_CHARS])
-        if self._failure is not None:
-            answer.break_off(self._failure)
+        if self.failure is not None:
+            answer.break_off(self.failure)
             return answer
         self._answers[instruction_id] = answer
         assert self._process.stdin is not None
@@ -155,8 +158,8 @@ class Driver:
             for place, event in enumerate(self.events):
                 if fits(event):
                     return self.events.pop(place)
-            if self._failure is not None:
-                raise self._failure
+            if self.failure is not None:
+                raise self.failure
             self._news.clear()
             await self._news.wait()
 
@@ -167,8 +170,14 @@ class Driver:
             for event in self.all_events
         )
 
+    async def look(self) -> None:
+        """Proof that it has read what it was told before: it is told what no driver knows."""
+        error = await self.do(UNKNOWN).error("unsupported")
+        expect(not error["retryable"], "`retryable` false", error)
+
     def end_input(self) -> None:
         """No instruction will come any more."""
+        self._input_ended = True
         assert self._process.stdin is not None
         self._process.stdin.close()
 
@@ -186,9 +195,14 @@ class Driver:
         await self._process.wait()
 
     @property
-    def failure(self) -> Failed | None:
-        """What it did against `DRIVER.md`, or that it ended."""
-        return self._failure
+    def failure(self) -> Exception | None:
+        """What it did against `DRIVER.md`, that it ended, or that it leaves something out."""
+        return self._interruption.result() if self._interruption.done() else None
+
+    async def interruption(self) -> Exception:
+        """Waits until there is a reason to go on no more. Can be cancelled."""
+        await asyncio.wait([self._interruption])
+        return self._interruption.result()
 
     # -- reading
 
@@ -204,7 +218,8 @@ class Driver:
             self._break(Failed("a line as DRIVER.md says", f"{type(error).__name__}: {error}"))
         except Failed as failure:
             self._break(failure)
-        self._break(Failed("a driver that runs until the end of its input", "its end"))
+        if not self._input_ended:
+            self._break(Failed("a driver that runs until the end of its input", "its end"))
 
     def _take(self, line: Line) -> None:
         if "event" in line:
@@ -221,14 +236,18 @@ class Driver:
         if answer is None:
             raise Failed("one answer to each instruction", line)
         answer.settle(line)
+        if "error" in line and line["error"]["code"] == "unsupported" and not answer.probes:
+            said = line["error"]["message"]
+            self._break(Skipped(f"the driver leaves `{answer.name}` out: {said}"))
 
     async def _read_errors(self) -> None:
         assert self._process.stderr is not None
         async for line in self._process.stderr:
             self._trace.line("driver says", _shown(line))
 
-    def _break(self, failure: Failed) -> None:
-        self._failure = self._failure or failure
+    def _break(self, failure: Failed | Skipped) -> None:
+        if not self._interruption.done():
+            self._interruption.set_result(failure)
         for answer in self._answers.values():
             answer.break_off(failure)
         self._answers.clear()

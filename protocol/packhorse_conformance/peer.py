@@ -15,7 +15,7 @@ from packhorse_conformance.values import Message
 from packhorse_conformance.verdict import Failed, expect
 from packhorse_protocol import codec
 from packhorse_protocol.connection import BATCH_FIELD
-from packhorse_protocol.errors import RETRYABLE, MalformedMessage
+from packhorse_protocol.errors import RETRYABLE
 from packhorse_protocol.messages import CLIENT_MESSAGES
 
 SECRET: Final = bytes(range(32))
@@ -107,19 +107,18 @@ class Peer(Channel):
     async def see_off(self) -> None:
         """Answers whatever comes, until the client has left."""
         with contextlib.suppress(Failed):
+            if not self._opened and not self.at_end:
+                self.welcome(await self.push("hello"))
             while True:
-                for message in self.received:
+                for message in list(self.unanswered.values()):
                     self._see_off(message)
-                self.received.clear()
                 if self.at_end:
                     break
                 await self.read()
         await self.close()
 
     def _see_off(self, message: Message) -> None:
-        if message["t"] == "hello":
-            self.welcome(message)
-        elif message["t"] in DONE_REQUESTS:
+        if message["t"] in DONE_REQUESTS:
             self.done(message)
         elif message["t"] in ENDED_REQUESTS:
             self.ok(message, *({"state": "QUEUED"} for _ in items_of(message)))
@@ -186,14 +185,17 @@ class Peer(Channel):
 
     # -- taking note
 
-    def _check(self, body: bytes, message: Message) -> None:
+    def _check(self, body: bytes) -> None:
         codec.decode_client_message(body)
-        if (message["t"] == "hello") is self._greeted:
-            raise MalformedMessage("`hello` comes first, once, and nothing else before it")
-        self._greeted = True
 
     def _accept(self, message: Message) -> bool:
         self.heard.append(message)
+        first, self._greeted = not self._greeted, True
+        expect(
+            (message["t"] == "hello") is first,
+            "`hello` as the first message, and only there (section 6)",
+            f"`{message['t']}`",
+        )
         expect(
             message["t"] == "hello" or self._opened,
             "that the client waits for the `welcome` (section 6)",

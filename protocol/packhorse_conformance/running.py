@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Final, Generic, Literal, Protocol, TypeVar
@@ -12,14 +12,19 @@ from packhorse_conformance.trace import Trace
 from packhorse_conformance.verdict import Failed, Skipped
 
 
-class Traced(Protocol):
-    """What scenarios are given knows what passed."""
+class Played(Protocol):
+    """What scenarios are given knows what passed, and when it makes no sense to go on."""
 
     @property
     def trace(self) -> Trace: ...
 
+    async def interruption(self) -> Exception: ...
 
-Given = TypeVar("Given", bound=Traced)
+
+UNREADABLE: Final = "what the scenario can read"
+"""Expected by a scenario that stumbled over what came, or over its own mistake."""
+
+Given = TypeVar("Given", bound=Played)
 
 CLEANING_S: Final = 10
 """Seconds that a stage has to go down, beside the scenario's own time."""
@@ -70,6 +75,7 @@ async def play(
     """Plays one. A mistake of the scenario itself is a failure too."""
     began_s = time.monotonic()
     trace: Trace | None = None
+    frames: list[str] = []
 
     def ended(
         verdict: Literal["passed", "failed", "skipped"],
@@ -85,14 +91,18 @@ async def play(
             why=why,
             expected=expected,
             came=came,
-            frames=tuple(trace.lines()) if trace is not None and verdict == "failed" else (),
+            frames=tuple(frames or (trace.lines() if trace is not None else ())),
         )
 
     try:
         async with asyncio.timeout(timeout_s + CLEANING_S), make() as given:
             trace = given.trace
-            async with asyncio.timeout(timeout_s):
-                await scenario.play(given)
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await _unless_interrupted(scenario.play(given), given)
+            except BaseException:
+                frames = trace.lines()  # before the stage goes down
+                raise
     except Skipped as error:
         return ended("skipped", why=str(error))
     except Failed as error:
@@ -103,7 +113,21 @@ async def play(
     except Exception as error:  # noqa: BLE001 - whatever goes wrong in one, the others go on
         return ended(
             "failed",
-            expected="what the scenario can read",
+            expected=UNREADABLE,
             came=f"{type(error).__name__}: {error}",
         )
     return ended("passed")
+
+
+async def _unless_interrupted(playing: Awaitable[None], given: Played) -> None:
+    plays = asyncio.ensure_future(playing)
+    interrupted = asyncio.create_task(given.interruption())
+    try:
+        await asyncio.wait([plays, interrupted], return_when=asyncio.FIRST_COMPLETED)
+        if not plays.done():
+            raise interrupted.result()
+        plays.result()
+    finally:
+        for task in (plays, interrupted):
+            task.cancel()
+        await asyncio.wait([plays, interrupted])

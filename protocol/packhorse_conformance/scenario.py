@@ -50,13 +50,17 @@ def scenarios_in(package: ModuleType) -> list[Scenario[Given]]:
 
 
 def chosen(scenarios: Sequence[Scenario[Given]], patterns: Sequence[str]) -> list[Scenario[Given]]:
-    """Those that a pattern fits: `resume.*`, or a part of the name; all where there is none."""
+    """Those that a pattern fits: a whole name, `resume.*`, or a part of the name; without any
+    pattern all."""
+    names = {scenario.name for scenario in scenarios}
+
+    def fits(name: str, pattern: str) -> bool:
+        return (
+            name == pattern if pattern in names else fnmatchcase(name, pattern) or pattern in name
+        )
+
     return [
         scenario
         for scenario in scenarios
-        if not patterns or any(_fits(scenario.name, pattern) for pattern in patterns)
+        if not patterns or any(fits(scenario.name, pattern) for pattern in patterns)
     ]
-
-
-def _fits(name: str, pattern: str) -> bool:
-    return fnmatchcase(name, pattern) or pattern in name

@@ -34,6 +34,10 @@ class Stage:
         self.broker = broker
         self.trace = trace
 
+    async def interruption(self) -> Exception:
+        """Waits until the driver gives a reason to go on no more."""
+        return await self.driver.interruption()
+
     async def connect(self, *, limits: Mapping[str, int] | None = None, **welcome: Any) -> Peer:
         """A client that is connected."""
         answer = self.driver.do("connect", url=self.broker.url)
@@ -155,6 +159,8 @@ class Stage:
             seeing_off.cancel()
             with contextlib.suppress(asyncio.CancelledError, ExceptionGroup):
                 await seeing_off
+        if self.driver.failure is not None:
+            raise self.driver.failure
         expect(status == 0, "the driver to exit with 0 after the end of its input", status)
 
 

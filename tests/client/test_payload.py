@@ -3,8 +3,8 @@ import pytest
 
 from packhorse.errors import PayloadError
 from packhorse.payload import (
-    RawResult,
     NOTHING,
+    RawResult,
     pack_arguments,
     pack_result,
     unpack_arguments,

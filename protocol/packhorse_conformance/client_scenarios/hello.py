@@ -52,7 +52,7 @@ async def waits_for_the_welcome(stage: Stage) -> None:
     peer = await stage.broker.accept()
     hello = await peer.expect("hello")
     stage.driver.do("create", jobs=[{"type": "work"}])
-    await stage.driver.do("no such instruction").unsupported()
+    await stage.driver.look()
     await peer.look()
     peer.welcome(hello)
     await answer.ok()

@@ -1,0 +1,115 @@
+"""Cancelling jobs in each of their states."""
+
+from packhorse_conformance.scenario import scenario
+from packhorse_conformance.site import Site, ref
+from packhorse_conformance.verdict import expect
+
+
+@scenario("14")
+async def cancels_what_waits(site: Site) -> None:
+    """PENDING and QUEUED jobs are FAILED at once, and their handlers get an outcome."""
+    wire = await site.client()
+    for delay_ms in (0, 3_600_000):
+        job = await site.job(wire, handle=True, delay_ms=delay_ms)
+        entry = await wire.one("cancel", jobs=[job], why="no longer \u2713")
+        expect(entry["state"] == "FAILED", "FAILED", entry)
+        view = await wire.one("get", jobs=[job])
+        cancel = view.get("cancel", {})
+        right = (cancel.get("by"), cancel.get("why")) == (wire.client, "no longer \u2713")
+        expect(right, "who asked and why", view)
+        [outcome] = await wire.outcomes(1)
+        expect(outcome.get("reason") == "CANCELLED", "the reason CANCELLED", outcome)
+        entry = await wire.one("cancel", jobs=[job])
+        expect(entry["state"] == "FAILED", "FAILED, and no problem, when repeated", entry)
+
+
+@scenario("14")
+async def tells_the_runner(site: Site) -> None:
+    """A STARTED job's runner is told, and may still report; `complete` makes it COMPLETE."""
+    wire, other = await site.client(), await site.client()
+    claim = await site.claimed(wire)
+    entry = await other.one("cancel", jobs=[claim["job"]], grace_ms=60_000, why="wrong file")
+    expect(entry["state"] == "STARTED", "STARTED", entry)
+    cancelled = await wire.cancellation(claim["job"])
+    right = (cancelled["token"], cancelled.get("why")) == (claim["token"], "wrong file")
+    expect(right, "the token, and why", cancelled)
+    expect(0 < cancelled["grace_ms"] <= 60_000, "`grace_ms` up to 60000", cancelled)
+    await wire.one("progress", reports=[ref(claim, percent=99)])
+    entry = await wire.one("complete", jobs=[ref(claim)])
+    expect(entry["state"] == "COMPLETE", "COMPLETE", entry)
+
+
+@scenario("14")
+async def ends_as_cancelled(site: Site) -> None:
+    """A cancelled job that fails or is released is FAILED as CANCELLED, and not tried again."""
+    wire = await site.client()
+    for tag in ("fail", "release"):
+        claim = await site.claimed(wire, attempts=9)
+        await wire.one("cancel", jobs=[claim["job"]], grace_ms=60_000)
+        await wire.cancellation(claim["job"])
+        if tag == "fail":
+            entry = await wire.one("fail", jobs=[ref(claim, error={"message": "stopped"})])
+        else:
+            entry = await wire.one("release", claims=[ref(claim)])
+        expect(entry["state"] == "FAILED", f"FAILED after `{tag}`", entry)
+        view = await wire.one("get", jobs=[claim["job"]])
+        expect(view.get("reason") == "CANCELLED", "the reason CANCELLED", view)
+
+
+@scenario("14")
+async def takes_the_claim_away(site: Site) -> None:
+    """When the grace time is over the claim is revoked; `grace_ms` 0 does so at once."""
+    wire = await site.client()
+    for grace_ms in (50, 0):
+        claim = await site.claimed(wire, attempts=9)
+        await wire.one("cancel", jobs=[claim["job"]], grace_ms=grace_ms)
+        await wire.revocation(claim["job"], "cancelled")
+        await wire.problem("stale_claim", "complete", jobs=[ref(claim)])
+        view = await wire.one("get", jobs=[claim["job"]])
+        right = (view["state"], view.get("reason")) == ("FAILED", "CANCELLED")
+        expect(right, "FAILED as CANCELLED", view)
+
+
+@scenario("14")
+async def shortens_the_grace_time(site: Site) -> None:
+    """Cancelled again, an earlier end replaces the later one, and not the other way round."""
+    wire = await site.client()
+    claim = await site.claimed(wire)
+    job = claim["job"]
+    await wire.one("cancel", jobs=[job], grace_ms=60_000, why="first")
+    await wire.cancellation(job)
+    until = (await wire.one("get", jobs=[job]))["cancel"]["until"]
+    await wire.one("cancel", jobs=[job], grace_ms=3_600_000, why="later")
+    view = await wire.one("get", jobs=[job])
+    right = (view["cancel"]["until"], view["cancel"].get("why")) == (until, "first")
+    expect(right, "the first request to hold", view["cancel"])
+    await wire.one("cancel", jobs=[job], grace_ms=50)
+    cancelled = await wire.cancellation(job)
+    expect(cancelled["grace_ms"] <= 50, "`cancelling` again, with the shorter time", cancelled)
+    await wire.revocation(job, "cancelled")
+
+
+@scenario("14")
+async def refuses_what_has_ended(site: Site) -> None:
+    """A job that has ended otherwise is `wrong_state`, one that is not there `not_found`."""
+    wire = await site.client()
+    claim = await site.claimed(wire, persistent=True)
+    await wire.one("complete", jobs=[ref(claim)])
+    problem = await wire.problem("wrong_state", "cancel", jobs=[claim["job"]])
+    state = problem.get("details", {}).get("state")
+    expect(state == "COMPLETE", "`details.state` COMPLETE", problem)
+    await wire.problem("not_found", "cancel", jobs=[site.name("missing")])
+
+
+@scenario("10")
+async def tells_again_after_a_resume(site: Site) -> None:
+    """A runner that comes back is told again what is to be cancelled, with its claims."""
+    wire = await site.client()
+    claim = await site.claimed(wire)
+    await wire.one("cancel", jobs=[claim["job"]], grace_ms=60_000, why="again")
+    wire.abort()
+    back = await site.resume(wire)
+    [again] = await back.claims(1)
+    expect(again["token"] == claim["token"], "the same claim", again)
+    cancelled = await back.cancellation(claim["job"])
+    expect(cancelled.get("why") == "again", "why", cancelled)

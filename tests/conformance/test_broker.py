@@ -1,0 +1,135 @@
+"""Our broker conforms, and a broker that breaks a rule is caught."""
+
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+
+from packhorse_conformance import broker_scenarios
+from packhorse_conformance.address import TcpAddress
+from packhorse_conformance.running import UNREADABLE
+from packhorse_conformance.scenario import Scenario, chosen, scenarios_in
+from packhorse_conformance.site import Site, sited
+from packhorse_conformance.values import Message
+from tests.conformance.meddler import Meddler
+from tests.conformance.playing import assert_all_passed, played
+
+ALL: list[Scenario[Site]] = scenarios_in(broker_scenarios)
+
+MUTANT_S = 1.5
+"""A mutant that says nothing is known by then."""
+
+
+async def test_our_broker_conforms(address: TcpAddress) -> None:
+    assert_all_passed(await played(ALL, partial(sited, address)))
+
+
+# --- The kit can fail ------------------------------------------------------------------------
+
+
+def results(message: Message, change: Callable[[Message], Message]) -> Message:
+    """An `ok` whose entries are changed."""
+    if message["t"] != "ok":
+        return message
+    return {**message, "results": [change(entry) for entry in message["results"]]}
+
+
+def takes_any_version(message: Message) -> list[Message]:
+    return [{**message, "versions": [1]} if message["t"] == "hello" else message]
+
+
+def takes_floats(message: Message) -> list[Message]:
+    jobs = [
+        {**job, "priority": 7} if isinstance(job, dict) and "priority" in job else job
+        for job in message.get("jobs", ())
+    ]
+    return [{**message, "jobs": jobs} if message["t"] == "create" else message]
+
+
+def answers_twice(message: Message) -> list[Message]:
+    return [message, message] if message["t"] == "ok" else [message]
+
+
+def answers_in_reverse(message: Message) -> list[Message]:
+    return [{**message, "results": message["results"][::-1]} if message["t"] == "ok" else message]
+
+
+def forgets_existed(message: Message) -> list[Message]:
+    return [results(message, lambda entry: {k: v for k, v in entry.items() if k != "existed"})]
+
+
+def is_never_retryable(message: Message) -> list[Message]:
+    def final(entry: Message) -> Message:
+        problem = entry.get("problem")
+        return {"problem": {**problem, "retryable": False}} if problem else entry
+
+    return [results(message, final)]
+
+
+def tells_another_code(message: Message) -> list[Message]:
+    def other(entry: Message) -> Message:
+        if entry.get("problem", {}).get("code") != "stale_claim":
+            return entry
+        return {"problem": {**entry["problem"], "code": "wrong_state"}}
+
+    return [results(message, other)]
+
+
+def makes_new_tokens(message: Message) -> list[Message]:
+    if message["t"] != "claims":
+        return [message]
+    return [{**message, "claims": [{**one, "token": bytes(16)} for one in message["claims"]]}]
+
+
+def revokes_nothing(message: Message) -> list[Message]:
+    return [] if message["t"] == "revoke" else [message]
+
+
+def never_beats(message: Message) -> list[Message]:
+    return [] if message["t"] == "beat" else [message]
+
+
+def repeats_outcomes(message: Message) -> list[Message]:
+    return [message, message] if message["t"] == "outcomes" else [message]
+
+
+def closes_silently(message: Message) -> list[Message]:
+    return [{key: value for key, value in message.items() if key != "closing"}]
+
+
+def sends_a_float(message: Message) -> list[Message]:
+    return [{**message, "now_ms": 1.0} if message["t"] == "welcome" else message]
+
+
+@pytest.mark.parametrize(
+    ("from_client", "from_broker", "caught_by"),
+    [
+        (takes_any_version, None, "handshake.refuses_other_versions"),
+        (takes_floats, None, "frames.refuses_a_float_for_an_integer"),
+        (None, answers_twice, "handshake.welcomes"),
+        (None, answers_in_reverse, "creating.answers_in_the_order_of_the_items"),
+        (None, forgets_existed, "creating.creates_once"),
+        (None, is_never_retryable, "types.keeps_to_a_budget"),
+        (None, tells_another_code, "claims.refuses_stale_claims"),
+        (None, makes_new_tokens, "resume.keeps_claims"),
+        (None, revokes_nothing, "timeouts.ends_an_attempt"),
+        (None, never_beats, "resume.beats"),
+        (None, repeats_outcomes, "outcomes.pushes_many"),
+        (None, closes_silently, "handshake.protects_an_id"),
+        (None, sends_a_float, "handshake.welcomes"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+async def test_a_broker_that_breaks_a_rule_is_caught(
+    address: TcpAddress,
+    from_client: Callable[[Message], list[Message]] | None,
+    from_broker: Callable[[Message], list[Message]] | None,
+    caught_by: str,
+) -> None:
+    async with Meddler(address, from_client, from_broker) as meddler:
+        [result] = await played(chosen(ALL, [caught_by]), partial(sited, meddler.address), MUTANT_S)
+    assert result.verdict == "failed"
+    assert result.expected != UNREADABLE
+    assert result.frames
+    async with Meddler(address) as meddler:
+        assert_all_passed(await played(chosen(ALL, [caught_by]), partial(sited, meddler.address)))
