@@ -18,6 +18,7 @@ from typing import Final
 import click
 
 import generate_vectors
+import session_table
 from packhorse_protocol import broker_messages, client_messages, limits, parts, results
 from packhorse_protocol.connection import (
     BATCH_FIELD,
@@ -96,6 +97,8 @@ def _table(found: re.Match[str]) -> str:
         case "limits":
             header = ("Name", "Value", "Meaning")
             rows = [(f"`{name}`", str(value)) for name, value in _constants()]
+        case "session_states":
+            header, rows = session_table.HEADER, session_table.rows()
         case "session":
             return _session_text()
         case _:
@@ -110,7 +113,7 @@ def _rows(
     yield f"|{' --- |' * len(header)}\n"
     for row in rows:
         by_hand = len(header) - len(row)
-        cells = kept.get(row[0], [])[-by_hand:] or [UNWRITTEN] * by_hand
+        cells = kept.get(row[0], [])[len(row) :] or [UNWRITTEN] * by_hand
         yield f"| {' | '.join((*row, *cells))} |\n"
 
 
