@@ -6,6 +6,7 @@ All of it follows from the field's shape.
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple, TypeAlias
 
+from packhorse_protocol.fields import Bounds
 from packhorse_protocol.limits import MAX_FRAME_BYTES
 from packhorse_protocol.shapes import (
     Choice,
@@ -108,7 +109,7 @@ def _of_shape(shape: Shape) -> Iterator[Case]:
             yield from (Case(value, True, value) for value in values)
             yield from (Case("no choice", False, "none of these"), Case("binary", False, b"x"))
         case Listing(item=item, bounds=bounds):
-            for size in (bounds.low, bounds.high):
+            for size in _bounds(bounds):
                 yield Case(f"length {size}", True, [least(item)] * size)
             for size in (bounds.low - 1, bounds.high + 1):
                 if size >= 0:
@@ -120,6 +121,11 @@ def _of_shape(shape: Shape) -> Iterator[Case]:
         case Nested(record=record):
             yield Case("with what it requires", True, with_field(record))
             yield from (Case("an array", False, []), Case("text", False, "x"))
+
+
+def _bounds(bounds: Bounds) -> list[int]:
+    """Each once."""
+    return sorted({bounds.low, bounds.high})
 
 
 def _of_integer(shape: Scalar) -> Iterator[Case]:
@@ -134,8 +140,8 @@ def _of_integer(shape: Scalar) -> Iterator[Case]:
 def _of_text(shape: Scalar) -> Iterator[Case]:
     assert shape.bounds is not None
     low, high = shape.bounds.low, shape.bounds.high
-    yield Case(f"length {low}", True, "n" * low)
-    yield Case(f"length {high}", True, FOUR_BYTES * high)
+    for size in _bounds(shape.bounds):
+        yield Case(f"length {size}", True, (FOUR_BYTES if size == high else "n") * size)
     yield Case(f"length {high + 1}", False, "n" * (high + 1))
     if low:
         yield Case(f"length {low - 1}", False, "n" * (low - 1))
@@ -153,7 +159,8 @@ def _of_binary(shape: Scalar) -> Iterator[Case]:
         yield Case(f"length {low - 1}", False, bytes(low - 1))
     # What may be as long as a frame is bounded by the frame.
     if high < MAX_FRAME_BYTES:
-        yield Case(f"length {high}", True, bytes(high))
+        if high > low:
+            yield Case(f"length {high}", True, bytes(high))
         yield Case(f"length {high + 1}", False, bytes(high + 1))
     else:
         yield Case(f"length {LONG_BYTES}", True, bytes(LONG_BYTES))

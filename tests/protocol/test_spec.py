@@ -26,7 +26,6 @@ from packhorse_protocol.connection import ConnectionState
 from packhorse_protocol.shapes import Choice, fields_of
 from tests.protocol.vectors import PROTOCOL
 
-
 SPEC: Final = (PROTOCOL / "SPEC.md").read_text()
 
 

@@ -22,6 +22,11 @@ def named(name: str) -> dict[str, dict[str, Any]]:
     return by_name
 
 
+def body_of(vector: dict[str, Any]) -> bytes:
+    """Of a vector with a `frame`, or with its `body` in parts."""
+    return joined(vector["body"]) if "body" in vector else bytes.fromhex(vector["frame"])[4:]
+
+
 def from_json(value: Any) -> Any:
     """The value that JSON could not hold as it is."""
     match value:
