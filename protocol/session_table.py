@@ -29,7 +29,7 @@ _FAULTS: Final = {
     "a frame over the limit": "ffffffff",
 }
 """What no client should send, in hex."""
-_REQUESTS: Final = "every request but `bye`"
+REQUESTS: Final = "every request but `bye`"
 
 
 def rows() -> list[tuple[str, ...]]:
@@ -38,7 +38,7 @@ def rows() -> list[tuple[str, ...]]:
     for tag, stream in samples().items():
         cells = tuple(_cell(tag, stream, state) for state in ConnectionState)
         alike = CLIENT_MESSAGES[tag] in RESULTS and tag != "bye"
-        name = _REQUESTS if alike else f"`{tag}`"
+        name = REQUESTS if alike else f"`{tag}`"
         if told.setdefault(name, cells) != cells:
             raise AssertionError(f"{tag} is not dealt with as {name}")
     for name, stream in faults().items():
