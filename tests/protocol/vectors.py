@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 PROTOCOL: Final = Path(__file__).parents[2] / "protocol"
+MOST_IN_JSON: Final = 2**53
 
 
 def load(name: str) -> list[dict[str, Any]]:
@@ -49,3 +50,18 @@ def joined(parts: list[dict[str, Any]]) -> bytes:
         * part.get("times", 1)
         for part in parts
     )
+
+
+def to_json(value: Any) -> Any:
+    """The value as JSON can hold it: what `from_json` reads."""
+    match value:
+        case bytes():
+            return {"$bin": value.hex()}
+        case int() if not isinstance(value, bool) and abs(value) > MOST_IN_JSON:
+            return {"$int": str(value)}
+        case dict():
+            return {key: to_json(item) for key, item in value.items()}
+        case list() | tuple():
+            return [to_json(item) for item in value]
+        case _:
+            return value
