@@ -173,17 +173,22 @@ class Player:
     async def _expect_ok(self, seat: Seat, name: str, was: dict[str, Any]) -> None:
         request = self._asked[name, was["id"]]
         found = await self._answer(seat, was["id"])
-        while request["t"] == NOT_AT_ONCE:
+        deadline_s = self._now_s() + WAIT_S * (request["t"] == NOT_AT_ONCE)
+        while True:
             try:
                 self._entries(request, was, found)
             except Different:
-                async with asyncio.timeout(WAIT_S):
-                    self._next_id += 1
-                    seat.raw.send(framed({**request, "id": self._next_id}))
-                    found = await self._answer(seat, self._next_id)
+                if self._now_s() >= deadline_s:
+                    raise
+                self._next_id += 1
+                seat.raw.send(framed({**request, "id": self._next_id}))
+                found = await self._answer(seat, self._next_id)
             else:
                 return
-        self._entries(request, was, found)
+
+    @staticmethod
+    def _now_s() -> float:
+        return asyncio.get_running_loop().time()
 
     def _entries(self, request: dict[str, Any], was: dict[str, Any], found: dict[str, Any]) -> None:
         self._same_tag(was, found)
@@ -199,9 +204,8 @@ class Player:
                     raise Different(f"{path}: was {before}, is {now}")
                 self._comparison.check("Problem", before["problem"], now["problem"], path)
             else:
-                self._comparison.check(
-                    record, _settled(record, before), _settled(record, now), path
-                )
+                merged = _one_minute if record == "MinuteList" else dict
+                self._comparison.check(record, merged(before), merged(now), path)
 
 
 def _plain(value: Any) -> Any:
@@ -225,13 +229,11 @@ def _merged(event: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
     return {**event, **later, "log": event.get("log", []) + later.get("log", [])}
 
 
-def _settled(record: str, entry: dict[str, Any]) -> dict[str, Any]:
-    """Without what depends on when it was asked: where a minute ends, what shares a millisecond."""
-    if record == "MinuteList":
-        total: dict[str, Any] = {"at": 1}
-        for minute in entry["minutes"]:
-            for name, number in minute.items():
-                if name != "at":
-                    total[name] = total.get(name, 0) + number
-        return {**entry, "minutes": [total]}
-    return entry
+def _one_minute(entry: dict[str, Any]) -> dict[str, Any]:
+    """All minutes as one: where one ends depends on when it is played."""
+    total: dict[str, Any] = {"at": 1}
+    for minute in entry["minutes"]:
+        for name, number in minute.items():
+            if name != "at":
+                total[name] = total.get(name, 0) + number
+    return {**entry, "minutes": [total]}

@@ -4,6 +4,7 @@ A scenario that is in a transcript is not changed any more. What a later version
 its own, at the end of `SCENARIOS`.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -33,6 +34,10 @@ from tests.protocol.recording import Recorder
 
 LATER_MS: Final = 3_600_000
 """Longer than any session takes."""
+
+
+MINUTES_S: Final = 3
+"""After so long a broker has written what it counted."""
 
 
 class Cast:
@@ -387,6 +392,8 @@ async def _liveness(cast: Cast) -> None:
 
 
 async def _history(cast: Cast) -> None:
+    # What a broker writes about once a second: there is nothing else to wait for.
+    await asyncio.sleep(MINUTES_S)
     boss = cast.boss.requests
     await within(boss.minutes.submit(MinutesWanted("life", 0)))
     page = await within(boss.actions.submit(ActionsWanted(None, 2, None)))

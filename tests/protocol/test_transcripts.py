@@ -1,10 +1,10 @@
-"""The client of each earlier version goes on with today's broker; what would break it is noticed."""
+"""The client of each version goes on with today's broker; what would break it is noticed."""
 
 import json
 import re
 import shutil
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 from click.testing import CliRunner
@@ -53,7 +53,7 @@ MUTATIONS: Final = {
     "a key is renamed": (r"\bexisted\b", "was_there"),
     "a default changes": (r"attempts: Attempts = 1\b", "attempts: Attempts = 2"),
     "a code is renamed": (r"\bnot_handler\b", "no_handler"),
-    "a code is retryable no more": (
+    "a code is retryable no more": (r"INTERNAL,\n +Code\.QUOTA,", "INTERNAL,"),
         r"        Code\.QUOTA,\n        Code\.STORE_FULL,\n    \}",
         "    }",
     ),
@@ -109,66 +109,3 @@ def test_what_is_recorded_is_not_recorded_again() -> None:
     assert result.exit_code == 1
     assert "does not change any more" in result.output
     assert TRANSCRIPT.read_bytes() == before
-
-
-# -- the tables -----------------------------------------------------------------------------
-
-
-def broken(was: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Where a later version's tables are against SPEC.md, section 19."""
-    sent = {
-        direction: {record["record"] for record in was[f"{direction}_messages"].values()}
-        for direction in ("client", "broker")
-    }
-    found = [f"code {code['code']}" for code in was["codes"] if code not in now["codes"]]
-    for key in ("client_messages", "broker_messages"):
-        found += [tag for tag, told in was[key].items() if now[key].get(tag) != told]
-    for name, record in now["records"].items():
-        fields = {field["name"]: field for field in record["fields"]}
-        earlier = {f["name"]: f for f in was["records"].get(name, {"fields": []})["fields"]}
-        if name in was["records"]:
-            found += [f"{name}.{f}" for f in fields if f not in earlier and fields[f]["required"]]
-        found += [
-            f"{name}.{field}"
-            for field, told in earlier.items()
-            if field not in fields or _is_narrower(told, fields[field])
-        ]
-    found += [name for name in was["records"] if name not in now["records"]]
-    return sorted(found + [f"no {side}" for side, records in sent.items() if not records])
-
-
-def _is_narrower(was: Any, now: Any) -> bool:
-    """Whether what was good is not any more; or what it means by default is another thing."""
-    if not isinstance(was, dict):
-        return bool(was != now)
-    bounds = {"min", "max"}
-    if now.keys() != was.keys() or now.get("min", 0) > was.get("min", 0):
-        return True
-    if now.get("max", 0) < was.get("max", 0):
-        return True
-    return any(_is_narrower(was[key], now[key]) for key in was.keys() - bounds)
-
-
-@pytest.mark.parametrize("version", SESSIONS)
-def test_the_tables_only_grow(version: str) -> None:
-    now = json.loads((ROOT / "protocol" / "schema.json").read_text())
-    assert broken(json.loads(schema_of(version).read_text()), now) == []
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "names"),
-    [
-        ('"name": "persistent"', '"name": "stays"', ["JobView.persistent", "NewJob.persistent"]),
-        ('"required": false, "default": 200', '"required": false, "default": 300', None),
-        ('"code": "quota"', '"code": "budget"', ["code quota"]),
-        ('"max": 1000, "name": "x"', "", None),
-    ],
-)
-def test_a_change_of_the_tables_is_noticed(
-    before: str, after: str, names: list[str] | None
-) -> None:
-    text = schema_of("1.0").read_text()
-    if before not in text:
-        pytest.skip("x")
-    found = broken(json.loads(text), json.loads(text.replace(before, after)))
-    assert found == names if names is not None else found
