@@ -12,7 +12,6 @@ from typing import Any, Final
 
 import click
 
-import generate
 from tests.protocol.recording import Recorder
 from tests.protocol.scenarios import SCENARIOS, SETTINGS, Cast
 from tests.protocol.vectors import PROTOCOL
@@ -66,7 +65,7 @@ def main(version: str) -> None:
         raise click.ClickException(f"{version} is recorded: it does not change any more")
     sessions.append(asyncio.run(record(version)))
     TRANSCRIPT.write_text(text_of(sessions))
-    schema_of(version).write_text(generate.schema_text())
+    schema_of(version).write_bytes((PROTOCOL / "schema.json").read_bytes())
 
 
 if __name__ == "__main__":
