@@ -17,6 +17,7 @@ MOMENT: Final = re.compile(r"(.*_)?(at|until|since|before|deadline|next_attempt)
 """Names of fields that hold a time: 0 where there is none, and then always."""
 OF_TODAY: Final = frozenset(
     {
+        *("Limits.frame_bytes", "Limits.batch", "Limits.in_flight", "Welcome.heartbeat_ms"),
         *("Welcome.now_ms", "Welcome.library", "Welcome.kept", "BrokerInfo.kept"),
         *("BrokerInfo.library", "BrokerInfo.schema", "BrokerInfo.started_ms", "BrokerInfo.now_ms"),
         *("BrokerInfo.connections", "BrokerInfo.commits", "BrokerInfo.conflicts"),
@@ -27,6 +28,9 @@ OF_TODAY: Final = frozenset(
     }
 )
 """What differs from day to day, and from one machine to another."""
+
+GROWING: Final = frozenset({"Welcome.features", "Refused.details", "Problem.details"})
+"""To which later versions may add."""
 
 
 class Different(AssertionError):
@@ -71,6 +75,8 @@ class Comparison:
         match shape["type"]:
             case _ if was is None:
                 return
+            case "array" | "map" if name in GROWING:
+                self._grown(was, found, path)
             case "record":
                 self.check(shape["record"], was, found, path)
             case "array":
@@ -85,6 +91,12 @@ class Comparison:
                     self._value(name, shape["values"], before, found[key], f"{path}[{key!r}]")
             case _:
                 self._scalar(name, was, found, path)
+
+    def _grown(self, was: Any, found: Any, path: str) -> None:
+        lost = set(was) - set(found)
+        changed = [key for key in was if isinstance(was, dict) and was[key] != found.get(key)]
+        if lost or changed:
+            raise Different(f"{path}: was {was!r}, is {found!r}")
 
     def _scalar(self, name: str, was: Any, found: Any, path: str) -> None:
         key = name.partition(".")[2]

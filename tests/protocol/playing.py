@@ -121,8 +121,6 @@ class Player:
     async def _send(self, step: dict[str, Any]) -> None:
         name, value = step["on"], _plain(from_json(step["value"]))
         if value["t"] == "hello":
-            if name in self._seats:
-                self._seats[f"{name}, before"] = self._seats[name]
             self._seats[name] = Seat(await RawFrames.open(self._url))
         elif "id" in value:
             self._asked[name, value["id"]] = value

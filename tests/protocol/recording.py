@@ -1,6 +1,7 @@
 """A proxy between clients and a broker that notes every frame that passes, in order."""
 
 import asyncio
+from collections import Counter
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -22,6 +23,7 @@ class Recorder:
         self.url = ""
         self._broker = urlsplit(broker_url)
         self._names: list[str] = []
+        self._connections: Counter[str] = Counter()
         self._server: asyncio.Server | None = None
         self._news = asyncio.Condition()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -38,9 +40,11 @@ class Recorder:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def begin(self, name: str) -> None:
-        """The next connection is called so."""
-        self._names.append(name)
+    def begin(self, client: str) -> None:
+        """The next connection is this client's; each has a name of its own."""
+        self._connections[client] += 1
+        times = self._connections[client]
+        self._names.append(client if times == 1 else f"{client}, {times}")
 
     def note(self, **step: Any) -> None:
         """Something that happens beside the frames."""

@@ -232,11 +232,11 @@ async def _other_ends(cast: Cast) -> None:
     await cast.start("lost", mortal)
     await mortal.bye()
     await cast.outcome("lost")
-    await cast.create("late", timeouts=Timeouts(idle_ms=1))
-    await within(cast.keeper.requests.handle.submit("late"))
+    create = cast.keeper.requests.create_and_handle
+    late = NewJob(type="late", id="late", timeouts=Timeouts(idle_ms=1))
+    await within(create.submit(late))
     await cast.outcome("late")
-    handling = NewJob(type="handling", id="handling")
-    await within(cast.keeper.requests.create_and_handle.submit(handling))
+    await within(create.submit(NewJob(type="handling", id="handling")))
     assert await refused(cast.maker.requests.handle.submit("nothing")) == "not_found"
     await within(cast.boss.requests.remove.submit(Removed("handling", (), "")))
     assert (await within(cast.keeper.events.get())).removed
@@ -396,7 +396,9 @@ async def _history(cast: Cast) -> None:
     await asyncio.sleep(MINUTES_S)
     boss = cast.boss.requests
     await within(boss.minutes.submit(MinutesWanted("life", 0)))
-    page = await within(boss.actions.submit(ActionsWanted(None, 2, None)))
+    await within(boss.cancel.submit(Cancelled("plain", None, "the last")))
+    # The others were long before: those of one millisecond come together.
+    page = await within(boss.actions.submit(ActionsWanted(None, 1, None)))
     await within(boss.actions.submit(ActionsWanted(None, 100, page.cursor)))
 
 
