@@ -66,6 +66,7 @@ class Seat:
             raise Different(f"the broker closed before {what}: {dict(self.pushed)}")
 
     async def close(self) -> None:
+        self.ended = True
         self._reading.cancel()
         await asyncio.gather(self._reading, return_exceptions=True)
         await self.raw.close()

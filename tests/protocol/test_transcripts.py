@@ -54,7 +54,7 @@ MUTATIONS: Final = {
     "a default changes": (r"attempts: Attempts = 1\b", "attempts: Attempts = 2"),
     "a code is renamed": (r"\bnot_handler\b", "no_handler"),
     "a code is retryable no more": (r"INTERNAL,\n +Code\.QUOTA,", "INTERNAL,"),
-    "a bound is narrowed": (r"\bMAX_LABELS = 16\b", "MAX_LABELS = 1"),
+    "a bound is narrowed": (r"\bMAX_LABELS: Final = 16\b", "MAX_LABELS: Final = 1"),
     "a choice is renamed": (r"\"joined\"", '"merged"'),
     "a tag is renamed": (r"from_broker\(\"cancelling\"\)", 'from_broker("to_cancel")'),
 }
