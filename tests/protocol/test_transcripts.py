@@ -50,14 +50,31 @@ async def test_the_client_of_a_version_goes_on(version: str, tmp_path: Path) -> 
 
 
 MUTATIONS: Final = {
-    "a key is renamed": (r"\bexisted\b", "was_there"),
-    "a default changes": (r"attempts: Attempts = 1\b", "attempts: Attempts = 2"),
-    "a code is renamed": (r"\bnot_handler\b", "no_handler"),
-    "a code is retryable no more": (r"INTERNAL,\n +Code\.QUOTA,", "INTERNAL,"),
-    "a bound is narrowed": (r"\bMAX_LABELS: Final = 16\b", "MAX_LABELS: Final = 1"),
-    "a choice is renamed": (r"\"joined\"", '"merged"'),
-    "a tag is renamed": (r"from_broker\(\"cancelling\"\)", 'from_broker("to_cancel")'),
+    "a key is renamed": (r"\bexisted\b", "was_there", "create.existed: was True"),
+    "a default changes": (
+        r"attempts: Attempts = 1\b",
+        "attempts: Attempts = 2",
+        "attempts: was 2, is 1",
+    ),
+    "a code is renamed": (r"\bnot_handler\b", "no_handler", "handled.code: was 'not_handler'"),
+    "a code is retryable no more": (
+        r"INTERNAL,\n +Code\.QUOTA,",
+        "INTERNAL,",
+        "create.retryable: was True",
+    ),
+    "a bound is narrowed": (
+        r"\bMAX_LABELS: Final = 16\b",
+        "MAX_LABELS: Final = 1",
+        "'path': 'jobs[0].labels'",
+    ),
+    "a choice is renamed": (r"\"joined\"", '"merged"', "create.duplicate: was 'joined'"),
+    "a tag is renamed": (
+        r"from_broker\(\"cancelling\"\)",
+        'from_broker("to_cancel")',
+        "cancelling never came",
+    ),
 }
+"""What of the sources is replaced by what, and how the client notices."""
 
 
 @pytest.mark.parametrize("name", MUTATIONS)
@@ -65,8 +82,9 @@ async def test_what_would_break_it_is_noticed(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tests.protocol.playing.WAIT_S", 5)
-    environ = mutated(tmp_path / "sources", *MUTATIONS[name])
-    with pytest.raises(Different):
+    pattern, replacement, noticed = MUTATIONS[name]
+    environ = mutated(tmp_path / "sources", pattern, replacement)
+    with pytest.raises(Different, match=re.escape(noticed)):
         await play("1.0", tmp_path / "data", environ)
 
 
