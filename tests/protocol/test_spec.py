@@ -1,15 +1,14 @@
 """`SPEC.md` and `schema.json` say what the code does."""
 
-import importlib.util
 import json
 import re
 from collections import Counter
-from types import ModuleType
 from typing import Final, get_args
 
 import pytest
 from click.testing import CliRunner
 
+import generate
 import packhorse_protocol
 from packhorse_protocol import (
     BROKER_MESSAGES,
@@ -27,17 +26,6 @@ from packhorse_protocol.connection import ConnectionState
 from packhorse_protocol.shapes import Choice, fields_of
 from tests.protocol.vectors import PROTOCOL
 
-
-def _generator() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("generate", PROTOCOL / "generate.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-generate: Final = _generator()
 SPEC: Final = (PROTOCOL / "SPEC.md").read_text()
 
 
