@@ -1,7 +1,7 @@
 """A job created in one language, run in a second, and handled in a third."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from itertools import product
 from typing import Any, Final, NamedTuple
@@ -48,7 +48,7 @@ class Cast(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def command_of() -> Iterator[Callable[[Library], list[str]]]:
+def command_of() -> Callable[[Library], list[str]]:
     """Builds each driver once; skips a test whose toolchain is missing."""
     built: dict[str, list[str]] = {}
 
@@ -60,7 +60,7 @@ def command_of() -> Iterator[Callable[[Library], list[str]]]:
                 pytest.skip(str(missing))
         return built[library.language]
 
-    yield command
+    return command
 
 
 @pytest.fixture
@@ -71,9 +71,7 @@ async def broker(store_url: str, prefix: str) -> AsyncIterator[LocalBroker]:
 
 
 @asynccontextmanager
-async def cast(
-    broker: LocalBroker, commands: list[list[str]]
-) -> AsyncIterator[Cast]:
+async def cast(broker: LocalBroker, commands: list[list[str]]) -> AsyncIterator[Cast]:
     """Three programs, connected; the runner runs all that the tests create."""
     [url] = broker.addresses
     drivers = [await Driver.start(command, Trace()) for command in commands]
