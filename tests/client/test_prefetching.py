@@ -9,11 +9,15 @@ from packhorse_protocol.messages import (
     Bye,
     Cancellation,
     Cancelling,
+    ClaimJobs,
     ClaimRef,
     Claims,
     Complete,
     Done,
     Ended,
+    Get,
+    JobView,
+    Problem,
     Release,
     Revocation,
     Revoke,
@@ -114,6 +118,79 @@ async def test_a_forgotten_worker_lets_go_of_what_waits(scripted: ScriptedBroker
         assert {await jobs.cancelled.get() for _ in range(4)} == set("abcd")
         peer.ok(await peer.expect(Take), Done())
         assert jobs.running.empty()
+        await leave(jobs, peer)
+
+
+async def test_nothing_begins_while_there_is_no_connection(scripted: ScriptedBroker) -> None:
+    async with working(scripted, prefetch=3) as (jobs, peer):
+        await begun(jobs, peer, "abcde")
+        await peer.close()
+        peer = await scripted.accept()  # nothing is said on it yet
+        jobs.end("a")
+        await jobs.over("a")
+        assert jobs.running.empty()
+        await peer.welcome(resumed=True)
+        complete, take = await peer.expect(Complete), await peer.expect(Take)
+        assert await jobs.running.get() == "e"
+        peer.ok(complete, Ended(state="COMPLETE"))
+        peer.ok(take, Done())
+        await completed(jobs, peer, *"bcde")
+        await leave(jobs, peer)
+
+
+async def test_what_is_given_back_does_not_run_when_it_is_pushed_again(
+    scripted: ScriptedBroker,
+) -> None:
+    async with working(scripted, prefetch=3) as (jobs, peer):
+        await begun(jobs, peer, "abcde")
+        cancelled = Cancellation(job="e", token=claim("e").token, grace_ms=10_000)
+        peer.send(Cancelling(claims=(cancelled,)))
+        assert (await peer.expect(Release)).claims[0].job == "e"
+        await peer.close()
+        peer = await resumed(scripted)
+        peer.send(Claims(claims=tuple(claim(name) for name in "abcde")))
+        peer.ok(await peer.expect(Release), Ended(state="FAILED"))
+        peer.ok(await peer.expect(Take), Done())
+        await completed(jobs, peer, *"abcd")
+        assert jobs.running.empty()
+        await leave(jobs, peer)
+
+
+async def test_what_is_claimed_by_its_id_runs_at_once(scripted: ScriptedBroker) -> None:
+    async with working(scripted, prefetch=3) as (jobs, peer):
+        await begun(jobs, peer, "abcdef")
+        claiming = asyncio.create_task(jobs.worker.claim("f"))
+        get = await peer.expect(Get)
+        peer.ok(get, JobView(id="f", type="t", state="STARTED", version=2, created_at=1))
+        held = Problem(code="wrong_state", message="the job is STARTED")
+        peer.ok(await peer.expect(ClaimJobs), held)
+        await claiming
+        assert await jobs.running.get() == "f"
+        claiming = asyncio.create_task(jobs.worker.claim("x"))
+        get = await peer.expect(Get)
+        peer.ok(get, JobView(id="x", type="t", state="QUEUED", version=1, created_at=1))
+        peer.ok(await peer.expect(ClaimJobs), claim("x"))
+        await claiming
+        assert await jobs.running.get() == "x"
+        await completed(jobs, peer, *"abcdxf")
+        assert await jobs.running.get() == "e"
+        await completed(jobs, peer, "e")
+        await leave(jobs, peer)
+
+
+async def test_what_has_run_out_of_time_is_not_begun(scripted: ScriptedBroker) -> None:
+    async with working(scripted, prefetch=3) as (jobs, peer):
+        late = claim("e", remaining_ms=0)
+        peer.send(Claims(claims=(*(claim(name) for name in "abcd"), late, claim("f"))))
+        for name in "abcd":
+            assert await jobs.running.get() == name
+        jobs.end("a")
+        assert await jobs.running.get() == "f"
+        peer.ok(await peer.expect(Complete), Ended(state="COMPLETE"))
+        release = await peer.expect(Release)
+        assert release.claims == (ClaimRef(job="e", token=late.token),)
+        peer.ok(release, Problem(code="stale_claim", message="it is over"))
+        await completed(jobs, peer, *"bcdf")
         await leave(jobs, peer)
 
 

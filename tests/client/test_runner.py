@@ -34,9 +34,23 @@ from tests.client.scripted import Peer, ScriptedBroker
 STALE = Problem(code="stale_claim", message="this claim is over")
 
 
-def claim(job: str, *, fence: int = 1, job_type: str = "t", attempt: int = 1) -> Claim:
-    token = fence.to_bytes(8, "big") + job.encode().ljust(8, b"-")
-    return Claim(job=job, token=token, fence=fence, type=job_type, attempt=attempt, payload=b"")
+def claim(
+    job: str,
+    *,
+    fence: int = 1,
+    job_type: str = "t",
+    attempt: int = 1,
+    remaining_ms: int | None = None,
+) -> Claim:
+    return Claim(
+        job=job,
+        token=fence.to_bytes(8, "big") + job.encode().ljust(8, b"-"),
+        fence=fence,
+        type=job_type,
+        attempt=attempt,
+        payload=b"",
+        remaining_ms=remaining_ms,
+    )
 
 
 class Jobs:
@@ -66,6 +80,11 @@ class Jobs:
 
     def end(self, job: str) -> None:
         self._ends[job].set()
+
+    async def over(self, job: str) -> None:
+        """When the run of this job has no task any more."""
+        [task] = [one for one in asyncio.all_tasks() if one.get_name() == f"packhorse-job-{job}"]
+        await asyncio.wait({task})
 
 
 @asynccontextmanager

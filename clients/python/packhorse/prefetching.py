@@ -20,15 +20,22 @@ class Prefetched:
         """By type and token, in the order in which they came."""
         self._came = 0
 
-    def enter(self, run: Run, *, at_once: bool) -> bool:
-        """Whether it has a place, or is to run without one; else it waits."""
+    def enter(self, run: Run) -> bool:
+        """Whether it has a place; else it waits."""
         job_type = run.claim.type
-        if at_once or (self._free > 0 and self._free_of[job_type] > 0):
+        if self._free > 0 and self._free_of[job_type] > 0:
             self._place(job_type)
             return True
         self._came += 1
         self._waiting.setdefault(job_type, {})[run.claim.token] = self._came, run
         return False
+
+    def promote(self, run: Run) -> bool:
+        """It is to run at once, whether there is a place or not; whether it waited."""
+        waited = self.drop(run)
+        if waited:
+            self._place(run.claim.type)
+        return waited
 
     def leave(self, run: Run) -> None:
         """It ran, and has ended."""

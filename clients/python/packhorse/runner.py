@@ -66,6 +66,9 @@ class Runner:
         self._prefetch = prefetch
         self._prefetched = Prefetched(functions, concurrency) if prefetch else None
         self._runs: dict[bytes, Run] = {}
+        self._returning: dict[bytes, asyncio.Future[Ended]] = {}
+        """Claims that are given back, by token, until the broker has them: it may push them again
+        meanwhile."""
         self._taking = False
         self._draining = False
         self._idle = asyncio.Event()
@@ -107,11 +110,16 @@ class Runner:
         try:
             claim = await self._session.requests.claim.submit(job_id)
         except PackhorseError:
-            # The answer to a first try may have been lost with its connection, not the claim.
-            if not any(run.claim.job == job_id for run in self._runs.values()):
+            # The answer to a first try may have been lost with its connection, not the claim; or
+            # it was fetched ahead.
+            run = next((run for run in self._runs.values() if run.claim.job == job_id), None)
+            if run is None:
                 raise
         else:
-            self._claimed([claim], at_once=True)
+            self._claimed([claim])
+            run = self._runs.get(claim.token)
+        if run is not None and self._prefetched is not None and self._prefetched.promote(run):
+            self._begin(run)
 
     async def drain(self) -> None:
         """Takes nothing more, gives back what has not begun, and returns when no job runs."""
@@ -130,9 +138,9 @@ class Runner:
             run.give_up()
         if runs:
             await asyncio.wait([run.task for run in runs], timeout=CANCEL_S)
-        ending: list[asyncio.Future[Any]] = [self._release(run.claim) for run in runs]
-        for released in ending:
-            quietly(released)
+        for run in runs:
+            self._give_back(run.claim)
+        ending: list[asyncio.Future[Any]] = list(self._returning.values())
         ending += [run.ended for run in self._runs.values() if run.phase == "reporting"]
         await self._settled(ending)
         await self._executor.close()
@@ -151,12 +159,9 @@ class Runner:
             quietly(taken)
             # First, so that the broker does not push again what it gets back.
             await self._settled([taken])
-        returned: list[asyncio.Future[Ended]] = []
         for run in self._prefetched.drop_all() if self._prefetched is not None else ():
-            returned.append(self._release(run.claim))
-            quietly(returned[-1])
+            self._give_back(run.claim)
             self.over(run)
-        await self._settled(returned)
 
     # -- what the session tells --------------------------------------------------------------
 
@@ -165,21 +170,24 @@ class Runner:
             self._give_up_all()
         if self._taking:
             quietly(self._take())
+        self._begin_waiting()
 
-    def _claimed(self, claims: Sequence[Claim], *, at_once: bool = False) -> None:
+    def _claimed(self, claims: Sequence[Claim]) -> None:
         for claim in claims:
+            if claim.token in self._returning:
+                continue
             known = self._runs.get(claim.token)
             if known is not None:  # pushed again after a resume
                 known.deadline.move(claim.remaining_ms)
                 continue
             function = self._functions.get(claim.type)
             if function is None or self._draining:
-                quietly(self._release(claim))
+                self._give_back(claim)
                 continue
             run = Run(claim, function, self._session)
             self._runs[claim.token] = run
             self._idle.clear()
-            if self._prefetched is None or self._prefetched.enter(run, at_once=at_once):
+            if self._prefetched is None or self._prefetched.enter(run):
                 self._begin(run)
         # Functions that need not wait end before it.
         self._session.requests.pump_soon()
@@ -195,7 +203,7 @@ class Runner:
             if run is None:
                 continue
             if self._has_not_begun(run):
-                quietly(self._release(run.claim))
+                self._give_back(run.claim)
                 self.over(run)
             else:
                 run.cancel(cancellation)
@@ -242,14 +250,23 @@ class Runner:
         finally:
             if self._prefetched is not None:
                 self._prefetched.leave(run)
-                self._begin_next(self._prefetched)
+                if told or run.given_up:  # else the whole loop is about to end
+                    self._begin_waiting()
             if not told:
                 self.over(run)
 
-    def _begin_next(self, prefetched: Prefetched) -> None:
-        run = prefetched.next() if not self._draining else None
-        if run is not None:
-            self._begin(run)
+    def _begin_waiting(self) -> None:
+        """Those that have a place now. Without a connection none: by the time that it is back the
+        broker may have given them to others."""
+        if self._prefetched is None or self._draining or not self._session.connected:
+            return
+        while (run := self._prefetched.next()) is not None:
+            if run.deadline.remaining_s == 0:
+                self._prefetched.leave(run)
+                self._give_back(run.claim)
+                self.over(run)
+            else:
+                self._begin(run)
 
     def _tell(self, run: Run, end: Completion | Failure) -> None:
         requests = self._session.requests
@@ -278,8 +295,11 @@ class Runner:
         if not self._runs:
             self._idle.set()
 
-    def _release(self, claim: Claim) -> "asyncio.Future[Ended]":
-        return self._session.requests.release.submit(ClaimRef(job=claim.job, token=claim.token))
+    def _give_back(self, claim: Claim) -> None:
+        ref = ClaimRef(job=claim.job, token=claim.token)
+        self._returning[claim.token] = returned = self._session.requests.release.submit(ref)
+        quietly(returned)
+        returned.add_done_callback(lambda _: self._returning.pop(claim.token, None))
 
     def _take(self) -> "asyncio.Future[Any]":
         if not self._taking:
