@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections import defaultdict
+from collections import Counter
 from pathlib import Path
 from typing import Any, Final
 
@@ -54,7 +54,8 @@ def test_what_a_broker_may_send() -> None:
 
 
 def test_every_field_is_tried_with_what_is_good_and_what_is_not() -> None:
-    good, bad = defaultdict(int), defaultdict(int)
+    good: Counter[str] = Counter()
+    bad: Counter[str] = Counter()
     for vector in (*CLIENT.values(), *BROKER.values()):
         (bad if "error" in vector else good)[vector["field"]] += 1
     told = {
