@@ -45,14 +45,13 @@ class Memory:
 
 
 def memory(pid: int) -> Memory:
-    """As Linux tells it."""
+    """As Linux tells it. Raises ProcessLookupError also for one that has ended and that nobody has
+    waited for yet."""
     status = Path(f"/proc/{pid}/status").read_text()
-    now, peak = (
-        int(found.group(1)) * 1024
-        for found in (_RSS.search(status), _PEAK.search(status))
-        if found is not None
-    )
-    return Memory(now, peak)
+    now, peak = _RSS.search(status), _PEAK.search(status)
+    if now is None or peak is None:
+        raise ProcessLookupError(f"process {pid} has ended")
+    return Memory(int(now.group(1)) * 1024, int(peak.group(1)) * 1024)
 
 
 def reset_peak(pid: int) -> None:

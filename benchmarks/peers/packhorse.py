@@ -73,7 +73,11 @@ class Producer:
 
 
 async def worker(site: Site, mark: Mark) -> None:
-    runner = Worker(_url(site), concurrency=site.concurrency)
+    await work(site, mark)
+
+
+async def work(site: Site, mark: Mark, *, prefetch: int = 0) -> None:
+    runner = Worker(_url(site), concurrency=site.concurrency, prefetch=prefetch)
 
     @runner.job(TYPE)
     async def noop(payload: str) -> None:

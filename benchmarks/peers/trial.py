@@ -187,7 +187,11 @@ class Trial:
 
     def resident_bytes(self) -> int:
         """Of the servers, with the store."""
-        return sum(memory(pid).now_bytes for pid in self._pids(self.servers))
+        total = 0
+        for pid in self._pids(self.servers):
+            with contextlib.suppress(OSError):  # A store's helper comes and goes.
+                total += memory(pid).now_bytes
+        return total
 
     def cpu_us(self, *processes: subprocess.Popen[bytes]) -> float:
         """Used by them and what they have started, so far."""

@@ -167,7 +167,9 @@ def generate() -> dict[str, str]:
 def _imports(tree: ast.Module) -> Iterator[str]:
     """The module's own imports, for its annotations."""
     for node in tree.body:
-        if isinstance(node, ast.ImportFrom) and node.module not in REPLACED:
+        if isinstance(node, ast.Import) or (
+            isinstance(node, ast.ImportFrom) and node.module not in REPLACED
+        ):
             yield ast.unparse(node)
 
 

@@ -9,6 +9,8 @@ from packhorse.errors import InvalidValue
     [
         ("tcp://broker.example:7000", TcpAddress(host="broker.example", port=7000)),
         ("tcp://broker.example", TcpAddress(host="broker.example", port=7225)),
+        ("tls://broker.example:7000", TcpAddress(host="broker.example", port=7000, tls=True)),
+        ("tls://[::1]", TcpAddress(host="::1", port=7225, tls=True)),
         ("tcp://broker.example/", TcpAddress(host="broker.example", port=7225)),
         ("broker.example", TcpAddress(host="broker.example", port=7225)),
         ("10.0.0.1:9", TcpAddress(host="10.0.0.1", port=9)),

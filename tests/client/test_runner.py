@@ -69,14 +69,16 @@ class Jobs:
 
 
 @asynccontextmanager
-async def working(scripted: ScriptedBroker, **options: Any) -> AsyncIterator[tuple[Jobs, Peer]]:
+async def working(
+    scripted: ScriptedBroker, *, prefetch: int = 0, **options: Any
+) -> AsyncIterator[tuple[Jobs, Peer]]:
     """A worker that takes jobs of type t; it leaves when the test has let go of its peers."""
-    jobs = Jobs(scripted, **options)
+    jobs = Jobs(scripted, prefetch=prefetch, **options)
     opening = asyncio.create_task(jobs.worker.__aenter__())
     peer = await scripted.accept()
     await peer.welcome()
     take = await peer.expect(Take)
-    assert (take.types, take.credit) == ({"t": 4}, 4)
+    assert (take.types, take.credit) == ({"t": 4 + prefetch}, 4 + prefetch)
     peer.ok(take, Done())
     await opening
     yield jobs, peer

@@ -209,6 +209,34 @@ async def test_order_is_kept_by_a_release_and_renewed_by_a_failure(opener: Opene
     assert await left(caller) == ["b", "c", "a"]
 
 
+async def test_a_long_queue_is_read_for_several_draws(opener: Opener, proxy: FaultProxy) -> None:
+    caller = opener.committer(proxy.url)
+    await caller.submit(*(create(f"j{n}") for n in range(50)))
+    assert await draw(caller, 5) == ([f"j{n}" for n in range(5)], True)
+    assert await draw(caller, 5) == ([f"j{n}" for n in range(5, 10)], True)
+    asked = proxy.commands[b"ZRANGE"]
+    claims = [claim("ann") for _ in range(5)]
+    drawn, more = await caller.draw("mail", claims)
+    assert (ids(drawn), more) == ([f"j{n}" for n in range(10, 15)], True)
+    assert proxy.commands[b"ZRANGE"] == asked
+    await caller.submit(("j12", Release("ann", first_token(claims[2]))), ("j17", Remove()))
+    assert await left(caller) == ["j12", "j15", "j16", *(f"j{n}" for n in range(18, 50))]
+
+
+async def test_what_was_read_of_a_queue_is_claimed_by_its_record_alone(
+    opener: Opener, proxy: FaultProxy
+) -> None:
+    caller, other = opener.committer(proxy.url), opener.committer()
+    await caller.submit(*(create(f"j{n}") for n in range(50)))
+    for _ in range(2):
+        await draw(caller, 5)
+    await other.submit(("j11", claim("bob")), ("j12", Remove()))
+    asked = proxy.commands[b"ZRANGE"]
+    assert await draw(caller, 5) == (["j10", "j13", "j14"], True)
+    assert proxy.commands[b"ZRANGE"] == asked
+    assert await left(caller) == [f"j{n}" for n in range(15, 50)]
+
+
 async def test_bodies_apart_arrive_with_a_draw(opener: Opener, proxy: FaultProxy) -> None:
     caller = opener.committer(proxy.url)
     bodies = [bytes([number]) * 1_000 for number in range(3)]

@@ -20,47 +20,41 @@ DAYS: Final = "2"
 KEY: Final = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
 
 
-class Tls:
+class Certificates:
     """An authority of its own, a certificate by it for the loopback address, and for clients."""
 
-    def __init__(self, program: Path, folder: Path) -> None:
-        """`program`: as `tls_program` finds it."""
-        self.program = program
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
         _openssl(
-            *("req", "-x509", *KEY, "-keyout", self._file("ca.key"), "-out", self._file("ca.crt")),
+            *("req", "-x509", *KEY, "-keyout", self._file("ca.key"), "-out", self.authority),
             *("-days", DAYS, "-subj", "/CN=authority"),
         )
         self._issue("server", "subjectAltName=IP:127.0.0.1")
         self._issue("client", "extendedKeyUsage=clientAuth")
 
     @property
-    def query(self) -> str:
-        """Of a store's URL."""
-        return urlencode(
-            {
-                "ssl_ca_certs": self._file("ca.crt"),
-                "ssl_certfile": self._file("client.crt"),
-                "ssl_keyfile": self._file("client.key"),
-            }
-        )
+    def authority(self) -> str:
+        """The file with the certificate that vouches for all others."""
+        return self._file("ca.crt")
+
+    @cached_property
+    def serving(self) -> ssl.SSLContext:
+        """For a server that asks nobody who it is."""
+        made = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        made.load_cert_chain(self._file("server.crt"), self._file("server.key"))
+        return made
+
+    @cached_property
+    def trusting(self) -> ssl.SSLContext:
+        """For a client that is not asked who it is."""
+        return ssl.create_default_context(cafile=self.authority)
 
     @cached_property
     def context(self) -> ssl.SSLContext:
-        """For a client."""
-        made = ssl.create_default_context(cafile=self._file("ca.crt"))
+        """For a client that is."""
+        made = ssl.create_default_context(cafile=self.authority)
         made.load_cert_chain(self._file("client.crt"), self._file("client.key"))
         return made
-
-    def settings(self, port: int) -> tuple[str, ...]:
-        """Of a server that takes TLS alone, and clients with a certificate alone."""
-        return (
-            *("--port", "0", "--tls-port", str(port), "--tls-auth-clients", "yes"),
-            *("--tls-ca-cert-file", self._file("ca.crt")),
-            *("--tls-cert-file", self._file("server.crt")),
-            *("--tls-key-file", self._file("server.key")),
-            *("--tls-replication", "yes", "--tls-cluster", "yes"),
-        )
 
     def _issue(self, name: str, extension: str) -> None:
         request, extensions = self._file(f"{name}.csr"), self._folder / f"{name}.ext"
@@ -71,12 +65,42 @@ class Tls:
         )
         _openssl(
             *("x509", "-req", "-in", request, "-out", self._file(f"{name}.crt"), "-days", DAYS),
-            *("-CA", self._file("ca.crt"), "-CAkey", self._file("ca.key"), "-CAcreateserial"),
+            *("-CA", self.authority, "-CAkey", self._file("ca.key"), "-CAcreateserial"),
             *("-extfile", str(extensions)),
         )
 
     def _file(self, name: str) -> str:
         return str(self._folder / name)
+
+
+class Tls(Certificates):
+    """With them, a server of the store that takes TLS alone."""
+
+    def __init__(self, program: Path, folder: Path) -> None:
+        """`program`: as `tls_program` finds it."""
+        super().__init__(folder)
+        self.program = program
+
+    @property
+    def query(self) -> str:
+        """Of a store's URL."""
+        return urlencode(
+            {
+                "ssl_ca_certs": self.authority,
+                "ssl_certfile": self._file("client.crt"),
+                "ssl_keyfile": self._file("client.key"),
+            }
+        )
+
+    def settings(self, port: int) -> tuple[str, ...]:
+        """Of a server that takes TLS alone, and clients with a certificate alone."""
+        return (
+            *("--port", "0", "--tls-port", str(port), "--tls-auth-clients", "yes"),
+            *("--tls-ca-cert-file", self.authority),
+            *("--tls-cert-file", self._file("server.crt")),
+            *("--tls-key-file", self._file("server.key")),
+            *("--tls-replication", "yes", "--tls-cluster", "yes"),
+        )
 
 
 def tls_program() -> Path | None:

@@ -141,6 +141,7 @@ class Committer:
     def begin_anew(self) -> None:
         """The store was wiped: which types it has seen is not known any more."""
         self._known_types.clear()
+        self._candidates.forget_rests()
         self._lane.distrust()
 
     @property
@@ -282,9 +283,7 @@ class Committer:
         writes = Writes(self._keys, self._known_types)
         for change in changes:
             writes.add(change)
-            terms = change.job.terms
-            if terms is not None and terms.priority:
-                self._candidates.mixed(change.job.type)
+            self._candidates.changed(change.before, change.job)
         commands = writes.commands()
         claims = claims_of(batch, round_)
         bodies = [claimed.job.id for _, _, claimed in claims]
@@ -336,7 +335,8 @@ class Committer:
             wanted[draw.type] = wanted.get(draw.type, 0) + draw.size
         if not wanted:
             return {}
-        replies = await self._lane.ask(*self._candidates.asking(wanted))
+        asking = self._candidates.asking(wanted)
+        replies = await self._lane.ask(*asking) if asking else ()
         return self._candidates.windows(wanted, replies)
 
     async def _read_bodies(self, ids: list[str]) -> list[bytes | None]:

@@ -60,7 +60,7 @@ class Shares:
     def __init__(self, rivals: Callable[[str], Rivals], now_ms: Callable[[], int]) -> None:
         """`now_ms`: by the store's clock."""
         self._rivals = rivals
-        self._now_ms = now_ms
+        self.now_ms = now_ms
         self._kept: dict[str, int] = {}
         """Jobs that were queued here and that nobody was told of, and until when they are ours."""
         self._passed_on: dict[str, str] = {}
@@ -73,7 +73,7 @@ class Shares:
 
     def keep(self, jobs: Iterable[str]) -> None:
         """This broker queues these jobs and has places for them: nobody else is told."""
-        until_ms = self._now_ms() + OWNER_MS
+        until_ms = self.now_ms() + OWNER_MS
         for job_id in jobs:
             self._kept.pop(job_id, None)
             self._kept[job_id] = until_ms
@@ -85,6 +85,10 @@ class Shares:
             self._passed_on.pop(job_id, None)
             self._passed_on[job_id] = broker
         _forget(self._passed_on)
+
+    def alone(self, job_type: str) -> bool:
+        """Whether no other broker claims jobs of the type."""
+        return len(self._rivals(job_type).brokers) == 1
 
     def window(self, job_type: str, claims: int) -> int:
         """How many entries at the head of the queue are looked at for so many claims."""
@@ -100,7 +104,7 @@ class Shares:
         if len(rivals.brokers) == 1:
             self._forget_queue(job_type)
             return [job_of_member(member) for member in members], False
-        now_ms = self._now_ms()
+        now_ms = self.now_ms()
         before = self._seen.get(job_type, {})
         self._forget_queue(job_type)
         seen: dict[str, int] = {}

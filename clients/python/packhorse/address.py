@@ -12,19 +12,20 @@ DEFAULT_HOST: Final = "127.0.0.1"
 MAX_ADDRESSES: Final = 64
 """More brokers than anybody runs on one store; an outage's round tries each."""
 
-_ALLOWED: Final = "tcp://host:port or unix:///path, several with commas between them"
+_ALLOWED: Final = "tcp://host:port, tls://host:port or unix:///path, several with commas between"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TcpAddress:
-    """A host name or IP address, and a port."""
+    """A host name or IP address, and a port; `tls`: what listens there speaks TLS."""
 
     host: str
     port: int = DEFAULT_PORT
+    tls: bool = False
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"tcp://{host}:{self.port}"
+        return f"{'tls' if self.tls else 'tcp'}://{host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,12 +70,13 @@ def _parse_one(url: str, source: str) -> Address:
         if not rest.startswith("/"):
             raise _invalid(source, url, "the path must be absolute")
         return UnixAddress(path=rest)
-    if scheme != "tcp":
+    if scheme not in ("tcp", "tls"):
         raise _invalid(source, url, f"unknown scheme {scheme!r}")
-    return _parse_tcp(rest.removesuffix("/"), url, source)
+    host, port = _host_and_port(rest.removesuffix("/"), url, source)
+    return TcpAddress(host=host, port=port, tls=scheme == "tls")
 
 
-def _parse_tcp(location: str, url: str, source: str) -> TcpAddress:
+def _host_and_port(location: str, url: str, source: str) -> tuple[str, int]:
     if location.startswith("["):
         host, bracket, rest = location[1:].partition("]")
         if not bracket or (rest and not rest.startswith(":")):
@@ -87,10 +89,10 @@ def _parse_tcp(location: str, url: str, source: str) -> TcpAddress:
     if not host or any(character in "/?#@ " for character in host):
         raise _invalid(source, url, "it has no host name")
     if not port:
-        return TcpAddress(host=host)
+        return host, DEFAULT_PORT
     if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65_535):
         raise _invalid(source, url, "the port must be 1 to 65535")
-    return TcpAddress(host=host, port=int(port))
+    return host, int(port)
 
 
 def _invalid(source: str, url: str, why: str) -> InvalidValue:

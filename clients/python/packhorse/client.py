@@ -4,6 +4,7 @@ Its methods stand in its parts: `creating.py`, `waiting.py`, `looking.py`, `chan
 `jobtypes.py`.
 """
 
+import ssl
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
@@ -33,12 +34,13 @@ def connect(
     wait_for_broker: Duration | None = "0s",
     outage_timeout: Duration = "30s",
     stay: bool | None = None,
+    tls: ssl.SSLContext | None = None,
     dial: Dial | None = None,
 ) -> "Client":
     """A client of the broker at `url`, to be used with `async with`.
 
-    `url`: `tcp://host:port` or `unix:///path`, several with commas between them; else the
-    environment's PACKHORSE_URL, else 127.0.0.1:7225.
+    `url`: `tcp://host:port`, `tls://host:port` or `unix:///path`, several with commas between
+    them; else the environment's PACKHORSE_URL, else 127.0.0.1:7225.
 
     `client_id` and `secret` (`client.secret` of an earlier connection) resume a client, with the
     outcomes that it is still owed. `roles`: what this client may do, else all. `timeout`: how
@@ -48,14 +50,15 @@ def connect(
     long a request waits for a lost connection to come back before it raises `ConnectionLost`.
 
     `stay`: leave without `bye`, so that the client can come back; by default so where a
-    `client_id` was given. `dial`: returns a connected socket, instead of an address.
+    `client_id` was given. `tls`: how to speak TLS, by default with whom the system trusts (which
+    SSL_CERT_FILE may name). `dial`: returns a connected socket, instead of an address.
 
     Raises `InvalidValue` for what can't be; of an id, a secret or a role `async with` raises it.
     """
     if dial is not None:
         endpoints = dialing.dialled(dial)
     else:
-        endpoints = dialing.endpoints(address.resolve(url))
+        endpoints = dialing.endpoints(address.resolve(url), tls)
     identity = Identity(
         id=client_id,
         secret=secret,

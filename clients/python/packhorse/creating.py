@@ -28,7 +28,6 @@ class _Creation:
 
     message: NewJobMessage
     former: Outcome | None
-    """Of an earlier job that had its id."""
     answer: "asyncio.Future[Created | NotMet]"
 
 
@@ -64,8 +63,13 @@ class Creating(OnSession):
         content exists, `QuotaExceeded` and `TypeDraining` if the type takes no more, `StoreFull`,
         `NotDurable`, `TooLarge`, `InvalidValue`, `Unavailable` (no store), `ConnectionLost`.
         """
-        creation = self._begin(NewJob(job_type, arguments, **options), handle, group)
-        return self._created(creation, await creation.answer, handle, group)
+        if options:
+            new = NewJob(job_type, arguments, **options)
+            message, former = new.message(), self._session.outcomes.known(new.job_id)
+        else:
+            message, former = NewJob.simplest(job_type, arguments), None
+        answer = await self._ask(message, handle, group)
+        return self._created(message, former, answer, handle, group)
 
     async def create_many(
         self, jobs: Iterable[NewJob], *, handle: bool = False, group: str | None = None
@@ -110,7 +114,10 @@ class Creating(OnSession):
                 results.append(creation)
                 continue
             try:
-                results.append(self._created(creation, await creation.answer, handle, group))
+                answer = await creation.answer
+                results.append(
+                    self._created(creation.message, creation.former, answer, handle, group)
+                )
             except asyncio.CancelledError:
                 _take_back(creations)
                 raise
@@ -128,30 +135,37 @@ class Creating(OnSession):
 
     def _begin(self, new: NewJob, handle: bool, group: str | None) -> _Creation:
         message = new.message()
-        self._check_size(message)
-        former = self._session.outcomes.known(new.job_id)
+        former = None if new.job_id is None else self._session.outcomes.known(new.job_id)
         return _Creation(message, former, self._ask(message, handle, group))
 
     def _created(
-        self, creation: _Creation, answer: Created | NotMet, handle: bool, group: str | None
+        self,
+        message: NewJobMessage,
+        former: Outcome | None,
+        answer: Created | NotMet,
+        handle: bool,
+        group: str | None,
     ) -> Job:
-        durable = not isinstance(answer, NotMet)
+        """The handle; `former`: of an earlier job that had its id."""
+        durable = type(answer) is not NotMet
         created = answer.created if isinstance(answer, NotMet) else answer
-        if not created.existed and created.duplicate is None:
-            self._session.outcomes.forget(creation.former)
+        duplicate = created.duplicate
+        if former is not None and not created.existed and duplicate is None:
+            self._session.outcomes.forget(former)
         return Job(
             self._session,
             created.job,
-            job_type=creation.message.type,
-            duplicate=created.duplicate,
-            handling=handle or created.duplicate == "joined",
-            fleeting=created.duplicate is None and not _is_kept(creation.message, group),
+            job_type=message.type,
+            duplicate=duplicate,
+            handling=handle or duplicate == "joined",
+            fleeting=duplicate is None and not _is_kept(message, group),
             durable=durable,
         )
 
     def _ask(
         self, message: NewJobMessage, handle: bool, group: str | None
     ) -> "asyncio.Future[Created | NotMet]":
+        self._check_size(message)
         requests = self._session.requests
         if group is not None:
             return requests.create_for_group.submit(NewForGroup(message, group, handle))

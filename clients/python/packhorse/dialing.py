@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -23,9 +24,14 @@ class Endpoint:
     open: Callable[[MakeWire], Awaitable[Wire]]
 
 
-def endpoints(addresses: Sequence[Address]) -> tuple[Endpoint, ...]:
-    """One for each address."""
-    return tuple(_at(address) for address in addresses)
+def endpoints(
+    addresses: Sequence[Address], tls: ssl.SSLContext | None = None
+) -> tuple[Endpoint, ...]:
+    """One for each address. `tls`: for those that want TLS; None: one that trusts what the system
+    trusts, and checks the host's name."""
+    if tls is None and any(isinstance(one, TcpAddress) and one.tls for one in addresses):
+        tls = ssl.create_default_context()
+    return tuple(_at(address, tls) for address in addresses)
 
 
 def dialled(dial: Dial, name: str = "in-process broker") -> tuple[Endpoint, ...]:
@@ -44,11 +50,12 @@ def dialled(dial: Dial, name: str = "in-process broker") -> tuple[Endpoint, ...]
     return (Endpoint(name=name, open=open_wire),)
 
 
-def _at(address: Address) -> Endpoint:
+def _at(address: Address, tls: ssl.SSLContext | None) -> Endpoint:
     async def open_wire(make: MakeWire) -> Wire:
         loop = asyncio.get_running_loop()
         if isinstance(address, TcpAddress):
-            _, wire = await loop.create_connection(make, address.host, address.port)
+            context = tls if address.tls else None
+            _, wire = await loop.create_connection(make, address.host, address.port, ssl=context)
         else:
             _, wire = await loop.create_unix_connection(make, address.path)
         return wire

@@ -137,6 +137,7 @@ class Lane(Generic[Item, Result]):
         taken: list[Entry[Item, Result]] = []
         room_bytes = limits.frame_bytes - FRAME_OVERHEAD_BYTES
         room_elements = MAX_BATCH_ELEMENTS
+        selective = kind.said_once is not None
         while waiting and len(taken) < limits.batch:
             entry = waiting[0]
             if entry.receiver.done():
@@ -150,7 +151,7 @@ class Lane(Generic[Item, Result]):
                 self.fail(waiting.popleft(), InvalidValue(f"it can't be sent: {error}"))
                 continue
             full = room_bytes < 0 or room_elements < 0 or entry.alone
-            if taken and (full or not kind.go_together(taken[0].item, entry.item)):
+            if taken and (full or (selective and not kind.go_together(taken[0].item, entry.item))):
                 break
             taken.append(waiting.popleft())
             if entry.alone:

@@ -8,6 +8,7 @@ its claims and the outcomes it is owed, and the unanswered requests leave once m
 import asyncio
 import logging
 import os
+import ssl
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass
@@ -367,6 +368,10 @@ def _failure(failures: dict[str, ConnectionLost | Refused]) -> BrokerUnavailable
 
 def _said(error: OSError) -> str:
     """The cause in a few words: the system's own, without the address, which stands beside it."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):  # whose numbers are not the system's
+        return f"TLS: {error.reason or error}"
     if error.strerror and error.errno is not None and error.errno > 0:
         known = os.strerror(error.errno)
         return known[:1].lower() + known[1:]

@@ -78,6 +78,11 @@ class NewJob:
     """`disk` or `replicated`: what each of its changes has before it is answered, if the broker
     asks for less."""
 
+    @staticmethod
+    def simplest(job_type: str, arguments: object) -> NewJobMessage:
+        """`NewJob(job_type, arguments).message()`."""
+        return NewJobMessage(type=job_type, payload=pack_arguments(arguments), id=new_job_id())
+
     def message(self) -> NewJobMessage:
         """As it is sent. Raises `InvalidValue`, which names the argument, or `PayloadError`."""
         return self._plain_message() if self._is_plain() else self._whole_message()

@@ -37,7 +37,7 @@ def pack_arguments(value: object) -> bytes:
     """
     if value is NOTHING:
         return b""
-    if isinstance(value, Mapping):
+    if type(value) is not str and isinstance(value, Mapping):
         for key in value:
             if not isinstance(key, str):
                 raise PayloadError(

@@ -263,11 +263,12 @@ class Requests:
 
     def _changed(self, lane: Lane[Any, Any]) -> None:
         self._busy.add(lane)
-        if self._end is not None:
+        if self._outlet is not None:
+            if not self._pump_due:
+                self.pump_soon()
+        elif self._end is not None:
             lane.fail_waiting(self._end)
-        elif self._unreachable is None:
-            self.pump_soon()
-        elif not lane.kind.patient:
+        elif self._unreachable is not None and not lane.kind.patient:
             lane.fail_waiting(self._unreachable)
 
     def pump_soon(self) -> None:

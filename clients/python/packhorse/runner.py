@@ -19,8 +19,9 @@ from packhorse.errors import (
 )
 from packhorse.execution import Executor, Run
 from packhorse.failures import CANCELLED, unfit
-from packhorse.functions import JobFunction
+from packhorse.functions import JobFunction, Terms
 from packhorse.link import MakeError
+from packhorse.prefetching import Prefetched
 from packhorse.requests import quietly
 from packhorse.session import RunnerHooks, Session
 from packhorse_protocol.messages import (
@@ -45,7 +46,8 @@ _log = logging.getLogger("packhorse")
 class Runner:
     """`start`, then jobs run as they are pushed; `drain` and `release` to end.
 
-    How many run at once is bounded by the credit given to the broker.
+    How many run at once is bounded by the credit given to the broker, unless more are fetched
+    ahead: those wait here.
     """
 
     def __init__(
@@ -55,11 +57,14 @@ class Runner:
         functions: Mapping[str, JobFunction],
         *,
         concurrency: int,
+        prefetch: int = 0,
     ) -> None:
         self._session = session
         self._executor = executor
         self._functions = functions
         self._concurrency = concurrency
+        self._prefetch = prefetch
+        self._prefetched = Prefetched(functions, concurrency) if prefetch else None
         self._runs: dict[bytes, Run] = {}
         self._taking = False
         self._draining = False
@@ -106,11 +111,11 @@ class Runner:
             if not any(run.claim.job == job_id for run in self._runs.values()):
                 raise
         else:
-            self._claimed([claim])
+            self._claimed([claim], at_once=True)
 
     async def drain(self) -> None:
-        """Takes nothing more, and returns when no job runs."""
-        await self._settled(self._take_no_more())
+        """Takes nothing more, gives back what has not begun, and returns when no job runs."""
+        await self._take_no_more()
         await self._idle.wait()
 
     async def release(self) -> None:
@@ -119,8 +124,7 @@ class Runner:
         Returns soon also where the broker is away: it will miss this client, and give its jobs
         to others.
         """
-        # First, so that the broker does not push again what it gets back.
-        await self._settled(self._take_no_more())
+        await self._take_no_more()
         runs = [run for run in self._runs.values() if run.phase != "reporting"]
         for run in runs:
             run.give_up()
@@ -138,25 +142,31 @@ class Runner:
         if futures and self._session.connected:
             await asyncio.wait(futures, timeout=RELEASE_S)
 
-    def _take_no_more(self) -> "list[asyncio.Future[Any]]":
+    async def _take_no_more(self) -> None:
+        """Nor begins what waits: that is given back."""
         self._draining = True
-        if not self._taking:
-            return []
-        self._taking = False
-        taken = self._take()
-        quietly(taken)
-        return [taken]
+        if self._taking:
+            self._taking = False
+            taken = self._take()
+            quietly(taken)
+            # First, so that the broker does not push again what it gets back.
+            await self._settled([taken])
+        returned: list[asyncio.Future[Ended]] = []
+        for run in self._prefetched.drop_all() if self._prefetched is not None else ():
+            returned.append(self._release(run.claim))
+            quietly(returned[-1])
+            self.over(run)
+        await self._settled(returned)
 
     # -- what the session tells --------------------------------------------------------------
 
     def _connected(self, lost: bool) -> None:
         if lost:
-            for run in list(self._runs.values()):
-                run.give_up()
+            self._give_up_all()
         if self._taking:
             quietly(self._take())
 
-    def _claimed(self, claims: Sequence[Claim]) -> None:
+    def _claimed(self, claims: Sequence[Claim], *, at_once: bool = False) -> None:
         for claim in claims:
             known = self._runs.get(claim.token)
             if known is not None:  # pushed again after a resume
@@ -166,13 +176,15 @@ class Runner:
             if function is None or self._draining:
                 quietly(self._release(claim))
                 continue
-            self._begin(Run(claim, function, self._session))
+            run = Run(claim, function, self._session)
+            self._runs[claim.token] = run
+            self._idle.clear()
+            if self._prefetched is None or self._prefetched.enter(run, at_once=at_once):
+                self._begin(run)
         # Functions that need not wait end before it.
         self._session.requests.pump_soon()
 
     def _begin(self, run: Run) -> None:
-        self._runs[run.claim.token] = run
-        self._idle.clear()
         name = f"packhorse-job-{run.claim.job}"
         # Not `asyncio.create_task`: that asks for the loop, which is a call into the system.
         run.task = self._loop.create_task(self._run(run), name=name)
@@ -180,7 +192,12 @@ class Runner:
     def _cancelling(self, cancellations: Sequence[Cancellation]) -> None:
         for cancellation in cancellations:
             run = self._runs.get(cancellation.token)
-            if run is not None:
+            if run is None:
+                continue
+            if self._has_not_begun(run):
+                quietly(self._release(run.claim))
+                self.over(run)
+            else:
                 run.cancel(cancellation)
 
     def _revoked(self, revocations: Sequence[Revocation]) -> None:
@@ -188,13 +205,26 @@ class Runner:
             run = self._runs.get(revocation.token)
             if run is not None:
                 _log.warning("job %s was taken from us: %s", run.claim.job, revocation.reason)
-                run.give_up()
+                self._give_up(run)
 
     def _ended(self, error: MakeError) -> None:
-        for run in list(self._runs.values()):
-            run.give_up()
+        self._give_up_all()
         if not self.ended.done():
             self.ended.set_result(error)
+
+    def _give_up_all(self) -> None:
+        for run in list(self._runs.values()):
+            self._give_up(run)
+
+    def _give_up(self, run: Run) -> None:
+        if self._has_not_begun(run):
+            self.over(run)
+        else:
+            run.give_up()
+
+    def _has_not_begun(self, run: Run) -> bool:
+        """Whether it waited for a place; it does not any more."""
+        return self._prefetched is not None and self._prefetched.drop(run)
 
     # -- one job -----------------------------------------------------------------------------
 
@@ -210,8 +240,16 @@ class Runner:
                 self._tell(run, end)
                 told = True
         finally:
+            if self._prefetched is not None:
+                self._prefetched.leave(run)
+                self._begin_next(self._prefetched)
             if not told:
                 self.over(run)
+
+    def _begin_next(self, prefetched: Prefetched) -> None:
+        run = prefetched.next() if not self._draining else None
+        if run is not None:
+            self._begin(run)
 
     def _tell(self, run: Run, end: Completion | Failure) -> None:
         requests = self._session.requests
@@ -247,9 +285,16 @@ class Runner:
         if not self._taking:
             return self._session.requests.take.submit(({}, 0, None))
         terms = {function.type: function.terms for function in self._functions.values()}
-        types = {name: found.concurrency or self._concurrency for name, found in terms.items()}
+        types = {name: self._most(found) for name, found in terms.items()}
         weights = {name: found.weight for name, found in terms.items() if found.weight != 1}
-        return self._session.requests.take.submit((types, self._concurrency, weights or None))
+        credit = self._concurrency + self._prefetch
+        return self._session.requests.take.submit((types, credit, weights or None))
+
+    def _most(self, terms: Terms) -> int:
+        """How many claims of a type to hold at once: of what is fetched ahead a type that is
+        bounded has its share."""
+        most = min(terms.concurrency or self._concurrency, self._concurrency)
+        return most + self._prefetch * most // self._concurrency
 
 
 class _Told:

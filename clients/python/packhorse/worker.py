@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import multiprocessing
+import ssl
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
@@ -77,6 +78,7 @@ class Worker:
         url: str | None = None,
         *,
         concurrency: int = 10,
+        prefetch: int = 0,
         client_id: str | None = None,
         secret: bytes | None = None,
         timeout: Duration = "30s",
@@ -85,9 +87,12 @@ class Worker:
         retry: RetryRules | None = None,
         middleware: Sequence[Middleware] = (),
         publish_schemas: bool = False,
+        tls: ssl.SSLContext | None = None,
         dial: Dial | None = None,
     ) -> None:
-        """`concurrency`: how many jobs run at once. `shutdown_timeout`: how long stopping may
+        """`concurrency`: how many jobs run at once. `prefetch`: how many more are held here, so
+        that they begin without a word to the broker: for many short jobs. Those run nowhere else
+        in the meantime, and their run timeout has begun. `shutdown_timeout`: how long stopping may
         take: running jobs have that long to end, less the last second, in which they are stopped
         and given back.
 
@@ -101,10 +106,13 @@ class Worker:
         """
         if not 1 <= concurrency <= MAX_CONCURRENCY:
             raise InvalidValue(f"concurrency: {concurrency} must be 1 to {MAX_CONCURRENCY}")
+        if not 0 <= prefetch <= MAX_CONCURRENCY - concurrency:
+            most = MAX_CONCURRENCY - concurrency
+            raise InvalidValue(f"prefetch: {prefetch} must be 0 to {most}")
         if dial is not None:
             self._endpoints = dialing.dialled(dial)
         else:
-            self._endpoints = dialing.endpoints(address.resolve(url))
+            self._endpoints = dialing.endpoints(address.resolve(url), tls)
         self._identity = Identity(
             id=client_id,
             secret=secret,
@@ -120,6 +128,7 @@ class Worker:
         )
         self._shutdown_s = seconds(shutdown_timeout, "shutdown_timeout")
         self._concurrency = concurrency
+        self._prefetch = prefetch
         self._retry = retry_policy(retry, "retry")
         self._middleware = list(middleware)
         self._providers = Providers()
@@ -232,7 +241,13 @@ class Worker:
         self._session = session = Session(self._endpoints, self._identity, self._patience)
         self._client = Client(session, stay=False)
         executor = Executor(session, self._client, tuple(self._middleware), self._providers)
-        self._runner = Runner(session, executor, functions, concurrency=self._concurrency)
+        self._runner = Runner(
+            session,
+            executor,
+            functions,
+            concurrency=self._concurrency,
+            prefetch=self._prefetch,
+        )
         try:
             await self._unless_stopped(session.open())
             await self._providers.open(self._lifetime)

@@ -1,5 +1,6 @@
 """`packhorse.client` without `await`. Made by `generate_sync.py`."""
 
+import ssl
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
@@ -74,6 +75,7 @@ def connect(
     wait_for_broker: Duration | None = "0s",
     outage_timeout: Duration = "30s",
     stay: bool | None = None,
+    tls: ssl.SSLContext | None = None,
     dial: Dial | None = None,
 ) -> Client:
     """A client of the broker at `url`, to be used with `with`. As `packhorse.connect`."""
@@ -87,6 +89,7 @@ def connect(
             wait_for_broker=wait_for_broker,
             outage_timeout=outage_timeout,
             stay=stay,
+            tls=tls,
             dial=dial,
         )
     )

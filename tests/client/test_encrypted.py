@@ -1,0 +1,98 @@
+"""Clients and workers whose way to the broker is encrypted, by what stands before it."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+import pytest
+
+from packhorse import BrokerUnavailable, Worker, connect, sync
+from packhorse_broker.local import LocalBroker
+from tests.support.tls import OPENSSL, Certificates
+
+pytestmark = pytest.mark.skipif(shutil.which(OPENSSL) is None, reason="openssl is not installed")
+
+
+class Terminator:
+    """Speaks TLS with clients, and passes on to a broker what they say."""
+
+    def __init__(self, broker: LocalBroker) -> None:
+        self._broker = broker
+
+    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        inner_reader, inner_writer = await asyncio.open_connection(sock=await self._broker.dial())
+        await asyncio.gather(_pass_on(reader, inner_writer), _pass_on(inner_reader, writer))
+
+
+async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        while data := await reader.read(64 * 1024):
+            writer.write(data)
+            await writer.drain()
+    with suppress(OSError):
+        writer.close()
+        await writer.wait_closed()
+
+
+@pytest.fixture(scope="session")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return Certificates(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture
+async def url(tls: Certificates, store_url: str, prefix: str) -> AsyncIterator[str]:
+    async with LocalBroker(store_url=store_url, prefix=prefix) as broker:
+        terminator = Terminator(broker)
+        server = await asyncio.start_server(terminator.accept, "127.0.0.1", 0, ssl=tls.serving)
+        async with server:
+            yield f"tls://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+async def test_a_job_goes_through_encrypted_connections(url: str, tls: Certificates) -> None:
+    worker = Worker(url, tls=tls.trusting)
+
+    @worker.job("reverse")
+    async def reverse(text: str) -> str:
+        return text[::-1]
+
+    async with worker, connect(url, tls=tls.trusting) as client:
+        long = "ab" * 100_000
+        assert await client.run("reverse", long) == long[::-1]
+
+
+async def test_who_is_vouched_for_by_nobody_is_not_spoken_to(url: str) -> None:
+    with pytest.raises(BrokerUnavailable, match="not trusted: unable to get local issuer"):
+        async with connect(url):
+            pass
+
+
+async def test_whom_the_system_trusts_is_trusted(
+    url: str, tls: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", tls.authority)
+    async with connect(url) as client:
+        assert await client.counts() is not None
+
+
+async def test_a_certificate_is_for_its_host_alone(url: str, tls: Certificates) -> None:
+    with pytest.raises(BrokerUnavailable, match="Hostname mismatch"):
+        async with connect(url.replace("127.0.0.1", "localhost"), tls=tls.trusting):
+            pass
+
+
+async def test_a_program_without_a_loop_does_so_too(url: str, tls: Certificates) -> None:
+    def run() -> str:
+        with sync.connect(url, tls=tls.trusting) as client:
+            return client.create("t").id
+
+    assert await asyncio.to_thread(run)
+
+
+async def test_who_speaks_no_tls_is_named(store_url: str, prefix: str, tls: Certificates) -> None:
+    listen = ("tcp://127.0.0.1:0",)
+    async with LocalBroker(store_url=store_url, prefix=prefix, listen=listen) as broker:
+        plain = broker.addresses[0].replace("tcp:", "tls:")
+        with pytest.raises(BrokerUnavailable, match=r"TLS: |broken|reset"):
+            async with connect(plain, tls=tls.trusting):
+                pass
