@@ -1,4 +1,5 @@
-"""Keeps the diagram and the tables of `states.md` in step with the state machine.
+"""Keeps the diagram and the tables of `states.md` in step with the state machine, and what
+`SPEC.md` says of requests and states.
 
     python docs/generate_states.py            writes them
     python docs/generate_states.py --check    writes nothing, exits 1 where they differ
@@ -60,6 +61,7 @@ from packhorse_broker.jobs.model import (
 from packhorse_broker.jobs.terms import Backoff, Growth, Terms
 
 PAGE: Final = Path(__file__).parent / "states.md"
+SPEC: Final = Path(__file__).parent.parent / "protocol" / "SPEC.md"
 
 LIFE: Final = (State.PENDING, State.QUEUED, State.STARTED, State.COMPLETE, State.FAILED)
 """The states in the order in which a job comes to them."""
@@ -80,6 +82,24 @@ _RULES: Final = Rules(
     cancel_grace_ms=100,
 )
 _START_MS: Final = 1_000
+
+REQUESTS: Final[dict[str, type[Command]]] = {
+    "create": Create,
+    "claim": Claim,
+    "release": Release,
+    "extend": Extend,
+    "progress": ReportProgress,
+    "log": WriteLog,
+    "complete": Complete,
+    "fail": Fail,
+    "handle": Handle,
+    "handled": Handled,
+    "cancel": Cancel,
+    "retry": Retry,
+    "run_now": RunNow,
+    "remove": Remove,
+}
+"""Tag -> the command that its request becomes."""
 
 Pair: TypeAlias = tuple[State | None, type[Command]]
 
@@ -224,7 +244,12 @@ def renewed(text: str) -> str:
     """The page with each generated part as the machine has it. Raises KeyError where the page
     asks for one that there is not."""
     walk = Walk()
-    parts = {"diagram": diagram, "commands": commands, "reasons": reasons}
+    parts = {
+        "diagram": diagram,
+        "commands": commands,
+        "reasons": reasons,
+        "requests": requests,
+    }
     return _PART.sub(
         lambda found: found["open"] + parts[found["name"]](walk) + found["close"], text
     )
@@ -244,12 +269,21 @@ def diagram(walk: Walk) -> str:
 
 def commands(walk: Walk) -> str:
     """What each command can make of a job in each state."""
-    columns = (None, *LIFE)
+    told = {words(command): command for command in get_args(Command)}
+    return _outcomes("Command", told, walk)
+
+
+def requests(walk: Walk) -> str:
+    """The same of what clients ask for, under the names that it has on the wire."""
+    return _outcomes("Request", {f"`{tag}`": command for tag, command in REQUESTS.items()}, walk)
+
+
+def _outcomes(title: str, told: dict[str, type[Command]], walk: Walk) -> str:
     rows = [
-        [words(command), *(_cell(walk.outcomes[state, command]) for state in columns)]
-        for command in get_args(Command)
+        [name, *(_cell(walk.outcomes[state, command]) for state in (None, *LIFE))]
+        for name, command in told.items()
     ]
-    return _table(["Command", "no job", *(state.name for state in LIFE)], rows)
+    return _table([title, "no job", *(state.name for state in LIFE)], rows)
 
 
 def _cell(outcomes: set[str]) -> str:
@@ -280,16 +314,17 @@ def _table(header: list[str], rows: list[list[str]]) -> str:
 
 
 @click.command(help=__doc__)
-@click.option("--check", is_flag=True, help="Write nothing; exit 1 where the page differs.")
+@click.option("--check", is_flag=True, help="Write nothing; exit 1 where a page differs.")
 def main(check: bool) -> None:
-    text = PAGE.read_text()
-    wanted = renewed(text)
-    if wanted == text:
-        return
-    if check:
-        click.echo(f"{PAGE.name} differs: run python docs/generate_states.py", err=True)
-        sys.exit(1)
-    PAGE.write_text(wanted)
+    for page in (PAGE, SPEC):
+        text = page.read_text()
+        wanted = renewed(text)
+        if wanted == text:
+            continue
+        if check:
+            click.echo(f"{page.name} differs: run python docs/generate_states.py", err=True)
+            sys.exit(1)
+        page.write_text(wanted)
 
 
 if __name__ == "__main__":

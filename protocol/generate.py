@@ -1,6 +1,6 @@
-"""Keeps `SPEC.md` and `schema.json` in step with the code that they describe.
+"""Keeps `SPEC.md`, `schema.json` and the generated vectors in step with the code.
 
-    python protocol/generate.py            writes both
+    python protocol/generate.py            writes them
     python protocol/generate.py --check    writes nothing, exits 1 where they differ
 
 A table of `SPEC.md` stands between `<!-- table: ... -->` and `<!-- end -->`. Its first columns
@@ -17,6 +17,8 @@ from typing import Final
 
 import click
 
+import generate_vectors
+import session_table
 from packhorse_protocol import broker_messages, client_messages, limits, parts, results
 from packhorse_protocol.connection import (
     BATCH_FIELD,
@@ -95,6 +97,10 @@ def _table(found: re.Match[str]) -> str:
         case "limits":
             header = ("Name", "Value", "Meaning")
             rows = [(f"`{name}`", str(value)) for name, value in _constants()]
+        case "arrivals":
+            header = session_table.HEADER
+            at_client = argument == "client"
+            rows = session_table.rows_of_client() if at_client else session_table.rows_of_broker()
         case "session":
             return _session_text()
         case _:
@@ -109,7 +115,7 @@ def _rows(
     yield f"|{' --- |' * len(header)}\n"
     for row in rows:
         by_hand = len(header) - len(row)
-        cells = kept.get(row[0], [])[-by_hand:] or [UNWRITTEN] * by_hand
+        cells = kept.get(row[0], [])[len(row) :] or [UNWRITTEN] * by_hand
         yield f"| {' | '.join((*row, *cells))} |\n"
 
 
@@ -299,7 +305,11 @@ def _on_one_line(found: re.Match[str]) -> str:
 @click.command(help=__doc__)
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 where the files differ.")
 def main(check: bool) -> None:
-    wanted = {SPEC: renewed_spec(SPEC.read_text()), SCHEMA: schema_text()}
+    wanted = {
+        SPEC: renewed_spec(SPEC.read_text()),
+        SCHEMA: schema_text(),
+        **generate_vectors.files(),
+    }
     problems = [f"SPEC.md: {line}" for line in unwritten(wanted[SPEC])]
     for path, text in wanted.items():
         if path.exists() and path.read_text() == text:

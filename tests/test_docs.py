@@ -33,6 +33,12 @@ def test_diagram_and_tables_are_those_of_the_machine() -> None:
     assert generate.renewed(PAGE) == PAGE
 
 
+def test_what_requests_make_of_a_job_is_that_of_the_machine() -> None:
+    spec = generate.SPEC.read_text()
+    assert re.findall(r"<!-- generated: (\w+) -->", spec) == ["requests"]
+    assert generate.renewed(spec) == spec
+
+
 def test_the_page_has_every_generated_part_once() -> None:
     assert re.findall(r"<!-- generated: (\w+) -->", PAGE) == ["diagram", "commands", "reasons"]
     assert PAGE.count("<!-- end -->") == 3

@@ -1,15 +1,14 @@
 """`SPEC.md` and `schema.json` say what the code does."""
 
-import importlib.util
 import json
 import re
 from collections import Counter
-from types import ModuleType
 from typing import Final, get_args
 
 import pytest
 from click.testing import CliRunner
 
+import generate
 import packhorse_protocol
 from packhorse_protocol import (
     BROKER_MESSAGES,
@@ -27,17 +26,6 @@ from packhorse_protocol.connection import ConnectionState
 from packhorse_protocol.shapes import Choice, fields_of
 from tests.protocol.vectors import PROTOCOL
 
-
-def _generator() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("generate", PROTOCOL / "generate.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-generate: Final = _generator()
 SPEC: Final = (PROTOCOL / "SPEC.md").read_text()
 
 
@@ -106,6 +94,14 @@ def test_every_message_has_a_section_with_its_table() -> None:
         if tag != "ok" and fields:
             assert f"<!-- table: fields {record.__name__} -->" in text
         assert all(f"| `{name}` |" in text for name in fields)
+
+
+def test_the_table_of_ok_is_that_of_its_record() -> None:
+    table = section("### `ok`").partition("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)` \|", table, re.M)
+    assert rows == list(messages.Ok.__annotations__)
+    shown = get_args(get_args(messages.Ok.__annotations__["durability"])[0])
+    assert f"| `durability` | `{shown[0]}` | absent |" in table
 
 
 def test_every_part_has_a_section() -> None:

@@ -19,11 +19,11 @@ from packhorse_protocol import (
 )
 from packhorse_protocol.framing import FrameReader, frame
 from tests.protocol.ends import FRAME_BYTES, client_for, pair, waiting_client
-from tests.protocol.vectors import from_json, joined, load, named
+from tests.protocol.vectors import body_of, from_json, joined, load, named
 
 CLIENT: Final = named("client.json")
 BROKER: Final = named("broker.json")
-ACCEPTED: Final = named("accepted.json")
+ACCEPTED: Final = named("accepted.json") | named("accepted_large.json")
 MALFORMED: Final = named("malformed.json")
 FRAMING: Final = named("framing.json")
 
@@ -125,7 +125,7 @@ def test_another_way_to_write_a_message(vector: dict[str, Any]) -> None:
             return open_broker()
         return waiting_client(vector["answers"], request_id=1, items=2)
 
-    [message] = received(end, bytes.fromhex(vector["frame"]))
+    [message] = received(end, frame(body_of(vector)))
     assert frame(codec.encode(message)).hex() == vector["same_as"]
     assert [message] == received(end, bytes.fromhex(vector["same_as"]))
 

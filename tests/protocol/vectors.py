@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 PROTOCOL: Final = Path(__file__).parents[2] / "protocol"
+MOST_IN_JSON: Final = 2**53
 
 
 def load(name: str) -> list[dict[str, Any]]:
@@ -20,6 +21,11 @@ def named(name: str) -> dict[str, dict[str, Any]]:
     by_name = {vector["name"]: vector for vector in vectors}
     assert len(by_name) == len(vectors)
     return by_name
+
+
+def body_of(vector: dict[str, Any]) -> bytes:
+    """Of a vector with a `frame`, or with its `body` in parts."""
+    return joined(vector["body"]) if "body" in vector else bytes.fromhex(vector["frame"])[4:]
 
 
 def from_json(value: Any) -> Any:
@@ -44,3 +50,18 @@ def joined(parts: list[dict[str, Any]]) -> bytes:
         * part.get("times", 1)
         for part in parts
     )
+
+
+def to_json(value: Any) -> Any:
+    """The value as JSON can hold it: what `from_json` reads."""
+    match value:
+        case bytes():
+            return {"$bin": value.hex()}
+        case int() if not isinstance(value, bool) and abs(value) > MOST_IN_JSON:
+            return {"$int": str(value)}
+        case dict():
+            return {key: to_json(item) for key, item in value.items()}
+        case list() | tuple():
+            return [to_json(item) for item in value]
+        case _:
+            return value
