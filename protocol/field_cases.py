@@ -46,8 +46,8 @@ def least(shape: Shape) -> Any:
     match shape:
         case Scalar(bounds=None):
             return False
-        case Scalar(type=kind, bounds=bounds):
-            return _sized(kind, max(bounds.low, min(1, bounds.high)) if kind is int else bounds.low)
+        case Scalar(type=kind, bounds=Bounds(low=low, high=high)):
+            return _sized(kind, max(low, min(1, high)) if kind is int else low)
         case Choice(values=values):
             return values[0]
         case Listing(item=item, bounds=bounds):
@@ -56,6 +56,7 @@ def least(shape: Shape) -> Any:
             return {}
         case Nested(record=record):
             return with_field(record)
+    raise TypeError(f"no value for {shape!r}")
 
 
 def _sized(kind: type, size: int) -> Any:

@@ -97,8 +97,10 @@ def _table(found: re.Match[str]) -> str:
         case "limits":
             header = ("Name", "Value", "Meaning")
             rows = [(f"`{name}`", str(value)) for name, value in _constants()]
-        case "session_states":
-            header, rows = session_table.HEADER, session_table.rows()
+        case "arrivals":
+            header = session_table.HEADER
+            at_client = argument == "client"
+            rows = session_table.rows_of_client() if at_client else session_table.rows_of_broker()
         case "session":
             return _session_text()
         case _:

@@ -12,6 +12,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,6 +34,29 @@ CODES: Final = VECTORS / "codes.json"
 SHOWN_BYTES: Final = 400
 """The longest body whose value is shown."""
 MOST_IN_JSON: Final = 2**53
+
+OK_CASES: Final = {
+    "id": (
+        Case("absent", False, absent=True),
+        Case("0", False, 0),
+        Case("text", False, "7"),
+        Case("of the request", True, REQUEST_ID),
+    ),
+    "results": (
+        Case("absent", False, absent=True),
+        Case("nil", False),
+        Case("a map instead", False, {}),
+        Case("an item that is nil", False, [None]),
+        Case("an item with what it requires", True, [{}]),
+    ),
+    "durability": (
+        Case("absent", True, absent=True),
+        Case("nil", True),
+        Case("not_met", True, "not_met"),
+        Case("no choice", False, "none of these"),
+        Case("binary", False, b"x"),
+    ),
+}
 
 _REPEATED: Final = re.compile(rb"(.{1,96}?)\1{15,}", re.DOTALL)
 """Bytes that are written as one part, with how often it stands there."""
@@ -57,7 +81,9 @@ def files() -> dict[Path, str]:
     """All that is generated here."""
     return {
         CLIENT_FIELDS: _text("What a client may send, field by field", _of("client")),
-        BROKER_FIELDS: _text("What a broker may send, field by field", _of("broker")),
+        BROKER_FIELDS: _text(
+            "What a broker may send, field by field", chain(_of("broker"), _of_ok())
+        ),
         CODES: _text("Every code, as a client meets it", _of_codes()),
     }
 
@@ -136,15 +162,28 @@ def _vector(record: type, place: Place, field: Field, case: Case) -> Fields:
     fields = with_field(record, field.name, case.value)
     if case.absent:
         fields.pop(field.name, None)
-    told = place.answers if place.answers is not None else place.tag
     path = _joined(place.path, field.name)
-    vector: Fields = {
-        "name": f"{told}: {path}: {case.name}",
-        "field": f"{record.__name__}.{field.name}",
-    }
+    return _judged(f"{record.__name__}.{field.name}", path, case, place.within(fields), place)
+
+
+def _of_ok() -> Iterator[Fields]:
+    """Of the one message that has no table in code: what its entries are depends on the request."""
+    place = Place("broker", "ok", "take", "", lambda fields: fields)
+    for name, values in OK_CASES.items():
+        for case in values:
+            value: Fields = {**_answer({}), name: case.value}
+            if case.absent:
+                del value[name]
+            yield _judged(f"Ok.{name}", name, case, value, place)
+
+
+def _judged(field: str, path: str, case: Case, value: Fields, place: Place) -> Fields:
+    """The vector of a message, with what the codec makes of it, which has to be as it should."""
+    told = place.answers if place.answers is not None else place.tag
+    vector: Fields = {"name": f"{told}: {path}: {case.name}", "field": field}
     if place.answers is not None:
         vector["answers"] = place.answers
-    body: bytes = msgpack.packb(place.within(fields))
+    body: bytes = msgpack.packb(value)
     vector["body"] = parts_of(body)
     found = _read(body, place)
     if case.good is isinstance(found, MalformedMessage):

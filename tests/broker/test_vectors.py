@@ -31,7 +31,8 @@ STREAMS: Final = {
     **session_table.faults(),
 }
 CELLS: Final = {
-    row[0]: dict(zip(session_table.HEADER, row, strict=True)) for row in session_table.rows()
+    title: dict(zip(session_table.HEADER[1:], cells, strict=True))
+    for title, *cells in session_table.rows_of_broker()
 }
 FENCE_ID: Final = 1_000_000
 """Of the request whose answer shows that nothing else comes before it."""

@@ -52,14 +52,14 @@ class Actor:
                 claimed=_into(self.claims),
                 cancelling=_into(self.cancelling),
                 revoked=_into(self.revoked),
-                ended=lambda _: self.ended.done() or self.ended.set_result(None),
+                ended=lambda _: self._ended(),
             )
         )
         # Nothing is answered or asked behind the scene: what is pushed is only noted.
         self.session.outcomes.pushed = _into(self.outcomes)  # type: ignore[method-assign]
         self.session.groups.pushed = _into(self.outcomes)  # type: ignore[method-assign]
         self.session.watches.pushed = _into(self.events)  # type: ignore[method-assign]
-        self.session.outcomes.removed = lambda _: None  # type: ignore[method-assign]
+        self.session.outcomes.removed = _dropped  # type: ignore[method-assign]
 
     @property
     def requests(self) -> Requests:
@@ -72,6 +72,10 @@ class Actor:
 
     async def bye(self) -> None:
         await within(self.session.close(bye=True))
+
+    def _ended(self) -> None:
+        if not self.ended.done():
+            self.ended.set_result(None)
 
     async def next(self, pushed: "asyncio.Queue[Item]") -> Item:
         """The next thing that was pushed; nothing else is."""
@@ -93,6 +97,10 @@ async def refused(awaited: Awaitable[Any]) -> str:
     except Refused as error:
         return str(error.code)
     raise AssertionError(f"not refused: {found}")
+
+
+def _dropped(jobs: Sequence[str]) -> None:
+    """Nobody waits for these jobs."""
 
 
 def _into(queue: "asyncio.Queue[Item]") -> Any:

@@ -220,8 +220,8 @@ def _plain(value: Any) -> Any:
 
 def _reaches(event: dict[str, Any], was: dict[str, Any]) -> bool:
     """Whether it tells of what this event told of, or of more."""
-    same = event["job"] == was["job"]
-    return same and (event["version"] >= was["version"] or event.get("removed", False))
+    is_late = event["version"] >= was["version"] or event.get("removed", False)
+    return bool(event["job"] == was["job"] and is_late)
 
 
 def _merged(event: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:

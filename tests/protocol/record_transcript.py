@@ -12,8 +12,9 @@ from typing import Any, Final
 
 import click
 
+from tests.protocol.cast import Cast
 from tests.protocol.recording import Recorder
-from tests.protocol.scenarios import SCENARIOS, SETTINGS, Cast
+from tests.protocol.scenarios import SCENARIOS, SETTINGS
 from tests.protocol.vectors import PROTOCOL
 from tests.support.daemon import Daemons
 

@@ -96,6 +96,14 @@ def test_every_message_has_a_section_with_its_table() -> None:
         assert all(f"| `{name}` |" in text for name in fields)
 
 
+def test_the_table_of_ok_is_that_of_its_record() -> None:
+    table = section("### `ok`").partition("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)` \|", table, re.M)
+    assert rows == list(messages.Ok.__annotations__)
+    shown = get_args(get_args(messages.Ok.__annotations__["durability"])[0])
+    assert f"| `durability` | `{shown[0]}` | absent |" in table
+
+
 def test_every_part_has_a_section() -> None:
     parts = set(generate.records()) - {
         record.__name__ for record in [*CLIENT_MESSAGES.values(), *BROKER_MESSAGES.values()]

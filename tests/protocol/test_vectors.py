@@ -23,7 +23,7 @@ from tests.protocol.vectors import body_of, from_json, joined, load, named
 
 CLIENT: Final = named("client.json")
 BROKER: Final = named("broker.json")
-ACCEPTED: Final = named("accepted.json")
+ACCEPTED: Final = named("accepted.json") | named("accepted_large.json")
 MALFORMED: Final = named("malformed.json")
 FRAMING: Final = named("framing.json")
 
