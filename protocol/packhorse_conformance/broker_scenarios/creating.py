@@ -63,6 +63,20 @@ async def keeps_all_that_was_said(site: Site) -> None:
 
 
 @scenario("9")
+async def keeps_each_backoff(site: Site) -> None:
+    """`get` shows a backoff of each type as the creator sent it."""
+    wire = await site.client()
+    for backoff in (
+        {"type": "fixed", "delay_ms": 7, "jitter": "full"},
+        {"type": "linear", "delay_ms": 7, "max_ms": 9},
+        {"type": "exponential", "delay_ms": 7, "factor_percent": 150, "jitter": "equal"},
+    ):
+        job = await site.job(wire, backoff=backoff)
+        view = await wire.one("get", jobs=[job])
+        expect(view.get("backoff") == backoff, f"{backoff}", view.get("backoff"))
+
+
+@scenario("9")
 async def carries_payloads_of_any_size(site: Site) -> None:
     """No payload, and one of `limits.payload_bytes`; one byte more is `too_large`."""
     wire = await site.client()

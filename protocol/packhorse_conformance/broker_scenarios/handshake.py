@@ -206,3 +206,22 @@ async def removes_who_says_bye_elsewhere(site: Site) -> None:
     view = await producer.one("get", jobs=[job])
     lost = (view["state"], view.get("lost", 0)) == ("QUEUED", 1)
     expect(lost, "QUEUED, with one lost attempt", view)
+
+
+@scenario("6")
+async def takes_nothing_before_the_welcome(site: Site) -> None:
+    """What comes in the same segment as the `hello`, before its `welcome`, is `hello_required`."""
+    wire = await site.dial()
+    wire.send({"t": "hello", "versions": [1]}, {"t": "info", "id": 7})
+    await wire.closing_error("hello_required")
+
+
+@scenario("6")
+async def ignores_what_follows_a_broken_frame(site: Site) -> None:
+    """After a frame that can't be cut nothing is read: no answer but the closing error."""
+    wire = await site.client()
+    new = site.new(id=site.name("never"))
+    wire.send_bytes(bytes(4) + wire.frame(wire.request("create", 7, jobs=[new])))
+    await wire.closing_error("frame_malformed")
+    other = await site.client()
+    await other.problem("not_found", "get", jobs=[new["id"]])

@@ -7,6 +7,16 @@ from packhorse_conformance.site import Site, ref
 from packhorse_conformance.verdict import expect
 from packhorse_conformance.wire import Wire
 
+CAUSE_FIELDS: dict[str, tuple[str, ...]] = {
+    "delayed": ("until",),
+    "retry_wait": ("until",),
+    "behind": ("jobs",),
+    "running": ("client", "since"),
+    "cancelling": ("client", "since", "until"),
+    "finished": ("since",),
+}
+"""Cause to the fields that it has."""
+
 
 async def _listed(wire: Wire, **which: Any) -> list[Any]:
     """All jobs of a list, page by page."""
@@ -154,6 +164,9 @@ async def tells_why(site: Site) -> None:
         codes = [cause["code"] for cause in entry["causes"]]
         expect(code in codes, f"the cause `{code}`", entry)
         expect(all(cause["message"] for cause in entry["causes"]), "words for people", entry)
+        [cause] = [cause for cause in entry["causes"] if cause["code"] == code]
+        lacking = [field for field in CAUSE_FIELDS.get(code, ()) if not cause.get(field)]
+        expect(not lacking, f"{lacking} of the cause `{code}`", cause)
     code = entries[-1].get("problem", {}).get("code")
     expect(code == "not_found", "`not_found`", entries[-1])
 

@@ -44,6 +44,11 @@ async def keeps_the_log_in_order(site: Site) -> None:
     ]
     expect(entries == right, "the entries in order", entries)
     expect({entry["attempt"] for entry in page["entries"]} == {1}, "the attempt 1", page)
+    view = await wire.one("get", jobs=[claim["job"]])
+    expect(view.get("log_end") == 5, "`log_end` 5", view)
+    [watched] = await wire.ask("watch", jobs=[claim["job"]])
+    same = (watched.get("log_end"), watched.get("progress")) == (5, view["progress"])
+    expect(same, "`log_end` and the progress", watched)
 
 
 @scenario("12")

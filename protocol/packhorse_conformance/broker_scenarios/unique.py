@@ -78,6 +78,8 @@ async def keeps_the_key_for_a_window(site: Site) -> None:
     wire = await site.client()
     unique = {"key": "k", "scope": "window", "window_ms": 3_600_000}
     claim = await site.claimed(wire, unique=unique)
+    view = await wire.one("get", jobs=[claim["job"]])
+    expect(view.get("unique") == unique, f"{unique}", view)
     await wire.one("complete", jobs=[ref(claim)])
     for on_duplicate in ("reject", "join", "replace"):
         new = site.new(unique={**unique, "on_duplicate": on_duplicate})

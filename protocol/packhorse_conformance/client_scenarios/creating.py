@@ -124,8 +124,9 @@ async def refuses_or_tells_a_large_payload(stage: Stage) -> None:
 @scenario("3")
 async def keeps_to_the_frame(stage: Stage) -> None:
     """Many jobs at once leave in frames of at most `limits.frame_bytes`."""
-    peer = await stage.connect(limits={"frame_bytes": 40_000, "payload_bytes": 10_000})
-    payload = in_base64(bytes(9_000))
+    limits = {"frame_bytes": 600_000, "payload_bytes": 60_000, "result_bytes": 1_000}
+    peer = await stage.connect(limits=limits)
+    payload = in_base64(bytes(60_000))
     answer = stage.driver.do("create", jobs=[{"type": "work", "payload": payload}] * 20)
     for request in await peer.expect_all("create", 20):
         peer.ok(request, *map(created, request["jobs"]))

@@ -1,7 +1,7 @@
 """Heartbeats both ways, and silence."""
 
 from packhorse_conformance.scenario import scenario
-from packhorse_conformance.stage import Stage, claim, claims
+from packhorse_conformance.stage import Stage, cancelling, claim, claims
 from packhorse_conformance.verdict import expect
 
 
@@ -22,6 +22,8 @@ async def beats_while_it_runs_a_job(stage: Stage) -> None:
     await stage.driver.event("running", job="held")
     for _ in range(3):
         await peer.beat()
+    peer.send(cancelling("held"))
+    await peer.attempt_end("held")
 
 
 @scenario("8")

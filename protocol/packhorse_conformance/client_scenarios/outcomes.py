@@ -9,13 +9,13 @@ from packhorse_conformance.verdict import expect
 async def _handles(stage: Stage, *jobs: str, groups: tuple[str, ...] = ()) -> Peer:
     """A client that handles outcomes, and has created these jobs as their handler."""
     peer = await stage.connect()
-    await stage.driver.do("handle_outcomes", groups=list(groups)).ok()
-    if groups:
+    answer = stage.driver.do("handle_outcomes", groups=list(groups))
+    joined: set[str] = set()
+    while joined != set(groups):  # all at once, or one after the other
         join = await peer.expect("join")
-        while set(join["groups"]) != set(groups):
-            peer.done(join)
-            join = await peer.expect("join")
+        joined = set(join["groups"])
         peer.done(join)
+    await answer.ok()
     if jobs:
         new = [{"type": "work", "id": job} for job in jobs]
         answer = stage.driver.do("create", jobs=new, handle=True)

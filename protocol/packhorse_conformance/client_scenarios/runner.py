@@ -66,14 +66,13 @@ async def runs_what_comes_before_the_answer(stage: Stage) -> None:
     runner.send(claims(*early), {"t": "beat"}, claims(*late))
     runner.done(take)
     await answer.ok()
+    tokens: dict[str, bytes] = {}
+    for request in await runner.expect_all("complete", len(jobs)):
+        tokens |= {item["job"]: item["token"] for item in request["jobs"]}
+        runner.ok(request, *({"state": "COMPLETE"} for _ in request["jobs"]))
+    expect(tokens == {job: token(job) for job in jobs}, "each job with its own token", tokens)
     for job in jobs:
         await stage.driver.event("ended", job=job, how="complete")
-    tokens = {
-        item["job"]: item["token"]
-        for request in await runner.expect_all("complete", len(jobs))
-        for item in request["jobs"]
-    }
-    expect(tokens == {job: token(job) for job in jobs}, "each job with its own token", tokens)
 
 
 @scenario("10")
@@ -85,6 +84,8 @@ async def runs_jobs_side_by_side(stage: Stage) -> None:
     peer.send(claims(claim("a")))
     await peer.attempt_end("a", "complete")
     expect(not stage.driver.count("ended", job="held"), "`held` to run on", "its end")
+    peer.send(cancelling("held"))
+    await peer.attempt_end("held")
 
 
 @scenario("10")
