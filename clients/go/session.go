@@ -2,7 +2,6 @@ package packhorse
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -78,6 +77,7 @@ func (s *session) reach(ctx context.Context, patient bool) (*link, error) {
 			a := s.addresses[s.next%len(s.addresses)]
 			l, err := s.attempt(ctx, a)
 			if err == nil {
+				s.begin(l.welcome)
 				return l, nil
 			}
 			var refusal *Refusal
@@ -102,6 +102,7 @@ func (s *session) reach(ctx context.Context, patient bool) (*link, error) {
 type link struct {
 	net.Conn
 	reader  *bufio.Reader
+	welcome *welcomeMessage
 	timeout time.Duration
 }
 
@@ -124,7 +125,7 @@ func (s *session) attempt(ctx context.Context, a address) (_ *link, err error) {
 	}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer func() {
-		if !stop() && err == nil {
+		if !stop() {
 			err = context.Cause(ctx)
 		}
 		if err != nil {
@@ -140,12 +141,10 @@ func (s *session) attempt(ctx context.Context, a address) (_ *link, err error) {
 	}
 	l := &link{Conn: conn}
 	l.reader = bufio.NewReaderSize(l, 1<<16)
-	w, err := readWelcome(l.reader)
-	if err != nil {
+	if l.welcome, err = readWelcome(l.reader); err != nil {
 		return nil, err
 	}
-	l.timeout = milliseconds(w.TimeoutMs)
-	s.begin(w)
+	l.timeout = milliseconds(l.welcome.TimeoutMs)
 	return l, nil
 }
 
@@ -180,6 +179,9 @@ func (w *welcomeMessage) check() error {
 	l := w.Limits
 	if w.Version != protocolVersion {
 		return &Refusal{Code: CodeVersionUnsupported, Message: fmt.Sprintf("the broker speaks version %d", w.Version)}
+	}
+	if w.HeartbeatMs < 1 || w.TimeoutMs < w.HeartbeatMs {
+		return &ProtocolError{Field: "heartbeat_ms", Why: "out of bounds"}
 	}
 	if l.FrameBytes > maxFrameBytes || l.PayloadBytes > maxFrameBytes || l.ResultBytes > maxFrameBytes ||
 		l.FrameBytes < l.PayloadBytes+l.ResultBytes+524288 {
@@ -267,7 +269,7 @@ func (s *session) received(m envelope, body []byte) error {
 		s.status(Status{Kind: StatusDraining})
 		return decode(body, &drainMessage{})
 	default:
-		return s.parts.pushed(m.tag, bytes.Clone(body))
+		return s.parts.pushed(m.tag, body)
 	}
 	return nil
 }
