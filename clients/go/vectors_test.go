@@ -342,6 +342,10 @@ func TestOtherwiseWrittenMessagesAreRead(t *testing.T) {
 					t.Fatal(err)
 				}
 				for _, entry := range m.results {
+					if problem, err := problemIn(entry); problem != nil || err != nil {
+						all = append(all, asJSON(t, problem))
+						continue
+					}
 					into := requestsByTag[tag].result()
 					if err := decode(entry, into); err != nil {
 						t.Fatal(err)
