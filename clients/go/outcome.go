@@ -7,8 +7,8 @@ import (
 )
 
 const (
-	pushWait  = 100 * time.Millisecond // for the outcome of a job that has ended, before it is fetched
-	firstLook = time.Second            // at a job that is waited for; then ever less often
+	crowd     = 200         // outcomes that are not handled, from which on the broker may hold back others
+	firstLook = time.Second // at a job that is waited for; then ever less often
 	lookEvery = 15 * time.Second
 )
 
@@ -59,7 +59,7 @@ func (c *Client) Wait(ctx context.Context, job string) (*Outcome, error) {
 		finished := ended.State == StateComplete || ended.State == StateFailed
 		look := wait
 		if finished {
-			look = pushWait
+			look = b.pushWait()
 		}
 		timer := time.NewTimer(look)
 		select {
@@ -98,6 +98,16 @@ func (b *outcomeBook) leave(w *waiter) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.waiting, w)
+}
+
+// pushWait is how long the outcome of a job that has ended may take, before it is fetched.
+func (b *outcomeBook) pushWait() time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.open) >= crowd {
+		return 0
+	}
+	return 100 * time.Millisecond
 }
 
 // fetch gets the outcome of a job that has ended without its push.

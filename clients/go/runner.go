@@ -81,8 +81,10 @@ func (r *Runner) Shutdown(ctx context.Context) error {
 	idle := r.stop()
 	c := r.client
 	if c.ctx.Err() == nil {
-		// First, so that the broker does not push again what it gets back. Where it is away, it pushes nothing.
-		_, _ = askOne(ctx, c, r.take(), repeat)
+		// First, so that the broker does not push again what it gets back, also where ctx has ended.
+		taking, cancel := context.WithTimeout(c.ctx, releaseWait)
+		_, _ = askOne(taking, c, r.take(), repeat)
+		cancel()
 	}
 	select {
 	case <-idle:
