@@ -111,17 +111,18 @@ func Connect(ctx context.Context, url string, options *Options) (*Client, error)
 	return c, nil
 }
 
-// Close ends the client in good order: its runner is shut down within ctx, what was handled is
-// made known, and unless Options.Stay says otherwise the broker forgets the client.
+// Close ends the client in good order: its jobs may end while ctx lasts, then their claims are given
+// back; what was handled is made known, and the broker forgets the client unless Options.Stay says
+// otherwise. The error is that of the runner's Shutdown.
 func (c *Client) Close(ctx context.Context) error {
 	var err error
 	if runner := c.currentRunner(); runner != nil {
 		err = runner.Shutdown(ctx)
 	}
 	c.outcomes.stop()
-	leaving, cancel := context.WithTimeout(ctx, 5*time.Second)
+	leaving, cancel := context.WithTimeout(c.ctx, 5*time.Second)
 	defer cancel()
-	if c.ctx.Err() == nil && c.outcomes.settled(leaving) && !c.options.Stay {
+	if c.requests.isOpen() && c.outcomes.settled(leaving) && !c.options.Stay {
 		_, _ = c.requests.ask(leaving, &byeMessage{}, once)
 	}
 	c.mu.Lock()

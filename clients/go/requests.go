@@ -135,6 +135,13 @@ func (r *requests) pause() {
 	r.open = false
 }
 
+// isOpen tells whether requests leave now.
+func (r *requests) isOpen() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.open
+}
+
 func (r *requests) unanswered() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -80,7 +80,7 @@ func (c *Client) Run(ctx context.Context, options RunnerOptions) (*Runner, error
 func (r *Runner) Shutdown(ctx context.Context) error {
 	idle := r.stop()
 	c := r.client
-	if c.ctx.Err() == nil {
+	if c.requests.isOpen() {
 		// First, so that the broker does not push again what it gets back, also where ctx has ended.
 		taking, cancel := context.WithTimeout(c.ctx, releaseWait)
 		_, _ = askOne(taking, c, r.take(), repeat)

@@ -41,9 +41,8 @@ func scripted(t *testing.T, options *Options) (*script, *Client, *peer) {
 		t.FailNow()
 	}
 	t.Cleanup(func() {
-		ended, cancel := context.WithCancel(context.Background())
-		cancel()
-		_ = c.Close(ended)
+		c.cancel(ErrClosed) // without a word to the script
+		_ = c.Close(context.Background())
 	})
 	return s, c, p
 }
