@@ -20,7 +20,7 @@ type Job struct {
 
 // Func runs a job: its result, or why the attempt failed. Its context ends when the job is to be
 // cancelled or is not this client's any more: context.Cause tells, by a *CancelledError, a
-// *RevokedError, ErrForgotten or ErrShutdown.
+// *RevokedError, a *Refusal of what it reported, ErrForgotten or ErrShutdown.
 type Func func(ctx context.Context, job *Job) ([]byte, error)
 
 // AttemptError is an error with a say in what follows a failed attempt.
@@ -45,14 +45,14 @@ func RetryIn(d time.Duration, err error) error { return &AttemptError{Err: err, 
 func (j *Job) Progress(ctx context.Context, percent int, text string) error {
 	report := ProgressReport{Job: j.Job, Token: j.Token, Percent: int64(percent), Text: text}
 	_, err := askOne(ctx, j.client, &reportProgressMessage{Reports: []ProgressReport{report}}, repeat)
-	return err
+	return j.heard(err)
 }
 
 // Log adds lines to the job's log.
 func (j *Job) Log(ctx context.Context, messages ...string) error {
 	report := LogReport{Job: j.Job, Token: j.Token, Messages: messages}
 	_, err := askOne(ctx, j.client, &writeLogMessage{Reports: []LogReport{report}}, repeat)
-	return err
+	return j.heard(err)
 }
 
 // Extend lets the attempt run for d from now on, and tells what came of it; nil: without limit.
@@ -60,9 +60,17 @@ func (j *Job) Extend(ctx context.Context, d time.Duration) (*time.Duration, erro
 	extension := Extension{Job: j.Job, Token: j.Token, RunMs: d.Milliseconds()}
 	extended, err := askOne(ctx, j.client, &extendMessage{Claims: []Extension{extension}}, repeat)
 	if err != nil || extended.RemainingMs == nil {
-		return nil, err
+		return nil, j.heard(err)
 	}
 	return Ptr(milliseconds(*extended.RemainingMs)), nil
+}
+
+// heard ends the job's context where the broker says that the claim is over.
+func (j *Job) heard(err error) error {
+	if IsCode(err, CodeStaleClaim) || IsCode(err, CodeNotFound) {
+		j.cancel(err)
+	}
+	return err
 }
 
 // call runs a function; its panic is a failed attempt.

@@ -31,9 +31,9 @@ type call struct {
 
 // answer is what became of a call: the raw entry, or why not.
 type answer struct {
-	entry      []byte
-	durability string
-	err        error
+	entry  []byte
+	notMet bool // of the durability that was asked for
+	err    error
 }
 
 // laneKey is what requests have to have in common to leave in one frame.

@@ -14,30 +14,23 @@ type wireRequest interface {
 	encodeItem(*encoder, int)
 }
 
-// envelope is what every message of the broker has, and the raw entries of an `ok`.
+// envelope is a message's tag, and its id where it is one that answers a request.
 type envelope struct {
-	tag        string
-	id         int64
-	durability string
-	results    [][]byte
+	tag string
+	id  int64
 }
 
-// open reads a message's envelope, and everything else as far as the protocol refuses it anywhere.
+// open reads a message's envelope, and everything else as far as the protocol refuses it anywhere. Of
+// what can't be read it tells as much as could be.
 func open(body []byte) (envelope, error) {
 	d := &decoder{buf: body}
 	var m envelope
 	for n := d.mapping(0, maxMapItems); n > 0 && d.err == nil; n-- {
-		switch string(d.key()) {
-		case "t":
+		switch key := string(d.key()); {
+		case key == "t":
 			m.tag = d.text(maxTextBytes)
-		case "id":
-			if !d.null() {
-				m.id = d.integer(1, math.MaxInt64)
-			}
-		case "durability":
-			m.durability = d.optionalText()
-		case "results":
-			m.results = d.rawItems()
+		case key == "id" && d.at < len(body) && (body[d.at] < 0x80 || body[d.at] >= 0xcc && body[d.at] <= 0xcf):
+			m.id = d.integer(0, math.MaxInt64)
 		default:
 			d.skip()
 		}
@@ -52,13 +45,31 @@ func open(body []byte) (envelope, error) {
 	return m, d.err
 }
 
-// optionalText reads a text; anything else, in a message where the key means nothing, is "".
-func (d *decoder) optionalText() string {
-	if d.at < len(d.buf) && (d.buf[d.at]&0xe0 == 0xa0 || d.buf[d.at] >= 0xd9 && d.buf[d.at] <= 0xdb) {
-		return d.text(maxTextBytes)
+// okMessage answers a request; what its entries are depends on the request.
+type okMessage struct {
+	ID         int64
+	Results    [][]byte
+	Durability string
+}
+
+func (m *okMessage) decode(d *decoder) {
+	for n := d.mapping(0, maxMapItems); n > 0 && d.err == nil; n-- {
+		switch string(d.key()) {
+		case "id":
+			m.ID = d.integer(1, math.MaxInt64)
+		case "results":
+			m.Results = d.rawItems()
+		case "durability":
+			if !d.null() {
+				m.Durability = decodeChoice(d, "not_met")
+			}
+		default:
+			d.skip()
+		}
 	}
-	d.skip()
-	return ""
+	if m.ID == 0 || m.Results == nil {
+		d.refuse("id or results are missing")
+	}
 }
 
 // rawItems reads an array without looking into its items.

@@ -46,7 +46,7 @@ func ask[R any](ctx context.Context, c *Client, q Request[R], p policy) ([]Resul
 	results := make([]Result[R], len(answers))
 	for i, a := range answers {
 		results[i].Err = a.err
-		results[i].NotMet = a.durability == "not_met"
+		results[i].NotMet = a.notMet
 		if a.err == nil {
 			results[i].Err = decode(a.entry, any(&results[i].Value).(decodable))
 		}

@@ -27,6 +27,12 @@ type flight struct {
 	calls []*call
 }
 
+func (f *flight) fail(err error) {
+	for _, c := range f.calls {
+		c.done <- answer{err: err}
+	}
+}
+
 func newRequests() *requests {
 	return &requests{lanes: map[laneKey]*lane{}, flights: map[int64]*flight{}, wake: make(chan struct{}, 1)}
 }
@@ -200,28 +206,26 @@ func (r *requests) landed(id int64) *flight {
 }
 
 // answered gives each item of a request its entry.
-func (r *requests) answered(m envelope) error {
+func (r *requests) answered(m *okMessage) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	f := r.landed(m.id)
+	f := r.landed(m.ID)
 	if f == nil {
 		return &ProtocolError{Field: "id", Why: "answers no request"}
 	}
-	if len(m.results) != len(f.calls) {
+	if len(m.Results) != len(f.calls) {
 		err := &ProtocolError{Field: "results", Why: "has not one entry for each item"}
-		for _, c := range f.calls {
-			c.done <- answer{err: err}
-		}
+		f.fail(err)
 		return err
 	}
 	var alone []*call
 	for i, c := range f.calls {
-		problem, err := problemIn(m.results[i])
+		problem, err := problemIn(m.Results[i])
 		switch {
 		case err != nil:
 			c.done <- answer{err: err}
 		case problem == nil:
-			c.done <- answer{entry: m.results[i], durability: m.durability}
+			c.done <- answer{entry: m.Results[i], notMet: m.Durability != ""}
 		case problem.Code == string(CodeTooLarge) && len(f.calls) > 1:
 			// Its neighbours in the reply may have left no room for it.
 			c.alone = true
@@ -232,6 +236,15 @@ func (r *requests) answered(m envelope) error {
 	}
 	r.putBack(f.lane.key, alone)
 	return nil
+}
+
+// unreadable fails the request whose answer could not be read.
+func (r *requests) unreadable(id int64, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if f := r.landed(id); f != nil {
+		f.fail(err)
+	}
 }
 
 // refused gives each item of a request the refusal of the whole.

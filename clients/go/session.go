@@ -104,6 +104,8 @@ type link struct {
 	reader  *bufio.Reader
 	welcome *welcomeMessage
 	timeout time.Duration
+	// draining: the broker goes away, and nothing more is asked of it.
+	draining bool
 }
 
 // Read bounds the silence of the broker.
@@ -215,7 +217,6 @@ func (s *session) serve(ctx context.Context, l *link) error {
 		close(done)
 		<-written
 	}()
-	draining := false
 	for {
 		body, err := readFrame(l.reader, s.welcome.Limits.FrameBytes)
 		if err != nil {
@@ -223,32 +224,44 @@ func (s *session) serve(ctx context.Context, l *link) error {
 		}
 		m, err := open(body)
 		if err == nil {
-			err = s.received(m, body)
+			err = s.received(l, m, body)
 		}
 		var refusal *Refusal
 		switch {
 		case errors.As(err, &refusal):
 			return err
 		case err != nil:
+			if m.tag == "ok" || m.tag == "error" {
+				s.requests.unreadable(m.id, err)
+			}
 			s.log.Error("packhorse: ignored what the broker sent", "tag", m.tag, "error", err)
-		case m.tag == "drain" && !draining:
-			draining = true
-			s.next++
-			grace := drainMessage{}
-			_ = decode(body, &grace)
-			time.AfterFunc(milliseconds(grace.GraceMs), func() { l.Close() })
 		}
-		if draining && s.requests.unanswered() == 0 {
+		if l.draining && s.requests.unanswered() == 0 {
 			return errors.New("packhorse: the broker is going away")
 		}
 	}
 }
 
+// leave asks nothing more of a broker that goes away; with its last answer the next one is tried.
+func (s *session) leave(l *link, grace time.Duration) {
+	if !l.draining {
+		l.draining = true
+		s.next++
+		s.requests.pause()
+		s.status(Status{Kind: StatusDraining})
+		time.AfterFunc(grace, func() { l.Close() })
+	}
+}
+
 // received deals with one message; a *Refusal ends the connection.
-func (s *session) received(m envelope, body []byte) error {
+func (s *session) received(l *link, m envelope, body []byte) error {
 	switch m.tag {
 	case "ok":
-		return s.requests.answered(m)
+		ok := &okMessage{}
+		if err := decode(body, ok); err != nil {
+			return err
+		}
+		return s.requests.answered(ok)
 	case "error":
 		refused := &refusedMessage{}
 		if err := decode(body, refused); err != nil {
@@ -265,9 +278,11 @@ func (s *session) received(m envelope, body []byte) error {
 	case "welcome":
 		return &ProtocolError{Field: "t", Why: "is a second welcome"}
 	case "drain":
-		s.requests.pause()
-		s.status(Status{Kind: StatusDraining})
-		return decode(body, &drainMessage{})
+		drain := &drainMessage{}
+		if err := decode(body, drain); err != nil {
+			return err
+		}
+		s.leave(l, milliseconds(drain.GraceMs))
 	default:
 		return s.parts.pushed(m.tag, body)
 	}

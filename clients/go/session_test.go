@@ -169,6 +169,25 @@ func TestAnswersComeInAnyOrderByteByByte(t *testing.T) {
 	}
 }
 
+func TestAnAnswerThatCannotBeReadFailsItsRequest(t *testing.T) {
+	_, c, p := scripted(t, nil)
+	for name, answer := range map[string]values{
+		"another record":  {"t": "ok", "results": []any{values{"job": 1}}},
+		"no results":      {"t": "ok"},
+		"two results":     {"t": "ok", "results": []any{values{}, values{}}},
+		"an error's code": {"t": "error", "code": 7},
+	} {
+		done := creating(t, c, NewJob{Type: "x"})
+		answer["id"] = p.expect("create")["id"]
+		p.send(values{"t": "beat", "results": 3, "id": "of a later version"})
+		p.send(answer)
+		var broken *ProtocolError
+		if got := <-done; !errors.As(got.err, &broken) {
+			t.Error(name, got)
+		}
+	}
+}
+
 func TestInFlightIsKept(t *testing.T) {
 	s := newScript(t)
 	made := connecting(t, s.url, nil)

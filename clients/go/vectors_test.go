@@ -245,9 +245,13 @@ func TestBrokerMessagesAreRead(t *testing.T) {
 				}
 				return
 			}
+			ok := &okMessage{}
+			if err := decode(body, ok); err != nil {
+				t.Fatal(err)
+			}
 			tag, _ := v.Answers.(string)
 			for i, want := range value["results"].([]any) {
-				problem, err := problemIn(m.results[i])
+				problem, err := problemIn(ok.Results[i])
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -256,7 +260,7 @@ func TestBrokerMessagesAreRead(t *testing.T) {
 					got, want = asJSON(t, problem), want.(map[string]any)["problem"]
 				} else {
 					into := requestsByTag[tag].result()
-					if err := decode(m.results[i], into); err != nil {
+					if err := decode(ok.Results[i], into); err != nil {
 						t.Fatal(err)
 					}
 					got = asJSON(t, into)
@@ -284,7 +288,11 @@ func readAs(body []byte, tag string, opened bool) error {
 		r := newRequests()
 		c := &call{done: make(chan answer, 1)}
 		r.flights[7] = &flight{lane: &lane{}, calls: []*call{c}}
-		if err := r.answered(m); err != nil {
+		ok := &okMessage{}
+		if err := decode(body, ok); err != nil {
+			return err
+		}
+		if err := r.answered(ok); err != nil {
 			return err
 		}
 		a := <-c.done
@@ -299,7 +307,7 @@ func readAs(body []byte, tag string, opened bool) error {
 		}
 		return newRequests().refused(refused.ID, refused.refusal())
 	case "welcome":
-		return (&session{}).received(m, body)
+		return (&session{}).received(nil, m, body)
 	}
 	if into := pushesByTag[m.tag]; into != nil {
 		return decode(body, into())
@@ -337,11 +345,11 @@ func TestOtherwiseWrittenMessagesAreRead(t *testing.T) {
 		t.Run(v.Name, func(t *testing.T) {
 			tag, _ := v.Answers.(string)
 			read := func(frame string) (all []any) {
-				m, err := open(unhex(t, frame)[headerBytes:])
-				if err != nil {
+				m := &okMessage{}
+				if err := decode(unhex(t, frame)[headerBytes:], m); err != nil {
 					t.Fatal(err)
 				}
-				for _, entry := range m.results {
+				for _, entry := range m.Results {
 					if problem, err := problemIn(entry); problem != nil || err != nil {
 						all = append(all, asJSON(t, problem))
 						continue
