@@ -47,7 +47,7 @@ FUNCTIONS ?= 0
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv lock serve demo test test-debug conformance chaos fuzz check bench bench-counts bench-delays bench-overload bench-peers format clean
+.PHONY: help venv lock serve demo test test-python test-typescript test-go test-debug conformance interop chaos fuzz check bench bench-counts bench-delays bench-overload bench-peers format clean
 
 help: ## show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -101,6 +101,10 @@ test-debug: $(STAMP) ## run the tests that use an event loop in asyncio's debug 
 
 conformance: $(STAMP) ## run the conformance kit against the broker and each client that is there
 	@$(BIN)/python -m tests.conformance.everyone
+
+test-go: $(STAMP) ## run the Go client's checks and tests, if go is there
+	@if ! command -v go >/dev/null; then echo "test-go: skipped, there is no go"; exit 0; fi; \
+		cd clients/go && test -z "$$(gofmt -l . | tee /dev/stderr)" && go vet ./... && go test -race -count=1 ./...
 
 chaos: $(STAMP) ## break everything at random and judge (SECONDS=60 SEED= TOPOLOGY=embedded)
 	$(BIN)/python -m tests.history.chaos --seconds $(SECONDS) --seed "$(SEED)" --topology $(TOPOLOGY)

@@ -1,0 +1,3 @@
+module github.com/packhorse/packhorse/clients/go
+
+go 1.24

@@ -1,0 +1,234 @@
+package packhorse
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+const (
+	crowd     = 200         // outcomes that are not handled, from which on the broker may hold back others
+	firstLook = time.Second // at a job that is waited for; then ever less often
+	lookEvery = 15 * time.Second
+)
+
+// outcomeKey tells outcomes apart: a client may get a job's for itself and for a group.
+type outcomeKey struct{ job, group string }
+
+// outcomeBook holds the outcomes that came and are not handled, and who waits for some.
+type outcomeBook struct {
+	client  *Client
+	mu      sync.Mutex
+	open    map[outcomeKey]*Outcome // came, and the broker does not know yet that they were handled
+	taken   map[outcomeKey]bool     // of these, what somebody has
+	waiting map[*waiter]bool
+	handler *Handler
+	owed    int           // answers to `handled`
+	calm    chan struct{} // closed when none is owed, if somebody waits for that
+}
+
+// waiter is one call of Wait.
+type waiter struct {
+	job     string
+	outcome chan *Outcome
+	look    chan struct{} // it may have to ask again whether the job exists
+}
+
+func newOutcomeBook(c *Client) *outcomeBook {
+	return &outcomeBook{
+		client: c, open: map[outcomeKey]*Outcome{}, taken: map[outcomeKey]bool{}, waiting: map[*waiter]bool{},
+	}
+}
+
+// Wait waits for a job's outcome as a handler of it, and answers that it was handled. The job may be
+// anybody's. A FAILED job is no error here: see Outcome.Err.
+func (c *Client) Wait(ctx context.Context, job string) (*Outcome, error) {
+	b := c.outcomes
+	w := &waiter{job: job, outcome: make(chan *Outcome, 1), look: make(chan struct{}, 1)}
+	b.enter(w)
+	defer b.leave(w)
+	wait := firstLook
+	for len(w.outcome) == 0 {
+		ended, err := askOne(ctx, c, &Handle{Jobs: []string{job}}, repeat)
+		if len(w.outcome) > 0 {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		finished := ended.State == StateComplete || ended.State == StateFailed
+		look := wait
+		if finished {
+			look = b.pushWait()
+		}
+		timer := time.NewTimer(look)
+		select {
+		case o := <-w.outcome:
+			w.outcome <- o
+		case <-w.look:
+		case <-timer.C:
+			// The broker holds outcomes back while many are not handled.
+			if finished {
+				b.fetch(ctx, job)
+			}
+			wait = min(2*wait, lookEvery)
+		case <-ctx.Done():
+		case <-c.Done():
+		}
+		timer.Stop()
+	}
+	o := <-w.outcome
+	b.handled(o)
+	return o, nil
+}
+
+func (b *outcomeBook) enter(w *waiter) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	key := outcomeKey{job: w.job}
+	if o := b.open[key]; o != nil && !b.taken[key] {
+		b.taken[key] = true
+		w.outcome <- o
+		return
+	}
+	b.waiting[w] = true
+}
+
+func (b *outcomeBook) leave(w *waiter) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.waiting, w)
+}
+
+// pushWait is how long the outcome of a job that has ended may take, before it is fetched.
+func (b *outcomeBook) pushWait() time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.open) >= crowd {
+		return 0
+	}
+	return 100 * time.Millisecond
+}
+
+// fetch gets the outcome of a job that has ended without its push.
+func (b *outcomeBook) fetch(ctx context.Context, job string) {
+	v, err := askOne(ctx, b.client, &Get{Jobs: []string{job}}, repeat)
+	if err != nil || v.State != StateComplete && v.State != StateFailed {
+		return
+	}
+	b.pushed([]Outcome{{
+		Job: v.ID, Type: v.Type, State: v.State, Version: v.Version, Reason: v.Reason, Result: v.Result, Error: v.Error,
+		Key: v.Key, Attempt: v.CurrentAttempt, CreatedAt: v.CreatedAt, StartedAt: v.StartedAt, FinishedAt: v.FinishedAt,
+		Expired: v.Expired,
+	}})
+}
+
+// pushed takes outcomes in. One that is known is on its way already.
+func (b *outcomeBook) pushed(outcomes []Outcome) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i := range outcomes {
+		o := &outcomes[i]
+		key := outcomeKey{o.Job, o.Group}
+		if known := b.open[key]; known != nil && known.CreatedAt == o.CreatedAt && known.Version >= o.Version {
+			continue
+		}
+		b.open[key], b.taken[key] = o, false
+		for w := range b.waiting {
+			if o.Group == "" && w.job == o.Job && len(w.outcome) == 0 {
+				w.outcome <- o
+				b.taken[key] = true
+			}
+		}
+		if b.handler != nil && !b.taken[key] {
+			b.taken[key] = true
+			b.handler.add(o)
+		}
+	}
+}
+
+// handled tells the broker that an outcome was dealt with; it is known until the broker knows.
+func (b *outcomeBook) handled(o *Outcome) {
+	key := outcomeKey{o.Job, o.Group}
+	b.mu.Lock()
+	b.owed++
+	b.mu.Unlock()
+	b.client.spawn(func(ctx context.Context) {
+		_, err := askOne(ctx, b.client, &Handled{Jobs: []string{o.Job}, Group: o.Group}, persist)
+		if err != nil && !IsCode(err, CodeNotFound) && !IsCode(err, CodeNotHandler) {
+			b.client.options.Logger.Warn("packhorse: an outcome may come again", "job", o.Job, "error", err)
+		}
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if b.open[key] == o {
+			delete(b.open, key)
+			delete(b.taken, key)
+		}
+		if b.owed--; b.owed == 0 && b.calm != nil {
+			close(b.calm)
+			b.calm = nil
+		}
+	})
+}
+
+// removed wakes those who wait for jobs that may be gone.
+func (b *outcomeBook) removed(events []Event) {
+	for _, e := range events {
+		if e.Removed {
+			b.lookAgain(func(w *waiter) bool { return w.job == e.Job })
+		}
+	}
+}
+
+// began is told that a connection begins; a client that was forgotten handles nothing any more.
+func (b *outcomeBook) began(lost bool) {
+	if lost {
+		b.lookAgain(func(*waiter) bool { return true })
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.handler != nil {
+		b.handler.join()
+	}
+}
+
+func (b *outcomeBook) lookAgain(which func(*waiter) bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for w := range b.waiting {
+		if which(w) {
+			select {
+			case w.look <- struct{}{}:
+			default:
+			}
+		}
+	}
+}
+
+// stop ends the handler, without waiting for its functions.
+func (b *outcomeBook) stop() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.handler != nil {
+		b.handler.cancel()
+	}
+}
+
+// settled waits until each `handled` is answered, within ctx.
+func (b *outcomeBook) settled(ctx context.Context) bool {
+	b.mu.Lock()
+	if b.owed > 0 && b.calm == nil {
+		b.calm = make(chan struct{})
+	}
+	calm := b.calm
+	b.mu.Unlock()
+	if calm == nil {
+		return true
+	}
+	select {
+	case <-calm:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
