@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { EventEmitter } from "node:events";
+import { setTimeout as sleep } from "node:timers/promises";
 import { crc32 } from "node:zlib";
 
 import type { Entry } from "./checking.js";
@@ -13,6 +14,9 @@ import { Runner, type RunnerOptions, type TypeTerms } from "./runner.js";
 import { Session, type SessionOptions } from "./session.js";
 import { REQUESTS } from "./shapes.js";
 import { type WatchFunction, Watches } from "./watches.js";
+
+/** How long a client that leaves waits until the broker knows what it did. */
+const SETTLE_MS = 5_000;
 
 /** A job to create. A payload that is a string is sent as UTF-8. */
 export type JobToCreate = Omit<messages.NewJob, "payload"> & { payload?: Uint8Array | string };
@@ -171,7 +175,7 @@ export class Client extends EventEmitter<ClientEvents> {
     types: Record<string, JobFunction | TypeTerms>,
     options: RunnerOptions = {},
   ): Promise<Runner> {
-    if (this.#runner) throw new Invalid("the client has a runner: make another client");
+    if (this.#runner) throw new Invalid("the client has a runner: connect another client");
     const ended = (job: string, how: Ending) => void this.emit("ended", job, how);
     const runner = new Runner(this.#session.requests, types, options, ended);
     this.#runner = runner;
@@ -192,7 +196,10 @@ export class Client extends EventEmitter<ClientEvents> {
 
   /** Gives back what runs and leaves. `bye` false: the client may come back by its secret. */
   async close({ bye = true } = {}): Promise<void> {
-    if (bye) await this.#runner?.stop();
+    if (this.#session.connected) {
+      const settled = Promise.all([this.#outcomes.settled(), bye && this.#runner?.stop()]);
+      await Promise.race([settled, sleep(SETTLE_MS, undefined, { ref: false })]);
+    }
     await this.#session.close(bye);
   }
 

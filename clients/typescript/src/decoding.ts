@@ -51,7 +51,7 @@ class Reader {
   #binary(length: number): Uint8Array {
     const at = this.#skip(length);
     // A copy: a view would keep the whole frame in memory.
-    return Uint8Array.prototype.slice.call(this.bytes, at, at + length);
+    return new Uint8Array(this.bytes.subarray(at, at + length));
   }
 
   #text(length: number): string {

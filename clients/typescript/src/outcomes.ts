@@ -1,6 +1,6 @@
 import { Closed, type PackhorseError, Refused, TimedOut } from "./errors.js";
 import type { Outcome } from "./messages.js";
-import { only, type Requests } from "./requests.js";
+import type { Requests } from "./requests.js";
 
 /** Now and then it is asked again for jobs that are waited for: the news that one was removed may get lost. */
 const ASK_AGAIN_MS = 60_000;
@@ -22,6 +22,7 @@ export class Outcomes {
   readonly #early = new Map<string, Outcome>();
   /** Those that are being dealt with: pushed again, they are the same. */
   readonly #busy = new Set<string>();
+  readonly #telling = new Set<Promise<unknown>>();
   #askAgain: NodeJS.Timeout | undefined;
 
   constructor(
@@ -33,7 +34,7 @@ export class Outcomes {
   async handleBy(handle: OutcomeFunction, groups: readonly string[]): Promise<void> {
     this.#handle = handle;
     this.#groups = groups;
-    if (groups.length > 0) only(await this.requests.ask("join", { groups }));
+    if (groups.length > 0) await this.requests.subscribe("join", { groups });
     const early = [...this.#early.values()];
     this.#early.clear();
     this.pushed(early);
@@ -83,8 +84,8 @@ export class Outcomes {
   // -- what the client tells ---------------------------------------------------------------
 
   connected(lost: boolean): void {
-    if (this.#groups.length > 0)
-      this.requests.ask("join", { groups: this.#groups }).catch(() => undefined);
+    const groups = this.#groups;
+    if (groups.length > 0) this.requests.subscribe("join", { groups }).catch(() => undefined);
     if (!lost) return;
     this.#early.clear();
     this.#becomeAll();
@@ -109,6 +110,11 @@ export class Outcomes {
     for (const waiter of [...(this.#waiters.get(job) ?? [])]) waiter.reject(new Refused(gone));
   }
 
+  /** Resolves when the broker knows what was handled so far. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#telling);
+  }
+
   closed(cause: PackhorseError = new Closed()): void {
     for (const waiters of [...this.#waiters.values()])
       for (const waiter of [...waiters]) waiter.reject(cause);
@@ -120,7 +126,10 @@ export class Outcomes {
     try {
       await handle(outcome);
       // Refused for good, it is done: somebody has handled or removed it.
-      await this.requests.insist("handled", { jobs: [job], group }).catch(() => undefined);
+      const told = this.requests.insist("handled", { jobs: [job], group }).catch(() => undefined);
+      this.#telling.add(told);
+      await told;
+      this.#telling.delete(told);
     } catch (error) {
       this.failed(error, outcome);
     }

@@ -95,6 +95,13 @@ export class Requests {
     }
   }
 
+  /** What belongs to a connection: where one is lost, it is asked anew on the next. */
+  async subscribe(tag: "take" | "join", fields: object): Promise<void> {
+    await this.ask(tag, fields).catch((error: PackhorseError) => {
+      if (error.code !== "disconnected") throw error;
+    });
+  }
+
   #add(tag: string, head: object, items: Item[], patient: boolean): void {
     const failure = this.#over || !patient ? this.#failure : undefined;
     if (failure) {

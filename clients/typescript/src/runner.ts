@@ -51,8 +51,7 @@ export class Runner {
   async drain(): Promise<void> {
     if (!this.#draining) {
       this.#draining = true;
-      // A connection that is lost meanwhile has taken its `take` with it.
-      await this.requests.ask("take", { types: {}, credit: 0 }).catch(() => undefined);
+      await this.requests.subscribe("take", { types: {}, credit: 0 });
     }
     while (this.#runs.size > 0) await new Promise<void>((resolve) => this.#idle.push(resolve));
   }
@@ -80,12 +79,11 @@ export class Runner {
     }
     const weighted = Object.keys(weights).length > 0;
     const fields = { types, credit: this.#credit, ...(weighted ? { weights } : {}) };
-    await this.requests.ask("take", fields);
+    await this.requests.subscribe("take", fields);
   }
 
   connected(lost: boolean): void {
     if (lost) for (const run of this.#runs.values()) run.stop(new Stopped("stale", "the broker forgot us"));
-    // Where it fails, the connection has ended, and the next one asks again.
     if (!this.#draining) this.take().catch(() => undefined);
   }
 

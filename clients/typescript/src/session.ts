@@ -73,6 +73,10 @@ export class Session implements Owner<Group> {
     });
   }
 
+  get connected(): boolean {
+    return this.#state === "open";
+  }
+
   /** Leaves; with `bye` the broker forgets the client at once. */
   async close(bye: boolean): Promise<void> {
     if (this.#state === "open" && bye) {
