@@ -179,8 +179,8 @@ test("after a resume what runs goes on, claims that come again are ignored, ends
   const later = await broker.peer();
   await later.greet({ resumed: true });
   later.say({ t: "claims", claims: [claim(1), claim(2)] });
-  await taken(later);
   const again = await later.next("complete");
+  await taken(later);
   assert.deepEqual(again["jobs"], first["jobs"]);
   later.ok(again, { state: "COMPLETE" });
   finish("second");
