@@ -47,7 +47,7 @@ FUNCTIONS ?= 0
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv lock serve demo test test-debug chaos fuzz check bench bench-counts bench-delays bench-overload bench-peers format clean
+.PHONY: help venv lock serve demo test test-typescript test-debug chaos fuzz check bench bench-counts bench-delays bench-overload bench-peers format clean
 
 help: ## show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -95,6 +95,10 @@ test: $(STAMP) ## run all tests and show branch coverage
 	$(BIN)/coverage run -m pytest $(TESTS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+test-typescript: $(STAMP) ## run the tests of the TypeScript client, if there is npm
+	@if command -v npm >/dev/null; then cd clients/typescript && npm ci --silent && npm test; \
+	else echo "skipped: npm is missing, the TypeScript client was not tested"; fi
 
 test-debug: $(STAMP) ## run the tests that use an event loop in asyncio's debug mode
 	PYTHONASYNCIODEBUG=1 $(BIN)/python -X dev -m pytest $(DEBUG_TESTS) $(TESTS)
