@@ -90,14 +90,23 @@ serve: $(STAMP) ## start a broker with its embedded store (ARGS: its flags)
 demo: $(STAMP) ## checksum the files below DIR (else this repository's) into OUT
 	@$(BIN)/python -m examples.checksum $${DIR:+--dir "$$DIR"} --out "$$OUT"
 
-test: $(STAMP) ## run all tests and show branch coverage
+test: test-python test-typescript test-go conformance ## run all tests there are
+
+test-python: $(STAMP) ## run those in Python, interop's among them, and show branch coverage
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest $(TESTS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
+test-typescript: $(STAMP) ## run the tests of the TypeScript client, if there is npm
+	@if command -v npm >/dev/null; then cd clients/typescript && npm ci --silent && npm test; \
+	else echo "skipped: npm is missing, the TypeScript client was not tested"; fi
+
 test-debug: $(STAMP) ## run the tests that use an event loop in asyncio's debug mode
 	PYTHONASYNCIODEBUG=1 $(BIN)/python -X dev -m pytest $(DEBUG_TESTS) $(TESTS)
+
+interop: $(STAMP) ## run jobs through all triples of languages: who creates, runs, handles them
+	$(BIN)/python -m pytest tests/interop
 
 conformance: $(STAMP) ## run the conformance kit against the broker and each client that is there
 	@$(BIN)/python -m tests.conformance.everyone

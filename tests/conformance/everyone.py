@@ -7,15 +7,10 @@ report stands above the line.
 """
 
 import asyncio
-import shutil
-import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 from packhorse_broker.local import LocalBroker
@@ -26,54 +21,10 @@ from packhorse_conformance.running import Given, Result, play_all
 from packhorse_conformance.scenario import Scenario, scenarios_in
 from packhorse_conformance.site import Site, sited
 from packhorse_conformance.stage import Stage, staged
-
-CLIENTS: Final = Path(__file__).resolve().parents[2] / "clients"
+from tests.support.libraries import LIBRARIES, Library
 
 TIMEOUT_S: Final = 30
 AT_ONCE: Final = 4
-BUILD_S: Final = 300
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Library:
-    """A client library: how its driver is built, in its folder, and started."""
-
-    name: str
-    tools: tuple[str, ...] = ()
-    build: tuple[tuple[str, ...], ...] = ()
-    driver: tuple[str, ...]
-
-    @property
-    def folder(self) -> Path:
-        return CLIENTS / self.name
-
-    def missing(self) -> str | None:
-        """Why it can't be tested here."""
-        if not self.folder.is_dir():
-            return f"there is no {self.folder.relative_to(CLIENTS.parent)}"
-        lacking = [tool for tool in self.tools if shutil.which(tool) is None]
-        return f"there is no {lacking[0]}" if lacking else None
-
-
-def libraries(built: Path) -> tuple[Library, ...]:
-    """All of them; what they build goes to `built`, or to where their own builds go."""
-    go_driver = str(built / "packhorse-driver")
-    typescript_driver = str(CLIENTS / "typescript/dist/driver/driver.js")
-    return (
-        Library(name="python", driver=(sys.executable, "-m", "packhorse.driver")),
-        Library(
-            name="typescript",
-            tools=("npm", "node"),
-            build=(("npm", "ci", "--silent"), ("npm", "run", "--silent", "build")),
-            driver=("node", typescript_driver),
-        ),
-        Library(
-            name="go",
-            tools=("go",),
-            build=(("go", "build", "-o", go_driver, "./cmd/packhorse-driver"),),
-            driver=(go_driver,),
-        ),
-    )
 
 
 async def tested(
@@ -103,18 +54,11 @@ async def library_tested(library: Library) -> bool:
     if missing is not None:
         print(f"{library.name}: skipped, {missing}", flush=True)
         return True
-    for command in library.build:
-        built = subprocess.run(
-            command,
-            cwd=library.folder,
-            capture_output=True,
-            text=True,
-            timeout=BUILD_S,
-            check=False,
-        )
-        if built.returncode:
-            print(f"{library.name}: {' '.join(command)} failed\n{built.stdout}{built.stderr}")
-            return False
+    try:
+        library.make()
+    except RuntimeError as failed:
+        print(failed, flush=True)
+        return False
     scenarios: list[Scenario[Stage]] = scenarios_in(client_scenarios)
     return await tested(library.name, scenarios, partial(staged, library.driver))
 
@@ -122,9 +66,8 @@ async def library_tested(library: Library) -> bool:
 async def everyone() -> bool:
     """Whether all that there are conform."""
     fine = await broker_tested()
-    with tempfile.TemporaryDirectory() as built:
-        for library in libraries(Path(built)):
-            fine = await library_tested(library) and fine
+    for library in LIBRARIES:
+        fine = await library_tested(library) and fine
     return fine
 
 

@@ -1,7 +1,7 @@
 """A job created in one language, run in a second, and handled in a third."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from itertools import product
 from typing import Any, Final, NamedTuple
@@ -11,7 +11,7 @@ import pytest
 from packhorse_broker.local import LocalBroker
 from packhorse_conformance.driver import Driver, base64_of, bytes_of
 from packhorse_conformance.trace import Trace
-from tests.interop.clients import LIBRARIES, Library, NotBuilt
+from tests.support.libraries import LIBRARIES, Library
 
 WAIT_S: Final = 60
 """Far above what anything takes: it ends a wait for what never comes."""
@@ -48,19 +48,20 @@ class Cast(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def command_of() -> Callable[[Library], list[str]]:
+def made() -> Callable[[Library], Library]:
     """Builds each driver once; skips a test whose toolchain is missing."""
-    built: dict[str, list[str]] = {}
+    there: set[str] = set()
 
-    def command(library: Library) -> list[str]:
-        if library.language not in built:
-            try:
-                built[library.language] = list(library.driver())
-            except NotBuilt as missing:
-                pytest.skip(str(missing))
-        return built[library.language]
+    def make(library: Library) -> Library:
+        missing = library.missing()
+        if missing is not None:
+            pytest.skip(f"{library.name}: {missing}")
+        if library.name not in there:
+            library.make()
+            there.add(library.name)
+        return library
 
-    return command
+    return make
 
 
 @pytest.fixture
@@ -71,10 +72,10 @@ async def broker(store_url: str, prefix: str) -> AsyncIterator[LocalBroker]:
 
 
 @asynccontextmanager
-async def cast(broker: LocalBroker, commands: list[list[str]]) -> AsyncIterator[Cast]:
+async def cast(broker: LocalBroker, libraries: Sequence[Library]) -> AsyncIterator[Cast]:
     """Three programs, connected; the runner runs all that the tests create."""
     [url] = broker.addresses
-    drivers = [await Driver.start(command, Trace()) for command in commands]
+    drivers = [await Driver.start(library.driver, Trace()) for library in libraries]
     try:
         async with asyncio.timeout(WAIT_S):
             for connected in [driver.do("connect", url=url) for driver in drivers]:
@@ -97,7 +98,7 @@ async def cast(broker: LocalBroker, commands: list[list[str]]) -> AsyncIterator[
 
 
 TRIPLES: Final = [
-    pytest.param(triple, id="-".join(library.language for library in triple))
+    pytest.param(triple, id="-".join(library.name for library in triple))
     for triple in product(LIBRARIES, repeat=3)
 ]
 
@@ -106,9 +107,9 @@ TRIPLES: Final = [
 async def test_a_job_goes_through_three_languages(
     broker: LocalBroker,
     libraries: tuple[Library, Library, Library],
-    command_of: Callable[[Library], list[str]],
+    made: Callable[[Library], Library],
 ) -> None:
-    async with cast(broker, [command_of(library) for library in libraries]) as players:
+    async with cast(broker, [made(library) for library in libraries]) as players:
         for scene in (payloads_arrive, errors_are_told, reports_are_read, a_cancel_ends_it):
             await scene(players)
 

@@ -1,0 +1,204 @@
+import { Fail, PackhorseError, Refused, Stopped } from "./errors.js";
+import type { Claim, Extended, NewJobError } from "./messages.js";
+import { only, type Requests } from "./requests.js";
+
+/** How a job was over for this runner. `stale`: the broker had taken the claim away before. */
+export type Ending = "complete" | "failed" | "released" | "cancelled" | "revoked" | "stale";
+
+/** What a job's function returns is the result. */
+export type Result = Uint8Array | string | void;
+
+export type JobFunction = (job: RunningJob) => Result | Promise<Result>;
+
+/** The claim that is being run, as its function sees it. */
+export class RunningJob {
+    readonly id: string;
+    readonly type: string;
+    readonly payload: Uint8Array;
+    readonly key: string | undefined;
+    readonly headers: Readonly<Record<string, string>>;
+    /** Which attempt this is, from 1, of `attempts`. */
+    readonly attempt: number;
+    readonly attempts: number;
+    /** Grows with each claim of the job: write it beside what you change elsewhere. */
+    readonly fence: number;
+    /** Aborted when the job is to stop; its reason is `Stopped`, which tells why. */
+    readonly signal: AbortSignal;
+    readonly #run: Run;
+
+    constructor(run: Run) {
+        const { claim } = run;
+        this.id = claim.job;
+        this.type = claim.type;
+        this.payload = claim.payload;
+        this.key = claim.key;
+        this.headers = claim.headers ?? {};
+        this.attempt = claim.attempt;
+        this.attempts = claim.attempts;
+        this.fence = claim.fence;
+        this.signal = run.signal;
+        this.#run = run;
+    }
+
+    /** How long this attempt may still take; undefined: without limit. */
+    get remainingMs(): number | undefined {
+        return this.#run.remainingMs;
+    }
+
+    /** Tells how far the job is, 0 to 100. Need not be awaited. */
+    progress(percent: number, text = ""): Promise<void> {
+        return this.#run.report("progress", { percent, text });
+    }
+
+    /** Adds lines to the job's log. Need not be awaited. */
+    log(...messages: string[]): Promise<void> {
+        return this.#run.report("log", { messages });
+    }
+
+    /** Lets this attempt run so long from now on, within the job's total timeout: `remainingMs`. */
+    extend(runMs: number): Promise<number | undefined> {
+        return this.#run.extend(runMs);
+    }
+}
+
+/** One claim from its beginning to what the broker is told of its end. */
+export class Run {
+    readonly #controller = new AbortController();
+    readonly #reports = new Set<Promise<void>>();
+    #endsAt: number | undefined;
+    #lost: Stopped | undefined;
+
+    constructor(
+        readonly claim: Claim,
+        readonly requests: Requests,
+    ) {
+        this.remains(claim.remaining_ms);
+    }
+
+    get signal(): AbortSignal {
+        return this.#controller.signal;
+    }
+
+    get stopped(): Stopped | undefined {
+        return this.signal.aborted ? (this.signal.reason as Stopped) : undefined;
+    }
+
+    get remainingMs(): number | undefined {
+        return this.#endsAt && Math.max(0, this.#endsAt - performance.now());
+    }
+
+    remains(remainingMs: number | undefined): void {
+        this.#endsAt = remainingMs === undefined ? undefined : performance.now() + remainingMs;
+    }
+
+    /** Why the broker is told nothing more. */
+    get lost(): Stopped | undefined {
+        return this.#lost;
+    }
+
+    /** Asks the function to stop. */
+    stop(stopped: Stopped): void {
+        if (stopped.how !== "cancelled") this.#lost ??= stopped;
+        else this.remains(Math.min(stopped.graceMs ?? Infinity, this.remainingMs ?? Infinity));
+        this.#controller.abort(stopped);
+    }
+
+    report(tag: "progress" | "log", said: object): Promise<void> {
+        const { job, token } = this.claim;
+        const asked = this.#ask<void>(tag, { reports: [{ job, token, ...said }] });
+        // Nobody needs to await it: a claim that is over is told by the signal.
+        asked.catch(() => undefined).finally(() => this.#reports.delete(asked));
+        this.#reports.add(asked);
+        return asked;
+    }
+
+    async extend(runMs: number): Promise<number | undefined> {
+        const { job, token } = this.claim;
+        const claims = [{ job, token, run_ms: runMs }];
+        const { remaining_ms } = await this.#ask<Extended>("extend", { claims });
+        this.remains(remaining_ms);
+        return remaining_ms;
+    }
+
+    async #ask<Answer>(tag: string, fields: object): Promise<Answer> {
+        const entries = await this.requests.ask(tag, fields);
+        try {
+            return only<Answer>(entries);
+        } catch (error) {
+            if (error instanceof Refused && isOver(error))
+                this.stop(new Stopped("stale", error.message));
+            throw error;
+        }
+    }
+
+    /** Runs the function and tells the broker how it ended. */
+    async execute(run: JobFunction): Promise<Ending> {
+        let result: Result = undefined;
+        let failure: { thrown: unknown } | undefined;
+        try {
+            result = await run(new RunningJob(this));
+        } catch (thrown) {
+            failure = { thrown };
+        }
+        // The broker takes what is asked side by side in any order.
+        await Promise.allSettled(this.#reports);
+        if (this.#lost) return this.#lost.how as Ending;
+        try {
+            if (failure) return await this.#fail(failure.thrown);
+            return await this.#complete(result);
+        } catch (error) {
+            if (error instanceof Refused && isOver(error)) return "stale";
+            throw error;
+        }
+    }
+
+    async #complete(returned: Result): Promise<Ending> {
+        const { job, token } = this.claim;
+        const result = typeof returned === "string" ? Buffer.from(returned) : returned;
+        try {
+            await this.requests.insist("complete", { jobs: [{ job, token, result }] });
+            return "complete";
+        } catch (error) {
+            const unfit =
+                error instanceof PackhorseError && ["invalid", "too_large"].includes(error.code);
+            if (unfit)
+                return this.#fail(new Fail(error.message, { type: "UnfitResult", retry: false }));
+            throw error;
+        }
+    }
+
+    async #fail(thrown: unknown): Promise<Ending> {
+        const { job, token } = this.claim;
+        const cancelled = this.stopped?.how === "cancelled";
+        const failure = { job, token, error: told(thrown), ...(cancelled ? { retry: false } : {}) };
+        if (thrown instanceof Fail) {
+            const { retry = true, retryInMs } = thrown.options;
+            Object.assign(failure, { retry: retry && !cancelled, retry_in_ms: retryInMs });
+        }
+        await this.requests.insist("fail", { jobs: [failure] });
+        return cancelled ? "cancelled" : "failed";
+    }
+}
+
+function isOver(error: PackhorseError): boolean {
+    return error.code === "stale_claim" || error.code === "not_found";
+}
+
+function told(thrown: unknown): NewJobError {
+    if (thrown instanceof Stopped)
+        return { type: "Cancelled", message: clip(thrown.message, 1_024) };
+    if (!(thrown instanceof Error))
+        return { type: typeof thrown, message: clip(String(thrown), 1_024) };
+    const { name, message, stack = "" } = thrown;
+    return {
+        type: clip(name, 1_024),
+        message: clip(message, 1_024),
+        traceback: clip(stack, 32_768),
+    };
+}
+
+/** At most so many code points, none of them half. */
+function clip(text: string, most: number): string {
+    const whole = text.toWellFormed();
+    return whole.length <= most ? whole : [...whole].slice(0, most).join("");
+}
