@@ -182,8 +182,15 @@ class Changing:
     # -- running
 
     def take(self, session: Session, request: Take, reply: Reply) -> None:
-        reply(Ok(id=request.id, results=(Done(),)))
+        def answer() -> None:
+            reply(Ok(id=request.id, results=(Done(),)))
+
+        session.part(None)
         self._feeder.take(session, dict(request.types), request.credit, request.weights)
+        if request.credit:
+            answer()
+        else:
+            session.part(answer)
 
     def claim(self, session: Session, request: ClaimJobs, reply: Reply) -> None:
         client = session.client

@@ -292,8 +292,10 @@ class Connection(asyncio.Protocol):
             self._give_up_slow_reader(transport)
             return
         session = self.session
-        if session is not None and not session.closed and session.has_pushes():
-            self._add_pushes(session, transport)
+        if session is not None and not session.closed:
+            if session.has_pushes():
+                self._add_pushes(session, transport)
+            session.part_if_served()
         if self._out:
             transport.write(b"".join(self._out))
             self._out.clear()

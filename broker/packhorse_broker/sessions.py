@@ -7,7 +7,7 @@ reads.
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final, Protocol
 
@@ -87,6 +87,7 @@ class Session:
         "_lookups",
         "_outcomes",
         "_over",
+        "_parting",
         "_reserved",
         "_reserved_of",
         "_revocations",
@@ -134,6 +135,8 @@ class Session:
         self.closed = False
         self.credit = 0
         self.takes: Mapping[str, int] = {}
+        self._parting: Callable[[], None] | None = None
+        """Tells the client that it gets no more claims, once it has got those under way."""
         self.turns = Turns()
         """Whose turn it is among the types that it takes."""
         self.groups: tuple[str, ...] = ()
@@ -213,6 +216,22 @@ class Session:
         self.moves += 1
         self._reserved += claims
         self._reserved_of[job_type] = self._reserved_of.get(job_type, 0) + claims
+        if self._parting is not None:
+            self.outlet.flush_soon()
+
+    def part(self, told: Callable[[], None] | None) -> None:
+        """The client takes nothing more: `told` is called when all claims that were being made for
+        it have left. None: it takes something again. Either way one that waits is called."""
+        parting, self._parting = self._parting, told
+        if parting is not None:
+            parting()
+        if told is not None:
+            self.outlet.flush_soon()
+
+    def part_if_served(self) -> None:
+        """For the connection, when it has written what it could."""
+        if self._parting is not None and not self._reserved and not self._claims:
+            self.part(None)
 
     def ends(self, job: str, token: bytes) -> None:
         """It is being committed that this claim is over."""

@@ -16,6 +16,7 @@ from packhorse_protocol.messages import (
     Handled,
     Info,
     NewJob,
+    Ok,
     Outcomes,
     Remove,
     Take,
@@ -184,6 +185,44 @@ async def test_a_claim_drawn_for_one_that_says_bye_is_not_lost(
     other = await brokers.connect(broker)
     await take(other, 3)
     assert names(await other.claims(3)) == ["a", "b", "c"]
+
+
+async def test_who_takes_nothing_more_is_answered_behind_the_claims_under_way(
+    brokers: Brokers, proxy: FaultProxy
+) -> None:
+    broker = await brokers.start(store_url=proxy.url)
+    creator, runner = await brokers.connect(broker), await brokers.connect(broker)
+    await create(creator, *"abc")
+    proxy.fail(Fault.PAUSE)
+    await take(runner, 3)
+    await proxy.met()
+    enough = runner.begin(Take, types={}, credit=0)
+    info = runner.begin(Info)
+    assert isinstance(await runner.answer(info), Ok)  # the other one could have been, too
+    proxy.resume()
+    claims = await runner.next()
+    assert isinstance(claims, Claims)
+    assert names(claims.claims) == ["a", "b", "c"]
+    answer = await runner.next()
+    assert isinstance(answer, Ok)
+    assert answer.id == enough
+
+
+async def test_who_takes_again_is_not_kept_waiting(brokers: Brokers, proxy: FaultProxy) -> None:
+    broker = await brokers.start(store_url=proxy.url)
+    creator, runner = await brokers.connect(broker), await brokers.connect(broker)
+    await create(creator, "a")
+    proxy.fail(Fault.PAUSE)
+    await take(runner, 3)
+    await proxy.met()
+    takes = [runner.begin(Take, types={}, credit=0) for _ in range(2)]
+    takes.append(runner.begin(Take, types={"t": 1}, credit=1))
+    for number in takes:
+        assert isinstance(await runner.answer(number), Ok)
+    proxy.resume()
+    assert names(await runner.claims(1)) == ["a"]
+    last = runner.begin(Take, types={}, credit=0)
+    assert isinstance(await runner.answer(last), Ok)
 
 
 async def test_a_claim_by_id_for_a_connection_that_was_lost_goes_back(

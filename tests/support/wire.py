@@ -155,6 +155,10 @@ class Wire:
         assert isinstance(found, kind)
         return found
 
+    async def next(self) -> BrokerMessage:
+        """What came next, whatever it is."""
+        return await self._find(lambda _: True)
+
     async def claims(self, most: int) -> list[Claim]:
         """So many claims and no more, in however many pushes."""
         claims: list[Claim] = []
