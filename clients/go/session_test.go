@@ -430,7 +430,7 @@ func TestTLS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := scriptOn(t, l, "packhorses://"+l.Addr().String())
+	s := scriptOn(t, l, "tls://"+l.Addr().String())
 	made := connecting(t, s.url, &Options{TLS: &tls.Config{RootCAs: roots}})
 	p := s.welcome(nil)
 	c := <-made
@@ -456,8 +456,8 @@ func TestAddresses(t *testing.T) {
 	for url, want := range map[string]address{
 		"tcp://h":            {network: "tcp", at: "h:7225"},
 		"h:1":                {network: "tcp", at: "h:1"},
-		"packhorse://h:1/":   {network: "tcp", at: "h:1"},
-		"packhorses://[::1]": {network: "tcp", at: "[::1]:7225", tls: true},
+		"tcp://h:1/":         {network: "tcp", at: "h:1"},
+		"tls://[::1]":        {network: "tcp", at: "[::1]:7225", tls: true},
 		"tcp://[::1]:99":     {network: "tcp", at: "[::1]:99"},
 		"unix:///run/a.sock": {network: "unix", at: "/run/a.sock"},
 		"unix://run/a.sock":  {},

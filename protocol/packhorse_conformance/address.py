@@ -6,8 +6,6 @@ from urllib.parse import urlsplit
 
 from packhorse_protocol.limits import DEFAULT_PORT
 
-SCHEMES = ("packhorse", "tcp")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TcpAddress:
@@ -28,6 +26,6 @@ def parse(url: str) -> Address:
     parts = urlsplit(url)
     if parts.scheme == "unix" and parts.path.startswith("/"):
         return UnixAddress(path=parts.path)
-    if parts.scheme in SCHEMES and parts.hostname:
+    if parts.scheme == "tcp" and parts.hostname:
         return TcpAddress(host=parts.hostname, port=parts.port or DEFAULT_PORT)
-    raise ValueError(f"{url!r} is none of packhorse://host:port, tcp://host:port, unix:///path")
+    raise ValueError(f"{url!r} is none of tcp://host:port, unix:///path")

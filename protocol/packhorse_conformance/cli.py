@@ -93,9 +93,7 @@ def client(
 
 @main.command()
 @_options
-@click.option(
-    "--url", metavar="URL", help="packhorse://host:port, tcp://host:port or unix:///path."
-)
+@click.option("--url", metavar="URL", help="tcp://host:port or unix:///path.")
 def broker(
     url: str | None,
     listed: bool,

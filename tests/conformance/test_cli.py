@@ -78,8 +78,8 @@ def test_nobody_at_the_address_is_a_failure() -> None:
 
 
 def test_urls() -> None:
-    assert parse("packhorse://h:1") == parse("tcp://h:1") == TcpAddress(host="h", port=1)
-    assert parse("packhorse://h") == TcpAddress(host="h", port=7225)
+    assert parse("tcp://h:1") == TcpAddress(host="h", port=1)
+    assert parse("tcp://h") == TcpAddress(host="h", port=7225)
     assert parse("unix:///a/b") == UnixAddress(path="/a/b")
-    with pytest.raises(ValueError, match="none of packhorse://"):
+    with pytest.raises(ValueError, match="none of tcp:"):
         parse("h:1")

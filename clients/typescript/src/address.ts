@@ -21,7 +21,7 @@ export function dial(address: Address, options: tls.ConnectionOptions = {}): net
     return socket;
 }
 
-/** `packhorse://host:port` (also `tcp://`), `packhorses://` for TLS, `unix:///path`; several with
+/** `tcp://host:port`, `tls://` for TLS, `unix:///path`; several with
  * commas between them. Without one: `PACKHORSE_URL`, else 127.0.0.1:7225. */
 export function addresses(url?: string): Address[] {
     const given = url ?? (process.env["PACKHORSE_URL"] || `tcp://127.0.0.1:${DEFAULT_PORT}`);
@@ -35,11 +35,11 @@ function parse(url: string): Address {
         if (!rest.startsWith("/")) throw wrong("the path must be absolute");
         return { path: rest };
     }
-    if (!["tcp", "packhorse", "packhorses"].includes(scheme))
+    if (!["tcp", "tls"].includes(scheme))
         throw wrong(`unknown scheme ${scheme}`);
     const place = /^(?:\[([^\]]+)\]|([^:/?#@\s[\]]+))(?::(\d{1,5}))?\/?$/.exec(rest);
     if (!place) throw wrong("it must be host:port, or [address]:port for IPv6");
     const port = Number(place[3] ?? DEFAULT_PORT);
     if (port < 1 || port > 65_535) throw wrong("the port must be 1 to 65535");
-    return { host: (place[1] ?? place[2])!, port, encrypted: scheme === "packhorses" };
+    return { host: (place[1] ?? place[2])!, port, encrypted: scheme === "tls" };
 }

@@ -42,7 +42,7 @@ export interface ClientEvents {
     unhandled: [error: unknown, outcome: messages.Outcome];
 }
 
-/** Connects to the broker at `url`: `packhorse://host:port`, `packhorses://` (TLS), `unix:///path`,
+/** Connects to the broker at `url`: `tcp://host:port`, `tls://` (TLS), `unix:///path`,
  * several with commas between them; else `PACKHORSE_URL`, else 127.0.0.1:7225. */
 export async function connect(url?: string, options: SessionOptions = {}): Promise<Client> {
     const client = new Client(url, options);

@@ -27,7 +27,7 @@ export interface SessionOptions {
     connectTimeoutMs?: number;
     /** How long a request waits for a lost connection to come back. */
     outageTimeoutMs?: number;
-    /** For `packhorses://`: `ca`, `cert`, `key`, `servername` and the like. */
+    /** For `tls://`: `ca`, `cert`, `key`, `servername` and the like. */
     tls?: ConnectionOptions;
 }
 
