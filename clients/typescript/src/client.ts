@@ -209,8 +209,9 @@ export class Client extends EventEmitter<ClientEvents> {
     /** Gives back what runs and leaves. `bye` false: the client may come back by its secret. */
     async close({ bye = true } = {}): Promise<void> {
         if (this.#session.connected) {
-            const settled = Promise.all([this.#outcomes.settled(), bye && this.#runner?.stop()]);
-            await Promise.race([settled, sleep(SETTLE_MS, undefined, { ref: false })]);
+            const settled = [this.#outcomes.settled(), bye && this.#runner?.stop()];
+            const late = sleep(SETTLE_MS, undefined, { ref: false });
+            await Promise.race([Promise.allSettled(settled), late]);
         }
         await this.#session.close(bye);
     }
@@ -221,7 +222,7 @@ export class Client extends EventEmitter<ClientEvents> {
         if (lost) this.#claims = [];
         this.#runner?.connected(lost);
         this.#outcomes.connected(lost);
-        this.#watches.connected();
+        void this.#watches.connected();
         this.emit("connected", resumed);
     }
 
