@@ -15,6 +15,8 @@ import { Session, type SessionOptions } from "./session.js";
 import { REQUESTS } from "./shapes.js";
 import { type WatchFunction, Watches } from "./watches.js";
 
+const MAX_ARRAY_ITEMS = 10_000;
+
 /** How long a client that leaves waits until the broker knows what it did. */
 const SETTLE_MS = 5_000;
 
@@ -109,9 +111,12 @@ export class Client extends EventEmitter<ClientEvents> {
         jobs: JobToCreate[],
         options: CreateOptions = {},
     ): Promise<Entry<CreatedJob>[]> {
-        if (jobs.length === 0) return [];
-        const asked = { jobs: jobs.map(withId), ...options };
-        return (await this.#session.requests.ask("create", asked)) as Entry<CreatedJob>[];
+        const entries: Promise<Entry<object>[]>[] = [];
+        for (let at = 0; at < jobs.length; at += MAX_ARRAY_ITEMS) {
+            const some = jobs.slice(at, at + MAX_ARRAY_ITEMS).map(withId);
+            entries.push(this.#session.requests.ask("create", { ...options, jobs: some }));
+        }
+        return (await Promise.all(entries)).flat() as Entry<CreatedJob>[];
     }
 
     /** Waits until the job has ended, as a handler of it, and handles its outcome. */

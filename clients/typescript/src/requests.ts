@@ -31,7 +31,7 @@ const MAX_ELEMENTS = 199_000;
 /** One item on its way; a request without items has one that is empty. */
 export interface Item {
     readonly encoded: Encoded | null;
-    /** Whether the wait for a lost connection has an end. */
+    /** Waits for a lost connection without end. */
     readonly patient: boolean;
     readonly repeatable: boolean;
     resolve(entry: Entry<object>): void;

@@ -88,6 +88,13 @@ test(
     },
 );
 
+test("more jobs are created than one request may hold", BOUND, async () => {
+    const entries = await client.createMany(
+        Array.from({ length: 12_000 }, (_, at) => ({ type: "many", id: `many-${at}` })),
+    );
+    assert.deepEqual(entries.at(-1), { job: "many-11999", state: "QUEUED", existed: false });
+});
+
 test("progress and log are read, and watched", BOUND, async () => {
     await another(async (other) => {
         const { job } = await client.create({ type: "report", persistent: true }, { handle: true });
