@@ -15,6 +15,8 @@ import { Session, type SessionOptions } from "./session.js";
 import { REQUESTS } from "./shapes.js";
 import { type WatchFunction, Watches } from "./watches.js";
 
+const MAX_ARRAY_ITEMS = 10_000;
+
 /** How long a client that leaves waits until the broker knows what it did. */
 const SETTLE_MS = 5_000;
 
@@ -109,9 +111,12 @@ export class Client extends EventEmitter<ClientEvents> {
         jobs: JobToCreate[],
         options: CreateOptions = {},
     ): Promise<Entry<CreatedJob>[]> {
-        if (jobs.length === 0) return [];
-        const asked = { jobs: jobs.map(withId), ...options };
-        return (await this.#session.requests.ask("create", asked)) as Entry<CreatedJob>[];
+        const entries: Promise<Entry<object>[]>[] = [];
+        for (let at = 0; at < jobs.length; at += MAX_ARRAY_ITEMS) {
+            const some = jobs.slice(at, at + MAX_ARRAY_ITEMS).map(withId);
+            entries.push(this.#session.requests.ask("create", { ...options, jobs: some }));
+        }
+        return (await Promise.all(entries)).flat() as Entry<CreatedJob>[];
     }
 
     /** Waits until the job has ended, as a handler of it, and handles its outcome. */
@@ -209,8 +214,9 @@ export class Client extends EventEmitter<ClientEvents> {
     /** Gives back what runs and leaves. `bye` false: the client may come back by its secret. */
     async close({ bye = true } = {}): Promise<void> {
         if (this.#session.connected) {
-            const settled = Promise.all([this.#outcomes.settled(), bye && this.#runner?.stop()]);
-            await Promise.race([settled, sleep(SETTLE_MS, undefined, { ref: false })]);
+            const settled = [this.#outcomes.settled(), bye && this.#runner?.stop()];
+            const late = sleep(SETTLE_MS, undefined, { ref: false });
+            await Promise.race([Promise.allSettled(settled), late]);
         }
         await this.#session.close(bye);
     }
@@ -221,7 +227,7 @@ export class Client extends EventEmitter<ClientEvents> {
         if (lost) this.#claims = [];
         this.#runner?.connected(lost);
         this.#outcomes.connected(lost);
-        this.#watches.connected();
+        void this.#watches.connected();
         this.emit("connected", resumed);
     }
 

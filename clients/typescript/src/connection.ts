@@ -58,12 +58,12 @@ export class Connection<F extends Flight> {
         handshakeMs: number,
         readonly owner: Owner<F>,
     ) {
+        // First, so that what can't be said is thrown here.
+        const greeting = { t: "hello", ...checkRecord(hello, "Hello", "sending") };
         this.#socket = dial(address, tls);
         const ready = "encrypted" in address && address.encrypted ? "secureConnect" : "connect";
         this.#socket
-            .once(ready, () =>
-                this.#write({ t: "hello", ...checkRecord(hello, "Hello", "sending") }),
-            )
+            .once(ready, () => this.#write(greeting))
             .on("data", (chunk) => this.#read(chunk))
             .on("error", (error) =>
                 this.close(new Disconnected(error.message || "the connection failed")),
@@ -148,7 +148,9 @@ export class Connection<F extends Flight> {
         this.#timers.forEach(clearTimeout);
         this.#cutter.limitBytes = frame_bytes;
         this.#state = "OPEN";
-        this.#keepAlive(welcome.heartbeat_ms, welcome.timeout_ms);
+        this.#timers = [];
+        this.#beatAfter(welcome.heartbeat_ms);
+        this.#closeAfter(welcome.timeout_ms);
         this.owner.welcomed(this, welcome);
     }
 
@@ -181,34 +183,28 @@ export class Connection<F extends Flight> {
 
     // -- signs of life -----------------------------------------------------------------------
 
-    #keepAlive(heartbeatMs: number, timeoutMs: number): void {
-        this.#timers = [];
-        this.#every(
-            0,
-            heartbeatMs,
-            () => this.#sentAt,
-            () => this.#write({ t: "beat" }),
-        );
-        this.#every(
-            1,
-            timeoutMs,
-            () => this.#heardAt,
-            () => {
-                // The loop may have been held up: what came meanwhile is read before this is judged.
-                setImmediate(() => {
-                    if (performance.now() - this.#heardAt >= timeoutMs)
-                        this.close(new Disconnected(`nothing was heard for ${timeoutMs} ms`));
-                });
-            },
-        );
+    /** Says `beat` when nothing was said for so long. */
+    #beatAfter(ms: number): void {
+        const leftMs = this.#sentAt + ms - performance.now();
+        if (leftMs <= 0) this.#write({ t: "beat" });
+        this.#timers[0] = setTimeout(() => this.#beatAfter(ms), bounded(leftMs > 0 ? leftMs : ms));
     }
 
-    /** Calls `act` whenever `since` is so long ago. */
-    #every(slot: number, afterMs: number, since: () => number, act: () => void): void {
-        const leftMs = since() + afterMs - performance.now();
-        if (leftMs <= 0) act();
-        const again = () => this.#every(slot, afterMs, since, act);
-        if (this.#state === "OPEN")
-            this.#timers[slot] = setTimeout(again, Math.max(1, leftMs > 0 ? leftMs : afterMs));
+    /** Closes when nothing was heard for so long. */
+    #closeAfter(ms: number): void {
+        const leftMs = this.#heardAt + ms - performance.now();
+        const again = bounded(leftMs > 0 ? leftMs : ms);
+        this.#timers[1] = setTimeout(() => this.#closeAfter(ms), again);
+        if (leftMs > 0) return;
+        // The loop may have been held up: what came meanwhile is read before this is judged.
+        setImmediate(() => {
+            if (performance.now() - this.#heardAt >= ms)
+                this.close(new Disconnected(`nothing was heard for ${ms} ms`));
+        });
     }
+}
+
+/** What a timer can wait. */
+function bounded(ms: number): number {
+    return Math.min(Math.max(ms, 1), 2 ** 31 - 1);
 }

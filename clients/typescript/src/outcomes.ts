@@ -38,10 +38,14 @@ export class Outcomes {
     async handleBy(handle: OutcomeFunction, groups: readonly string[]): Promise<void> {
         this.#handle = handle;
         this.#groups = groups;
-        if (groups.length > 0) await this.requests.subscribe("join", { groups });
+        if (groups.length > 0) await this.#join();
         const early = [...this.#early.values()];
         this.#early.clear();
         this.pushed(early);
+    }
+
+    async #join(): Promise<void> {
+        await this.requests.subscribe("join", () => ({ groups: this.#groups }));
     }
 
     wait(job: string, timeoutMs?: number): Promise<Outcome> {
@@ -97,8 +101,7 @@ export class Outcomes {
     // -- what the client tells ---------------------------------------------------------------
 
     connected(lost: boolean): void {
-        const groups = this.#groups;
-        if (groups.length > 0) this.requests.subscribe("join", { groups }).catch(() => undefined);
+        if (this.#groups.length > 0) this.#join().catch(() => undefined);
         if (!lost) return;
         this.#early.clear();
         this.#becomeAll();

@@ -1,6 +1,6 @@
 import { setTimeout } from "node:timers/promises";
 
-import { growingMs } from "./backoff.js";
+import { waitMs } from "./backoff.js";
 import { checkRecord, type Entry, isProblem } from "./checking.js";
 import type { Connection, Flight } from "./connection.js";
 import { type Encoded, encode } from "./encoding.js";
@@ -31,7 +31,7 @@ const MAX_ELEMENTS = 199_000;
 /** One item on its way; a request without items has one that is empty. */
 export interface Item {
     readonly encoded: Encoded | null;
-    /** Whether the wait for a lost connection has an end. */
+    /** Waits for a lost connection without end. */
     readonly patient: boolean;
     readonly repeatable: boolean;
     resolve(entry: Entry<object>): void;
@@ -92,23 +92,28 @@ export class Requests {
     }
 
     /** The one entry's result, however often it has to be asked: only a final refusal rejects. */
-    async insist<Result>(tag: string, fields: object): Promise<Result> {
-        for (let tries = 0; ; tries++) {
-            try {
-                return only<Result>(await this.ask(tag, fields, { patient: true }));
-            } catch (error) {
-                if (!(error instanceof PackhorseError) || !error.retryable || this.#over)
-                    throw error;
-                await setTimeout(Math.max(error.retryAfterMs ?? 0, growingMs(tries)));
-            }
-        }
+    insist<Result>(tag: string, fields: object): Promise<Result> {
+        return this.#repeat(async () => only(await this.ask(tag, fields, { patient: true })));
     }
 
-    /** What belongs to a connection: where one is lost, it is asked anew on the next. */
-    async subscribe(tag: "take" | "join", fields: object): Promise<void> {
-        await this.ask(tag, fields).catch((error: PackhorseError) => {
-            if (error.code !== "disconnected") throw error;
+    /** What belongs to a connection, as it is by then. Where one is lost, the next is asked anew. */
+    async subscribe(tag: "take" | "join" | "watch", now: () => object): Promise<Entry<object>[]> {
+        return this.#repeat(() => this.ask(tag, now())).catch((error: PackhorseError) => {
+            if (error.code === "disconnected") return [];
+            throw error;
         });
+    }
+
+    async #repeat<Answer>(asking: () => Promise<Answer>): Promise<Answer> {
+        for (let tries = 0; ; tries++) {
+            try {
+                return await asking();
+            } catch (error) {
+                const again = error instanceof PackhorseError && error.retryable;
+                if (!again || error.code === "disconnected" || this.#over) throw error;
+                await setTimeout(waitMs(tries, error.retryAfterMs));
+            }
+        }
     }
 
     #add(tag: string, head: object, items: Item[], patient: boolean): void {

@@ -22,7 +22,7 @@ export interface RunnerOptions {
 
 /** Runs the jobs of some types. Made by `client.run`. */
 export class Runner {
-    readonly #terms: ReadonlyMap<string, TypeTerms>;
+    readonly #types: ReadonlyMap<string, TypeTerms>;
     readonly #credit: number;
     readonly #runs = new Map<string, Run>();
     #draining = false;
@@ -39,7 +39,7 @@ export class Runner {
                 [type, typeof given === "function" ? { run: given } : given] as const,
         );
         if (terms.length === 0) throw new Invalid("a runner takes at least one type");
-        this.#terms = new Map(terms);
+        this.#types = new Map(terms);
         this.#credit = options.credit ?? 10;
     }
 
@@ -52,7 +52,7 @@ export class Runner {
     async drain(): Promise<void> {
         if (!this.#draining) {
             this.#draining = true;
-            await this.requests.subscribe("take", { types: {}, credit: 0 });
+            await this.take();
         }
         while (this.#runs.size > 0) await new Promise<void>((resolve) => this.#idle.push(resolve));
     }
@@ -75,15 +75,19 @@ export class Runner {
     // -- what the client tells ---------------------------------------------------------------
 
     async take(): Promise<void> {
+        await this.requests.subscribe("take", () => this.#terms());
+    }
+
+    #terms(): object {
+        if (this.#draining) return { types: {}, credit: 0 };
         const types: Record<string, number> = {};
         const weights: Record<string, number> = {};
-        for (const [type, { atMost, weight }] of this.#terms) {
+        for (const [type, { atMost, weight }] of this.#types) {
             types[type] = atMost ?? this.#credit;
             if (weight !== undefined) weights[type] = weight;
         }
         const weighted = Object.keys(weights).length > 0;
-        const fields = { types, credit: this.#credit, ...(weighted ? { weights } : {}) };
-        await this.requests.subscribe("take", fields);
+        return { types, credit: this.#credit, ...(weighted ? { weights } : {}) };
     }
 
     connected(lost: boolean): void {
@@ -96,7 +100,7 @@ export class Runner {
     claimed(claims: readonly Claim[]): void {
         for (const claim of claims) {
             const known = this.#runs.get(keyOf(claim));
-            const terms = this.#terms.get(claim.type);
+            const terms = this.#types.get(claim.type);
             if (known) known.remains(claim.remaining_ms);
             else if (!terms || this.#draining) this.#release(claim).catch(() => undefined);
             else void this.#begin(claim, terms.run);

@@ -1,7 +1,7 @@
 import type { ConnectionOptions } from "node:tls";
 
 import { type Address, addresses } from "./address.js";
-import { growingMs, LONGEST_WAIT_MS } from "./backoff.js";
+import { waitMs } from "./backoff.js";
 import type { Entry } from "./checking.js";
 import { Connection, type Owner, type Push } from "./connection.js";
 import { Closed, Disconnected, type PackhorseError, Refused } from "./errors.js";
@@ -169,9 +169,8 @@ export class Session implements Owner<Group> {
         }
         if (!this.#opening) this.#startOutage();
         const rounds = Math.floor(this.#tries / this.#addresses.length);
-        const askedMs = Math.min(cause.retryAfterMs ?? 0, LONGEST_WAIT_MS);
-        const waitMs = Math.max(growingMs(rounds), askedMs);
-        this.#retry = setTimeout(() => this.#connect(), waitMs);
+        const afterMs = waitMs(rounds, cause.retryAfterMs);
+        this.#retry = setTimeout(() => this.#connect(), afterMs);
     }
 
     #startOutage(): void {

@@ -28,22 +28,20 @@ export class Watches {
     }
 
     /** Watches all again, and tells how they are now. */
-    connected(): void {
-        const jobs = [...this.#watched.keys()];
-        if (jobs.length === 0) return;
-        this.requests.ask("watch", { jobs }).then(
-            (entries) => {
-                (entries as Entry<Watched>[]).forEach((entry, at) => {
-                    const job = jobs[at]!;
-                    if (!isProblem(entry)) {
-                        const { version, state, progress } = entry;
-                        this.pushed([{ job, version, state, progress, log: [], removed: false }]);
-                    } else if (entry.problem.code === "not_found")
-                        this.pushed([{ job, version: 0, log: [], removed: true }]);
-                });
-            },
-            () => undefined,
-        );
+    async connected(): Promise<void> {
+        if (this.#watched.size === 0) return;
+        let jobs: string[] = [];
+        const entries = await this.requests
+            .subscribe("watch", () => ({ jobs: (jobs = [...this.#watched.keys()]) }))
+            .catch(() => []);
+        (entries as Entry<Watched>[]).forEach((entry, at) => {
+            const job = jobs[at]!;
+            if (!isProblem(entry)) {
+                const { version, state, progress } = entry;
+                this.pushed([{ job, version, state, progress, log: [], removed: false }]);
+            } else if (entry.problem.code === "not_found")
+                this.pushed([{ job, version: 0, log: [], removed: true }]);
+        });
     }
 
     pushed(events: readonly JobEvent[]): void {

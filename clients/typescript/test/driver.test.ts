@@ -10,9 +10,11 @@ import { Broker } from "./broker.js";
 const DRIVER = fileURLToPath(new URL("../driver/driver.js", import.meta.url));
 const base64 = (text: string) => Buffer.from(text).toString("base64");
 
-test("the driver does what it is told, and ends with its input", { timeout: 60_000 }, async () => {
+test("the driver does what it is told, and ends with its input", { timeout: 60_000 }, async (t) => {
     const broker = await Broker.start();
+    t.after(() => broker.stop());
     const child = spawn(process.execPath, [DRIVER], { stdio: ["pipe", "pipe", "inherit"] });
+    t.after(() => child.kill());
     const exited = once(child, "exit");
     const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
     const events: any[] = [];
@@ -57,5 +59,4 @@ test("the driver does what it is told, and ends with its input", { timeout: 60_0
     assert.deepEqual(ended.sort(), ["cancelled", "complete", "complete", "failed"]);
     child.stdin.end();
     assert.deepEqual(await exited, [0, null]);
-    await broker.stop();
 });

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { after, before, test } from "node:test";
+import { after, before, test, type TestContext } from "node:test";
 
 import { type Client, connect, type JobEvent, type RunningJob } from "../src/index.js";
 import { Broker } from "./broker.js";
@@ -20,6 +20,13 @@ after(async () => {
     await client.close();
     await broker.stop();
 }, BOUND);
+
+/** A client that is closed with its test, however that ends. */
+async function opened(t: TestContext, ...how: Parameters<typeof connect>): Promise<Client> {
+    const other = await connect(...how);
+    t.after(() => other.close());
+    return other;
+}
 
 /** Another client, as long as `use` takes. */
 async function another<T>(use: (other: Client) => Promise<T>): Promise<T> {
@@ -81,6 +88,13 @@ test(
     },
 );
 
+test("more jobs are created than one request may hold", BOUND, async () => {
+    const entries = await client.createMany(
+        Array.from({ length: 12_000 }, (_, at) => ({ type: "many", id: `many-${at}` })),
+    );
+    assert.deepEqual(entries.at(-1), { job: "many-11999", state: "QUEUED", existed: false });
+});
+
 test("progress and log are read, and watched", BOUND, async () => {
     await another(async (other) => {
         const { job } = await client.create({ type: "report", persistent: true }, { handle: true });
@@ -139,27 +153,25 @@ test("a group's outcomes go to a member of it", BOUND, async () => {
     });
 });
 
-test("a client that comes back with its secret has its claims", BOUND, async () => {
-    const first = await connect(broker.url);
+test("a client that comes back with its secret has its claims", BOUND, async (t) => {
+    const first = await opened(t, broker.url);
     const began = new Deferred<void>();
     await first.run({ kept: () => (began.resolve(), new Promise<void>(() => undefined)) });
     const { job } = await client.create({ type: "kept" }, { handle: true });
     await began.promise;
     const { id, secret } = first;
     await first.close({ bye: false });
-    const second = await connect(broker.url, { client: id, secret });
+    const second = await opened(t, broker.url, { client: id, secret });
     assert.equal(second.welcome.resumed, true);
     await second.run({ kept: ({ attempt }) => `attempt ${attempt}` });
     assert.equal(text((await client.wait(job)).result), "attempt 1");
-    await second.close();
 });
 
-test("two clients of one id: the newer one wins", BOUND, async () => {
-    const older = await connect(broker.url);
+test("two clients of one id: the newer one wins", BOUND, async (t) => {
+    const older = await opened(t, broker.url);
     const closed = once(older, "closed");
-    const newer = await connect(broker.url, { client: older.id, secret: older.secret });
+    await opened(t, broker.url, { client: older.id, secret: older.secret });
     assert.equal((await closed)[0].code, "superseded");
-    await newer.close();
 });
 
 test("every other request can be asked", BOUND, async () => {
@@ -177,10 +189,11 @@ test("every other request can be asked", BOUND, async () => {
     ]);
 });
 
-test("a broker that is killed while jobs run loses none of them", BOUND, async () => {
+test("a broker that is killed while jobs run loses none of them", BOUND, async (t) => {
     const mortal = await Broker.start();
-    const producer = await connect(mortal.socketUrl);
-    const runner = await connect(mortal.socketUrl);
+    t.after(() => mortal.stop());
+    const producer = await opened(t, mortal.socketUrl);
+    const runner = await opened(t, mortal.socketUrl);
     const ran = new Set<string>();
     const half = new Deferred<void>();
     await runner.run(
@@ -203,6 +216,4 @@ test("a broker that is killed while jobs run loses none of them", BOUND, async (
     await mortal.crash();
     assert.ok((await outcomes).every(({ state }) => state === "COMPLETE"));
     assert.equal(ran.size, 300);
-    await Promise.all([producer.close(), runner.close()]);
-    await mortal.stop();
 });

@@ -279,3 +279,23 @@ test("a drain takes nothing more and waits; a stop gives back what runs", BOUND,
     await Promise.all([drained, stopped]);
     assert.deepEqual(await ended, ["job-1", "released"]);
 });
+
+test(
+    "a take that is refused for a while is asked again, also on a new connection",
+    BOUND,
+    async (t) => {
+        const { client, peer, broker } = await pair(t);
+        const running = client.run({ a: () => undefined });
+        await taken(peer);
+        const runner = await running;
+        peer.socket.destroy();
+        const later = await broker.peer();
+        await later.greet({ resumed: true });
+        const { id } = await later.next("take");
+        later.say({ t: "error", id, code: "unavailable", message: "no store", retryable: true });
+        await taken(later);
+        const draining = runner.drain();
+        await taken(later, 0);
+        await draining;
+    },
+);
