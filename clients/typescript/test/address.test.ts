@@ -9,8 +9,8 @@ test("addresses are written as for the other clients, and `packhorses` for TLS",
     for (const [url, found] of [
         ["tcp://broker", { ...plain, host: "broker" }],
         ["broker:80", { ...plain, host: "broker", port: 80 }],
-        ["packhorse://[::1]:80/", { ...plain, host: "::1", port: 80 }],
-        ["packhorses://broker", { ...plain, host: "broker", encrypted: true }],
+        ["tcp://[::1]:80/", { ...plain, host: "::1", port: 80 }],
+        ["tls://broker", { ...plain, host: "broker", encrypted: true }],
         ["unix:///run/broker.sock", { path: "/run/broker.sock" }],
     ] as const)
         assert.deepEqual(addresses(url), [found]);
