@@ -89,7 +89,9 @@ async def lists_by_label_and_key(site: Site) -> None:
     one = await site.job(wire, "one", labels=[label])
     two = await site.job(wire, "two", labels=[label, "other"])
     found = await _listed(wire, label=label)
-    expect([job["id"] for job in found] == [one, two], "both, by their creation", found)
+    expect({job["id"] for job in found} == {one, two}, "both", found)
+    times = [job["created_at"] for job in found]
+    expect(times == sorted(times), "the order of `created_at`", times)
     found = await _listed(wire, label=label, type=site.type("two"))
     expect([job["id"] for job in found] == [two], "that of the type `two`", found)
     holder = await site.job(wire, unique={"key": "k"})
