@@ -285,13 +285,28 @@ class Feeder:
         ]
 
     def _drawn(self, job_type: str, places: list[Session], claimed: list[Applied]) -> None:
+        declined = None
         for session, reserved in Counter(places).items():
             session.reserve(job_type, -reserved)
+            if claimed and not (session.takes.get(job_type) and session.credit):
+                declined = (declined or set()) | {session}
         if self._several:
             _count_turns(job_type, places, claimed)
         if claimed:
             self._claimed.add(job_type)
-        self._give(claimed)
+        self._give(claimed if declined is None else self._without(declined, claimed))
+
+    def _without(self, declined: set[Session], claimed: list[Applied]) -> list[Applied]:
+        """Claims whose runners were told meanwhile that they get none of the type go back; the
+        others are returned. One that was lost, or came back, has its own rule."""
+        kept = []
+        for applied in claimed:
+            session = self._sessions.get(applied.job.runner or "")
+            if session in declined:
+                self.take_back(applied)
+            else:
+                kept.append(applied)
+        return kept
 
     def _learn(self, job_type: str, got: int, asked: int) -> None:
         """A draw that came back full is followed by one twice as large."""

@@ -263,11 +263,3 @@ def base64_of(data: object) -> str:
     if not isinstance(data, bytes):
         raise TypeError(f"{type(data).__name__} has no place in an instruction")
     return base64.b64encode(data).decode()
-
-
-def bytes_of(text: str) -> bytes:
-    """What a driver said in base64."""
-    try:
-        return base64.b64decode(text, validate=True)
-    except (ValueError, TypeError):
-        raise Failed("binary in base64", text) from None

@@ -1,9 +1,11 @@
 """The broker's end of a connection: a scenario says its every word.
 
-hello = await peer.expect("hello")
-peer.welcome(hello)
-create = await peer.expect("create")
-peer.ok(create, {"job": "a", "state": "QUEUED"})
+    hello = await peer.expect("hello")
+    peer.welcome(hello)
+    create = await peer.expect("create")
+    peer.ok(create, {"job": "a", "state": "QUEUED"})
+
+What a library may say at any time, `take` or `log`, is answered beside.
 """
 
 import contextlib

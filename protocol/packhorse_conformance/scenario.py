@@ -1,8 +1,10 @@
 """A scenario: what is played, its title, and the section of SPEC.md that it tests.
 
-@scenario("8")
-async def beats(stage: Stage) -> None:
-    \"\"\"A client that has nothing to say sends `beat`.\"\"\"
+    @scenario("8")
+    async def beats(stage: Stage) -> None:
+        ...
+
+Its title is the function's docstring, its name the file's and the function's.
 """
 
 import importlib

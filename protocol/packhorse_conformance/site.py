@@ -11,6 +11,7 @@ What was made is removed in the end.
 import asyncio
 import contextlib
 import secrets
+import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -76,6 +77,18 @@ class Site:
         """The same client on another connection."""
         return await self.client(client=wire.client, secret=wire.secret, **hello)
 
+    async def client_when_free(self, name: str, secret: bytes) -> Wire:
+        """A client whose id another one has left: a broker may say for how long it is not free."""
+        while True:
+            wire = await self.dial()
+            wire.send({"t": "hello", "versions": [1], "client": name, "secret": secret})
+            answer = await wire.find(lambda message: bool(message), "`welcome`, or `client_exists`")
+            if answer.get("code") != "client_exists":
+                wire.received.append(answer)
+                await wire.welcomed()
+                return wire
+            await asyncio.sleep(answer["retry_after_ms"] / 1_000)
+
     async def short_lived(self, **hello: object) -> Wire:
         """A client with the shortest timeout that the broker grants."""
         wire = await self.client(timeout_ms=1, **hello)
@@ -93,6 +106,15 @@ class Site:
     def type(self, plain: str = "work") -> str:
         """A type of this scenario."""
         return self.name(plain)
+
+    def id(self, plain: str) -> str:
+        """An id for a job whose place in the queue counts: all of these are in one partition."""
+        return f"{self.name(plain)}~{self._prefix}"
+
+    def unique_id(self, plain: str, key: str) -> str:
+        """An id for a job of the type `work` with a unique key: in the key's own partition."""
+        tag = zlib.crc32(self.type().encode() + b"\0" + key.encode())
+        return f"{self.name(plain)}~{tag:08x}"
 
     # -- jobs
 

@@ -1,10 +1,12 @@
 """What a scenario for clients is given: the driver of the library, and a broker to be played.
 
-peer = await stage.connect()
-answer = stage.driver.do("get", jobs=["a"])
-get = await peer.expect("get")
-peer.ok(get, view("a"))
-assert await answer.ok()
+    peer = await stage.connect()
+    answer = stage.driver.do("get", jobs=["a"])
+    get = await peer.expect("get")
+    peer.ok(get, view("a"))
+    assert await answer.ok()
+
+What brokers say of jobs, `claim`, `outcome` and the like, stands below.
 """
 
 import asyncio

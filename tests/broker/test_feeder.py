@@ -8,10 +8,11 @@ import pytest
 from packhorse_broker.clock import StoreClock
 from packhorse_broker.contents import pack_body
 from packhorse_broker.feeder import EMPTY_DRAWS, FIRST_DRAW, MAX_DRAWING, Feeder
+from packhorse_broker.jobs.commands import TakeBack
 from packhorse_broker.jobs.model import Applied, Job, State
 from packhorse_broker.outages import Outages
 from packhorse_broker.sessions import Session, Sessions
-from packhorse_broker.store.work import Draw, Work
+from packhorse_broker.store.work import Draw, Submission, Work
 from packhorse_protocol import Code
 from packhorse_protocol.messages import ROLES, BrokerMessage
 
@@ -39,9 +40,14 @@ class Queues:
         self.draws: list[Draw] = []
         self.drawn: list[tuple[str, int]] = []
         """Of each draw so far, its type and how many claims it asked for."""
+        self.taken_back: list[str] = []
+        """The jobs that were."""
         self._made = 0
 
     def submit(self, work: Work) -> None:
+        if isinstance(work, Submission):
+            self.taken_back += [job for job, command in work.items if isinstance(command, TakeBack)]
+            return
         assert isinstance(work, Draw)
         self.draws.append(work)
         self.drawn.append((work.type, len(work.claims)))
@@ -132,6 +138,24 @@ async def test_what_comes_into_an_empty_queue_is_drawn_with_it(scene: Scene) -> 
     await scene.queues.answer(0)
     assert (len(session.holds), session.free) == (2, 1)
     assert not scene.queues.draws
+
+
+@pytest.mark.parametrize(("credit", "types"), [(2, {"other": 2}), (0, {"t": 2}), (2, {"t": 0})])
+async def test_what_was_drawn_for_a_take_that_was_replaced_goes_back(
+    scene: Scene, credit: int, types: dict[str, int]
+) -> None:
+    fickle, steady = scene.runner("fickle"), scene.runner("steady")
+    await scene.take(fickle, 1, t=1)
+    await scene.take(steady, 1, t=1)
+    await scene.queues.answer(0)
+    await scene.told("t")
+    await scene.take(fickle, credit, **types)
+    drawn = next(draw for draw in scene.queues.draws if draw.type == "t")
+    scene.queues.draws.remove(drawn)
+    scene.queues.draws.insert(0, drawn)
+    await scene.queues.answer(2)
+    assert (len(fickle.holds), len(steady.holds)) == (0, 1)
+    assert len(scene.queues.taken_back) == 1
 
 
 async def test_what_comes_behind_others_waits_for_its_turn(scene: Scene) -> None:

@@ -12,6 +12,7 @@ from packhorse_protocol.messages import (
     ClaimJobs,
     Claims,
     Create,
+    Done,
     Events,
     Handled,
     Info,
@@ -187,12 +188,12 @@ async def test_a_claim_drawn_for_one_that_says_bye_is_not_lost(
     assert names(await other.claims(3)) == ["a", "b", "c"]
 
 
-async def test_who_takes_nothing_more_is_answered_behind_the_claims_under_way(
+async def test_who_takes_nothing_more_is_answered_when_no_claim_can_come(
     brokers: Brokers, proxy: FaultProxy
 ) -> None:
     broker = await brokers.start(store_url=proxy.url)
     creator, runner = await brokers.connect(broker), await brokers.connect(broker)
-    await create(creator, *"abc")
+    await create(creator, *"abc", attempts=1)
     proxy.fail(Fault.PAUSE)
     await take(runner, 3)
     await proxy.met()
@@ -200,12 +201,16 @@ async def test_who_takes_nothing_more_is_answered_behind_the_claims_under_way(
     info = runner.begin(Info)
     assert isinstance(await runner.answer(info), Ok)  # the other one could have been, too
     proxy.resume()
-    claims = await runner.next()
-    assert isinstance(claims, Claims)
-    assert names(claims.claims) == ["a", "b", "c"]
     answer = await runner.next()
     assert isinstance(answer, Ok)
     assert answer.id == enough
+    assert await runner.ask(Bye) == (Done(),)
+    await take(creator, 3)
+    assert [(claim.job, claim.attempt) for claim in await creator.claims(3)] == [
+        ("a", 1),
+        ("b", 1),
+        ("c", 1),
+    ]
 
 
 async def test_who_takes_again_is_not_kept_waiting(brokers: Brokers, proxy: FaultProxy) -> None:

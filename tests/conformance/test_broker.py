@@ -20,8 +20,13 @@ MUTANT_S = 1.5
 """A mutant that says nothing is known by then."""
 
 
-async def test_our_broker_conforms(address: TcpAddress) -> None:
+async def test_our_broker_conforms_and_is_left_without_a_job(address: TcpAddress) -> None:
     assert_all_passed(await played(ALL, partial(sited, address)))
+    async with sited(address) as site:
+        wire = await site.client()
+        counted = await wire.one("counts")
+    left = {name: states for name, states in counted["types"].items() if any(states.values())}
+    assert left == {}
 
 
 # --- The kit can fail ------------------------------------------------------------------------

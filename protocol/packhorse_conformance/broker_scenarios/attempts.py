@@ -23,8 +23,8 @@ async def fails_with_its_error(site: Site) -> None:
 async def tries_again(site: Site) -> None:
     """While attempts remain the job is QUEUED again, at the end of its queue."""
     wire = await site.client()
-    claim = await site.claimed(wire, attempts=2)
-    await site.job(wire)
+    claim = await site.claimed(wire, id=site.id("first"), attempts=2)
+    await site.job(wire, id=site.id("second"))
     entry = await wire.one("fail", jobs=[ref(claim, error=ERROR)])
     expect(entry["state"] == "QUEUED", "QUEUED", entry)
     await wire.ask("take", types={site.type(): 2}, credit=2)

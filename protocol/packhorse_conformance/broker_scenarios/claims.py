@@ -1,23 +1,25 @@
 """Claims: by credit and by id, given back, and their tokens."""
 
+from typing import Any
+
 from packhorse_conformance.scenario import scenario
 from packhorse_conformance.site import Site, ref
-from packhorse_conformance.verdict import expect
+from packhorse_conformance.verdict import Skipped, expect
 
 
 @scenario("10")
 async def pushes_what_is_queued(site: Site) -> None:
     """Jobs are pushed in the order of their queue, those that wait and those that come."""
     wire = await site.client()
-    first = [await site.job(wire, payload=b"x", key="k", headers={"h": "v"}, attempts=3)]
-    first += [await site.job(wire) for _ in range(2)]
+    first = [site.id(f"job-{number}") for number in range(3)]
+    said: dict[str, Any] = {"payload": b"x", "key": "k", "headers": {"h": "v"}, "attempts": 3}
+    await site.create(wire, *[site.new(id=job, **said) for job in first])
     await wire.ask("take", types={site.type(): 10}, credit=10)
     found = await wire.claims(3)
     expect([claim["job"] for claim in found] == first, "the oldest first", found)
     claim = found[0]
-    said = (claim["type"], claim["attempt"], claim["attempts"], claim["payload"], claim["key"])
-    expect(said == (site.type(), 1, 3, b"x", "k"), "all that a runner needs", claim)
-    expect(claim.get("headers") == {"h": "v"}, "the headers", claim)
+    expect((claim["type"], claim["attempt"]) == (site.type(), 1), "its type, attempt 1", claim)
+    expect(claim == {**claim, **said}, f"{said}", claim)
     tokens = {claim["token"] for claim in found}
     expect(len(tokens) == 3, "a token for each", found)
     new = await site.job(wire)
@@ -75,8 +77,11 @@ async def goes_by_priority(site: Site) -> None:
     """A higher priority is claimed first; within one the oldest."""
     wire = await site.client()
     priorities = (0, -5, 9, 9)
-    entries = await site.create(wire, *[site.new(priority=number) for number in priorities])
-    jobs = [entry["job"] for entry in entries]
+    jobs = [site.id(f"job-{place}") for place in range(len(priorities))]
+    await site.create(
+        wire,
+        *[site.new(id=job, priority=number) for job, number in zip(jobs, priorities, strict=True)],
+    )
     await wire.ask("take", types={site.type(): 1}, credit=1)
     order = []
     for _ in jobs:
@@ -91,6 +96,8 @@ async def goes_by_priority(site: Site) -> None:
 async def shares_by_weights(site: Site) -> None:
     """While two types have jobs waiting, they are claimed in proportion to their weights."""
     wire = await site.client()
+    if (await wire.one("info")).get("partitions", 0) > 1:
+        raise Skipped("how weights hold for several partitions together is not specified")
     for plain in ("often", "seldom"):
         await site.create(wire, *[site.new(plain) for _ in range(40)])
     types = {site.type("often"): 40, site.type("seldom"): 40}
@@ -118,8 +125,8 @@ async def claims_by_id(site: Site) -> None:
 async def gives_back(site: Site) -> None:
     """`release` queues the job at its former place and spends no attempt; the fence grows."""
     wire = await site.client()
-    claim = await site.claimed(wire)
-    await site.job(wire)
+    claim = await site.claimed(wire, id=site.id("first"))
+    await site.job(wire, id=site.id("second"))
     entry = await wire.one("release", claims=[ref(claim)])
     expect(entry["state"] == "QUEUED", "QUEUED", entry)
     view = await wire.one("get", jobs=[claim["job"]])

@@ -39,7 +39,9 @@ async def cuts_large_pushes(site: Site) -> None:
     wire, producer = await site.client(), await site.client()
     payload = b"x" * wire.limits["payload_bytes"]
     count = wire.limits["frame_bytes"] // len(payload) + 2
-    jobs = [await site.job(producer, payload=payload) for _ in range(count)]
+    jobs = [site.id(f"job-{number}") for number in range(count)]
+    for job in jobs:
+        await site.job(producer, id=job, payload=payload)
     await wire.ask("take", types={site.type(): count}, credit=count)
     found = await wire.claims(count)
     expect([claim["job"] for claim in found] == jobs, "each job, in order", len(found))

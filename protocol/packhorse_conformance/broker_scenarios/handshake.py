@@ -186,13 +186,13 @@ async def lets_the_newer_connection_win(site: Site) -> None:
 
 @scenario("7")
 async def says_bye(site: Site) -> None:
-    """`bye` is answered, then the broker closes, and the id is free at once."""
+    """`bye` is answered, then the broker closes, and the id is free."""
     wire = await site.client(client=site.name("leaves"))
     answer = await wire.answer(wire.begin("bye"))
     expect(answer["t"] == "ok" and answer["results"] == [{}], "`ok` with one empty entry", answer)
     rest = await wire.end("that the broker closes")
     expect(rest == [], "nothing after the answer", rest)
-    again = await site.client(client=wire.client, secret=b"t" * 32)
+    again = await site.client_when_free(wire.client, b"t" * 32)
     expect(again.welcome["resumed"] is False, "`resumed` false", again.welcome)
 
 

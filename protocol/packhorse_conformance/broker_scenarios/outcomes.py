@@ -139,6 +139,19 @@ async def tells_that_a_job_was_removed(site: Site) -> None:
 
 
 @scenario("11")
+async def bounds_the_handlers(site: Site) -> None:
+    """A job has at most 256 handlers, clients and groups together: one more is `too_many`."""
+    wire = await site.client()
+    job = await site.job(wire, handle=True)
+    groups = [site.name(f"group-{number}") for number in range(256)]
+    requests = [wire.begin("handle", jobs=[job], group=group) for group in groups]
+    answers = [(await wire.answer(request))["results"][0] for request in requests]
+    codes = [answer["problem"]["code"] if "problem" in answer else "done" for answer in answers]
+    expect(codes == ["done"] * 255 + ["too_many"], "the 257th handler to be `too_many`", codes[-3:])
+    await wire.one("handle", jobs=[job])
+
+
+@scenario("11")
 async def pushes_many(site: Site) -> None:
     """A hundred outcomes at once arrive each once, in however many pushes."""
     wire = await site.client()

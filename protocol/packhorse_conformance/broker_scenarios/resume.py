@@ -83,7 +83,7 @@ async def removes_who_is_silent(site: Site) -> None:
     await watcher.problem("stale_claim", "complete", jobs=[ref(claim)])
     view = await watcher.one("get", jobs=[handled])
     expect(view.get("handlers", []) == [], "no handler any more", view)
-    again = await site.resume(runner)
+    again = await site.client_when_free(runner.client, runner.secret)
     expect(again.welcome["resumed"] is False, "`resumed` false", again.welcome)
 
 

@@ -89,6 +89,25 @@ async def keeps_as_the_type_says(site: Site) -> None:
     await wire.problem("not_found", "get", jobs=[claim["job"]])
 
 
+@scenario("11")
+async def keeps_so_many(site: Site) -> None:
+    """Beyond `keep_jobs` finished jobs go that nobody handles, soon and not at once."""
+    wire = await site.client()
+    await site.configure(wire, keep_failed={"keep_ms": 3_600_000, "keep_jobs": 1})
+    entries = await site.create(wire, *[site.new() for _ in range(3)])
+    jobs = [entry["job"] for entry in entries]
+    await wire.ask("watch", jobs=jobs)
+    for claim in await wire.ask("claim", jobs=jobs):
+        await wire.one("fail", jobs=[ref(claim, error={})])
+    gone: set[str] = set()
+    while len(gone) < 2:
+        push = await wire.push("events", "`events` with `removed` of two jobs")
+        gone |= {event["job"] for event in push["events"] if event.get("removed")}
+    [kept] = set(jobs) - gone
+    view = await wire.one("get", jobs=[kept])
+    expect(view["state"] == "FAILED", "one to stay", view)
+
+
 @scenario("13")
 async def shows_types(site: Site) -> None:
     """`types` shows what there is of a type, what was set, by whom and when."""

@@ -101,7 +101,7 @@ async def wants_a_window_for_its_scope(site: Site) -> None:
 async def repeats_no_duplicate_of_itself(site: Site) -> None:
     """The repetition of a create with a chosen id is `existed`, not a duplicate of itself."""
     wire = await site.client()
-    new = site.new(id=site.name("itself"), unique={"key": "k"})
+    new = site.new(id=site.unique_id("itself", "k"), unique={"key": "k"})
     await site.create(wire, new)
     [entry] = await site.create(wire, new)
     expect(entry.get("existed") is True, "`existed`", entry)
@@ -113,7 +113,7 @@ async def repeats_no_replacement(site: Site) -> None:
     wire = await site.client()
     holder = await site.job(wire, unique={"key": "k"})
     unique = {"key": "k", "on_duplicate": "replace"}
-    new = site.new(id=site.name("replacing"), payload=b"new", unique=unique)
+    new = site.new(id=site.unique_id("replacing", "k"), payload=b"new", unique=unique)
     await site.create(wire, new)
     before = await wire.one("get", jobs=[holder])
     [entry] = await site.create(wire, new)

@@ -39,8 +39,8 @@ async def gives_up_a_silent_broker(stage: Stage) -> None:
 @scenario("8")
 async def hears_a_beat(stage: Stage) -> None:
     """While the broker beats, however little else it says, the connection stays."""
-    peer = await stage.connect(heartbeat_ms=250, timeout_ms=1_500)
-    for _ in range(8):  # longer than the timeout
+    peer = await stage.connect(heartbeat_ms=500, timeout_ms=3_000)
+    for _ in range(7):  # longer than the timeout
         await peer.beat()
         peer.send({"t": "beat"})
     await stage.still_answers(peer)
@@ -49,8 +49,8 @@ async def hears_a_beat(stage: Stage) -> None:
 @scenario("8")
 async def hears_any_frame(stage: Stage) -> None:
     """Any frame is a sign of life, also one that the client does not know."""
-    peer = await stage.connect(heartbeat_ms=250, timeout_ms=1_500)
-    for _ in range(8):
+    peer = await stage.connect(heartbeat_ms=500, timeout_ms=3_000)
+    for _ in range(7):
         await peer.beat()
         peer.send({"t": "weather", "sunny": True})
     await stage.still_answers(peer)
