@@ -81,13 +81,22 @@ func (h *Handler) Stop(ctx context.Context) error {
 	h.queue = nil
 	h.mu.Unlock()
 	b.mu.Unlock()
-	if len(h.options.Groups) > 0 && h.client.Err() == nil {
-		if _, err := askOne(ctx, h.client, &joinMessage{}, repeat); err != nil {
-			return err
-		}
+	if len(h.options.Groups) > 0 && h.client.requests.isOpen() {
+		leaving, cancel := context.WithTimeout(h.client.ctx, releaseWait)
+		defer cancel()
+		_, _ = askOne(leaving, h.client, &joinMessage{}, repeat)
 	}
-	h.workers.Wait()
-	return nil
+	done := make(chan struct{})
+	go func() {
+		h.workers.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // giveBack makes an outcome nobody's again; with the book held.

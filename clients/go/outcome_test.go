@@ -1,0 +1,148 @@
+package packhorse
+
+import (
+	"context"
+	"testing"
+)
+
+func outcomes(version int) values {
+	return values{"t": "outcomes", "outcomes": []any{values{
+		"job": "j", "type": "x", "state": "COMPLETE", "version": version, "result": []byte("done"), "created_at": 1,
+	}}}
+}
+
+type outcomeOrNot struct {
+	outcome *Outcome
+	err     error
+}
+
+func waiting(t *testing.T, c *Client) <-chan outcomeOrNot {
+	done := make(chan outcomeOrNot, 1)
+	go func() {
+		o, err := c.Wait(soon(t), "j")
+		done <- outcomeOrNot{o, err}
+	}()
+	return done
+}
+
+func TestAForgottenClientHandlesAgainWhatItWaitsFor(t *testing.T) {
+	s, c, p := scripted(t, nil)
+	done := waiting(t, c)
+	p.ok(p.expect("handle"), values{"state": "QUEUED"})
+	p.Close()
+	p = s.welcome(values{"registered_at": 2})
+	p.ok(p.expect("handle"), values{"state": "STARTED"})
+	p.send(outcomes(4))
+	if got := <-done; got.err != nil || string(got.outcome.Result) != "done" {
+		t.Error(got)
+	}
+	p.ok(p.expect("handled"), values{})
+}
+
+func TestAnOutcomeThatCameBeforeSomebodyWaitsIsKept(t *testing.T) {
+	_, c, p := scripted(t, nil)
+	p.send(outcomes(4))
+	done := creating(t, c, NewJob{Type: "x"}) // its answer is a fence
+	p.ok(p.expect("create"), values{"job": "other", "state": "QUEUED"})
+	<-done
+	if got := <-waiting(t, c); got.err != nil || got.outcome.Version != 4 {
+		t.Error(got)
+	}
+	p.ok(p.expect("handled"), values{})
+}
+
+func TestAnEndedJobWhoseOutcomeIsHeldBackIsFetched(t *testing.T) {
+	_, c, p := scripted(t, nil)
+	done := waiting(t, c)
+	p.ok(p.expect("handle"), values{"state": "FAILED"})
+	view := values{"id": "j", "type": "x", "state": "FAILED", "version": 4, "reason": "RUNNER_TIMEOUT"}
+	p.ok(p.expect("get"), view)
+	got := <-done
+	if got.err != nil || got.outcome.Reason != ReasonRunnerTimeout || got.outcome.Err() == nil {
+		t.Error(got)
+	}
+	p.ok(p.expect("handled"), values{})
+}
+
+func TestAnOutcomeThatComesTwiceIsHandledOnce(t *testing.T) {
+	s, c, p := scripted(t, nil)
+	began, finish := make(chan *Outcome, 2), make(chan bool)
+	_, err := c.Handle(soon(t), HandlerOptions{Func: func(_ context.Context, o *Outcome) error {
+		began <- o
+		<-finish
+		return nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.send(outcomes(4))
+	<-began
+	p.Close()
+	p = s.welcome(values{"resumed": true})
+	p.send(outcomes(4)) // pushed again: it is not answered yet
+	finish <- true
+	handled := p.expect("handled")
+	p.Close()
+	p = s.welcome(values{"resumed": true})
+	p.send(outcomes(4))
+	p.ok(p.expect("handled"), values{"problem": values{"code": "not_handler", "message": ""}})
+	if handled["jobs"].([]any)[0] != "j" || len(began) > 0 {
+		t.Error("it was handled twice", handled)
+	}
+	// After it was retried by hand, a job has one outcome more.
+	p.send(outcomes(9))
+	if o := <-began; o.Version != 9 {
+		t.Error(o)
+	}
+	finish <- true
+	p.ok(p.expect("handled"), values{})
+}
+
+func TestARunThatIsGivenUpTakesNothing(t *testing.T) {
+	_, c, p := scripted(t, nil)
+	ctx, cancel := context.WithCancel(context.Background())
+	failed := make(chan error, 1)
+	go func() {
+		_, err := c.Run(ctx, RunnerOptions{Types: map[string]Work{"x": {Func: echo}}})
+		failed <- err
+	}()
+	p.expect("take")
+	cancel()
+	again := p.expect("take")
+	if again["credit"] != int64(0) {
+		t.Error(again)
+	}
+	p.ok(again, values{})
+	if err := <-failed; err == nil {
+		t.Error("it runs")
+	}
+	// What had been claimed meanwhile is given back.
+	p.send(values{"t": "claims", "claims": []any{values{
+		"job": "j", "token": []byte("0123456789abcdef"), "fence": 1, "type": "x", "attempt": 1,
+	}}})
+	p.ok(p.expect("release"), values{"state": "QUEUED"})
+}
+
+func TestClaimsBeforeThereIsARunnerWaitForOne(t *testing.T) {
+	_, c, p := scripted(t, nil)
+	claim := values{"job": "j", "token": []byte("0123456789abcdef"), "fence": 1, "type": "x", "attempt": 1, "payload": []byte("p")}
+	unknown := values{"job": "k", "token": []byte("fedcba9876543210"), "fence": 1, "type": "y", "attempt": 1}
+	p.send(values{"t": "claims", "claims": []any{claim, unknown}})
+	done := creating(t, c, NewJob{Type: "x"}) // its answer is a fence
+	p.ok(p.expect("create"), values{"job": "other", "state": "QUEUED"})
+	<-done
+	go func() { _, _ = c.Run(soon(t), RunnerOptions{Types: map[string]Work{"x": {Func: echo}}}) }()
+	seen := map[any]bool{}
+	for range 3 {
+		body, err := readFrame(p.reader, maxFrameBytes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		q := value(&decoder{buf: body}).(values)
+		seen[q["t"]] = true
+		p.ok(q, values{"state": "COMPLETE"})
+	}
+	if !seen["take"] || !seen["release"] || !seen["complete"] {
+		t.Error(seen)
+	}
+}
