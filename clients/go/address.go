@@ -37,7 +37,7 @@ func parseAddresses(url string) ([]address, error) {
 
 func parseAddress(url string) (address, error) {
 	invalid := &InvalidError{Field: "url", Why: strconv.Quote(url) +
-		" is no address: tcp://host:port, packhorses://host:port (TLS) or unix:///path"}
+		" is no address: tcp://host:port, tls://host:port or unix:///path"}
 	scheme, rest, found := strings.Cut(url, "://")
 	if !found {
 		scheme, rest = "tcp", url
@@ -48,7 +48,7 @@ func parseAddress(url string) (address, error) {
 			return address{}, invalid
 		}
 		return address{network: "unix", at: rest}, nil
-	case "tcp", "packhorse", "packhorses":
+	case "tcp", "packhorse", "tls", "packhorses":
 	default:
 		return address{}, invalid
 	}
@@ -63,7 +63,7 @@ func parseAddress(url string) (address, error) {
 	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
 		return address{}, invalid
 	}
-	return address{network: "tcp", at: net.JoinHostPort(host, port), tls: scheme == "packhorses"}, nil
+	return address{network: "tcp", at: net.JoinHostPort(host, port), tls: scheme == "tls" || scheme == "packhorses"}, nil
 }
 
 // dial connects; of TCP, Go sets TCP_NODELAY by itself.

@@ -22,7 +22,7 @@ type Options struct {
 	Secret        []byte        // the session secret that belongs to Client; nil: the broker makes one
 	Roles         []Role        // what the client will ask for; nil: all that the broker grants
 	Timeout       time.Duration // the silence after which the broker is to forget the client; 0: it chooses
-	TLS           *tls.Config   // of packhorses:// addresses; nil: the system's roots
+	TLS           *tls.Config   // of tls:// addresses; nil: the system's roots
 	WaitForBroker bool          // Connect tries until its context ends, instead of each address once
 	Stay          bool          // Close leaves without a bye, so that Client and Secret can come back
 	Logger        *slog.Logger  // nil: slog.Default
@@ -67,9 +67,9 @@ type Client struct {
 	early   []Claim // that came before there was a runner
 }
 
-// Connect connects to the broker at url: tcp://host:port, packhorses://host:port with TLS, or
-// unix:///path; several with commas between them. An empty one is $PACKHORSE_URL, else
-// tcp://127.0.0.1:7225. The context bounds Connect alone. Of options, nil is the zero value.
+// Connect connects to the broker at url: tcp://host:port, tls://host:port or unix:///path; several
+// with commas between them. An empty one is $PACKHORSE_URL, else tcp://127.0.0.1:7225. The context
+// bounds Connect alone. Of options, nil is the zero value.
 func Connect(ctx context.Context, url string, options *Options) (*Client, error) {
 	addresses, err := parseAddresses(url)
 	if err != nil {

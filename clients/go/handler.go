@@ -101,10 +101,10 @@ func (h *Handler) Stop(ctx context.Context) error {
 
 // giveBack makes an outcome nobody's again; with the book held.
 func (h *Handler) giveBack(o *Outcome) {
-	key := outcomeKey{o.Job, o.Group}
-	if h.client.outcomes.taken[key] = false; o.Group != "" {
-		delete(h.client.outcomes.open, key)
-		delete(h.client.outcomes.taken, key)
+	key, b := outcomeKey{o.Job, o.Group}, h.client.outcomes
+	delete(b.taken, key)
+	if o.Group != "" { // it goes to another member
+		delete(b.open, key)
 	}
 }
 

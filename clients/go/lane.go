@@ -25,6 +25,7 @@ type call struct {
 	elements int
 	policy   policy
 	tries    int
+	lost     bool // it left on a connection that ended before the answer
 	alone    bool // its neighbours in a frame may have been what was refused
 	done     chan answer
 }

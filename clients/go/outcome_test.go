@@ -134,11 +134,7 @@ func TestClaimsBeforeThereIsARunnerWaitForOne(t *testing.T) {
 	go func() { _, _ = c.Run(soon(t), RunnerOptions{Types: map[string]Work{"x": {Func: echo}}}) }()
 	seen := map[any]bool{}
 	for range 3 {
-		body, err := readFrame(p.reader, maxFrameBytes)
-		if err != nil {
-			t.Fatal(err)
-		}
-		q := value(&decoder{buf: body}).(values)
+		q := p.next()
 		seen[q["t"]] = true
 		p.ok(q, values{"state": "COMPLETE"})
 	}

@@ -293,8 +293,8 @@ func (r *Runner) end(j *Job, result []byte, failed error) (Ending, error) {
 		}
 		_, err = askOne(c.ctx, c, &failMessage{Jobs: []Failure{j.failure(failed)}}, persist)
 	}
-	if err != nil {
-		how = EndingStale
+	if err == nil || doneBefore(err) {
+		return how, nil
 	}
-	return how, err
+	return EndingStale, err
 }

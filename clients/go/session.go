@@ -90,11 +90,11 @@ func (s *session) reach(ctx context.Context, patient bool) (*link, error) {
 			s.next++
 		}
 		s.tries++
-		if err := errors.Join(failures...); !patient {
-			return nil, err
-		} else {
-			s.log.Warn("packhorse: no broker answers", "error", err)
+		failed := errors.Join(failures...)
+		if !patient {
+			return nil, failed
 		}
+		s.log.Warn("packhorse: no broker answers", "error", failed)
 	}
 }
 

@@ -224,7 +224,9 @@ func TestSilenceEndsAConnection(t *testing.T) {
 	p := s.welcome(values{"heartbeat_ms": 20, "timeout_ms": 60})
 	c := <-made
 	defer c.cancel(ErrClosed)
-	p.expect("beat")
+	if body, err := readFrame(p.reader, maxFrameBytes); err != nil || value(&decoder{buf: body}).(values)["t"] != "beat" {
+		t.Error(body, err)
+	}
 	p.gone()
 	p = s.welcome(values{"resumed": true})
 	p.send(values{"t": "beat"})
@@ -275,11 +277,7 @@ func TestWhatBelongsToTheConnectionIsSentAgain(t *testing.T) {
 	p.Close()
 	p = s.welcome(values{"resumed": true})
 	for range 2 { // the take and the completion, in any order
-		body, err := readFrame(p.reader, maxFrameBytes)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if q := value(&decoder{buf: body}).(values); q["t"] == "take" {
+		if q := p.next(); q["t"] == "take" {
 			p.ok(q, values{})
 		} else {
 			p.ok(q, values{"state": "COMPLETE"})
@@ -315,6 +313,31 @@ func TestAStaleClaimIsTold(t *testing.T) {
 	}}})
 	p.ok(p.expect("complete"), values{"problem": values{"code": "stale_claim", "message": ""}})
 	if how := <-endings; how != EndingStale {
+		t.Error(how)
+	}
+}
+
+func TestARepeatedCompletionOfAJobThatIsGoneWasDone(t *testing.T) {
+	s, c, p := scripted(t, nil)
+	endings := make(chan Ending, 1)
+	go func() {
+		_, _ = c.Run(soon(t), RunnerOptions{OnEnded: func(_ *Job, how Ending) { endings <- how }, Types: map[string]Work{"x": {Func: echo}}})
+	}()
+	p.ok(p.expect("take"), values{})
+	p.send(values{"t": "claims", "claims": []any{values{
+		"job": "j", "token": []byte("0123456789abcdef"), "fence": 1, "type": "x", "attempt": 1,
+	}}})
+	p.expect("complete")
+	p.Close()
+	p = s.welcome(values{"resumed": true})
+	for range 2 { // the take and the completion, in any order
+		if q := p.next(); q["t"] == "take" {
+			p.ok(q, values{})
+		} else {
+			p.ok(q, values{"problem": values{"code": "not_found", "message": ""}})
+		}
+	}
+	if how := <-endings; how != EndingComplete {
 		t.Error(how)
 	}
 }
@@ -430,7 +453,7 @@ func TestTLS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := scriptOn(t, l, "packhorses://"+l.Addr().String())
+	s := scriptOn(t, l, "tls://"+l.Addr().String())
 	made := connecting(t, s.url, &Options{TLS: &tls.Config{RootCAs: roots}})
 	p := s.welcome(nil)
 	c := <-made
