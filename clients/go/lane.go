@@ -10,9 +10,10 @@ import (
 type policy int
 
 const (
-	repeat  policy = iota // it is safe to repeat; a refusal for now is waited out some times
-	once                  // it might be done twice: it fails
-	persist               // the broker is owed it: again until it is done
+	repeat     policy = iota // it is safe to repeat; a refusal for now is waited out some times
+	whileKnown               // the same, but not once the broker has forgotten this client
+	once                     // it might be done twice: it fails
+	persist                  // the broker is owed it: again until it is done
 )
 
 const maxTries = 8

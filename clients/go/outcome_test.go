@@ -2,6 +2,7 @@ package packhorse
 
 import (
 	"context"
+	"errors"
 	"testing"
 )
 
@@ -37,6 +38,26 @@ func TestAForgottenClientHandlesAgainWhatItWaitsFor(t *testing.T) {
 		t.Error(got)
 	}
 	p.ok(p.expect("handled"), values{})
+}
+
+func TestAForgottenClientDoesNotRepeatWhatItsJobsHungOn(t *testing.T) {
+	s, c, p := scripted(t, nil)
+	handled, plain := make(chan error, 1), creating(t, c, NewJob{Type: "x"})
+	p.expect("create")
+	go func() {
+		_, err := c.Create(soon(t), NewJob{Type: "x"}, AndHandle())
+		handled <- err
+	}()
+	p.expect("create")
+	p.Close()
+	p = s.welcome(values{"registered_at": 2})
+	if err := <-handled; !errors.Is(err, ErrDisconnected) {
+		t.Error(err)
+	}
+	p.ok(p.expect("create"), values{"job": "1", "state": "QUEUED"})
+	if got := <-plain; got.err != nil {
+		t.Error(got.err)
+	}
 }
 
 func TestAnOutcomeThatCameBeforeSomebodyWaitsIsKept(t *testing.T) {

@@ -177,6 +177,21 @@ func (r *requests) disconnected() {
 	clear(r.flights)
 }
 
+// forgotten fails what is not to be repeated, as the broker had removed this client meanwhile.
+func (r *requests) forgotten() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, l := range r.order {
+		l.calls = slices.DeleteFunc(l.calls, func(c *call) bool {
+			gone := c.lost && c.policy == whileKnown
+			if gone {
+				c.done <- answer{err: ErrDisconnected}
+			}
+			return gone
+		})
+	}
+}
+
 func (r *requests) putBack(key laneKey, calls []*call) {
 	if len(calls) > 0 {
 		r.busyLane(key).putBack(calls)

@@ -418,6 +418,19 @@ func TestASlowWelcomeIsGivenUpWithTheContext(t *testing.T) {
 	}
 }
 
+func TestABrokerThatCannotBeReadIsNotTriedAgain(t *testing.T) {
+	s, c, p := scripted(t, nil)
+	p.Close()
+	p = s.accept()
+	p.expect("hello")
+	p.send(welcomeWith(values{"heartbeat_ms": "soon"}))
+	<-c.Done()
+	var broken *ProtocolError
+	if !errors.As(c.Err(), &broken) {
+		t.Error(c.Err())
+	}
+}
+
 func TestTheNextAddressIsTried(t *testing.T) {
 	s := newScript(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
