@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,7 +13,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -28,9 +28,13 @@ var realBroker = sync.OnceValues(func() (*runningBroker, error) {
 	if program == "" {
 		program = "../../.venv/bin/packhorse"
 	}
-	b.command = exec.Command(program, "serve", "--listen", "tcp://127.0.0.1:0,unix://"+b.socket,
-		"--data-dir", filepath.Join(folder, "data"), "--log-level", "error")
+	// The shell stops the broker when its input ends: also where the tests were killed.
+	b.command = exec.Command("sh", "-c", `"$0" "$@" & cat; kill $!; wait`, program, "serve",
+		"--listen", "tcp://127.0.0.1:0,unix://"+b.socket, "--data-dir", filepath.Join(folder, "data"), "--log-level", "error")
 	b.command.Stderr = os.Stderr
+	if b.input, err = b.command.StdinPipe(); err != nil {
+		return nil, err
+	}
 	out, err := b.command.StdoutPipe()
 	if err != nil {
 		return nil, err
@@ -57,16 +61,19 @@ var realBroker = sync.OnceValues(func() (*runningBroker, error) {
 
 type runningBroker struct {
 	command     *exec.Cmd
+	input       io.Closer
 	folder      string
 	url, socket string
-	used        bool
 }
+
+// brokerUsed tells whether a test needed the broker, so that there is one to stop.
+var brokerUsed bool
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if usedBroker.used {
+	if brokerUsed {
 		if b, err := realBroker(); err == nil {
-			_ = b.command.Process.Signal(syscall.SIGTERM)
+			_ = b.input.Close()
 			_ = b.command.Wait()
 			_ = os.RemoveAll(b.folder)
 		}
@@ -74,11 +81,9 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-var usedBroker struct{ used bool }
-
 func broker(t *testing.T) *runningBroker {
 	t.Helper()
-	usedBroker.used = true
+	brokerUsed = true
 	b, err := realBroker()
 	if err != nil {
 		t.Fatalf("no broker: %v (make venv, or name one by PACKHORSE_BIN)", err)
