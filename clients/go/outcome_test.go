@@ -163,3 +163,72 @@ func TestClaimsBeforeThereIsARunnerWaitForOne(t *testing.T) {
 		t.Error(seen)
 	}
 }
+
+func TestAMemberJoinsAgainAndGivesBackWhatItDidNotDealWith(t *testing.T) {
+	s, c, p := scripted(t, nil)
+	began := make(chan bool)
+	joined := make(chan *Handler, 1)
+	go func() {
+		h, err := c.Handle(soon(t), HandlerOptions{Groups: []string{"g"}, Func: func(ctx context.Context, _ *Outcome) error {
+			began <- true
+			<-ctx.Done()
+			return ctx.Err()
+		}})
+		if err != nil {
+			t.Error(err)
+		}
+		joined <- h
+	}()
+	p.ok(p.expect("join"), values{})
+	h := <-joined
+	p.Close()
+	p = s.welcome(values{"resumed": true})
+	again := p.expect("join")
+	if groups := again["groups"].([]any); len(groups) != 1 || groups[0] != "g" {
+		t.Error(again)
+	}
+	p.ok(again, values{})
+	m := outcomes(4)
+	m["outcomes"].([]any)[0].(values)["group"] = "g"
+	p.send(m)
+	<-began
+	stopped := make(chan error, 1)
+	go func() { stopped <- h.Stop(soon(t)) }()
+	left := p.expect("join")
+	if len(left["groups"].([]any)) != 0 {
+		t.Error(left)
+	}
+	p.ok(left, values{})
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+	c.outcomes.mu.Lock()
+	defer c.outcomes.mu.Unlock()
+	if len(c.outcomes.open) > 0 {
+		t.Error(c.outcomes.open)
+	}
+}
+
+func TestAStaleReportEndsTheJobsContext(t *testing.T) {
+	_, c, p := scripted(t, nil)
+	causes, endings := make(chan error, 1), make(chan Ending, 1)
+	go func() {
+		_, _ = c.Run(soon(t), RunnerOptions{OnEnded: func(_ *Job, how Ending) { endings <- how }, Types: map[string]Work{"x": {Func: func(ctx context.Context, j *Job) ([]byte, error) {
+			err := j.Log(ctx, "a line")
+			causes <- context.Cause(ctx)
+			return nil, err
+		}}}})
+	}()
+	p.ok(p.expect("take"), values{})
+	p.send(values{"t": "claims", "claims": []any{values{
+		"job": "j", "token": []byte("0123456789abcdef"), "fence": 1, "type": "x", "attempt": 1,
+	}}})
+	stale := values{"problem": values{"code": "stale_claim", "message": ""}}
+	p.ok(p.expect("log"), stale)
+	if cause := <-causes; !IsCode(cause, CodeStaleClaim) {
+		t.Error(cause)
+	}
+	if how := <-endings; how != EndingStale {
+		t.Error(how)
+	}
+}

@@ -277,6 +277,8 @@ func (r *Runner) end(j *Job, result []byte, failed error) (Ending, error) {
 		return over, nil
 	case errors.Is(cause, ErrForgotten):
 		return EndingRevoked, nil
+	case IsCode(cause, CodeStaleClaim), IsCode(cause, CodeNotFound):
+		return EndingStale, nil
 	case failed == nil:
 		how = EndingComplete
 		completion := Completion{Job: j.Job, Token: j.Token, Result: result}
