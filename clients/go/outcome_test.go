@@ -119,51 +119,6 @@ func TestAnOutcomeThatComesTwiceIsHandledOnce(t *testing.T) {
 	p.ok(p.expect("handled"), values{})
 }
 
-func TestARunThatIsGivenUpTakesNothing(t *testing.T) {
-	_, c, p := scripted(t, nil)
-	ctx, cancel := context.WithCancel(context.Background())
-	failed := make(chan error, 1)
-	go func() {
-		_, err := c.Run(ctx, RunnerOptions{Types: map[string]Work{"x": {Func: echo}}})
-		failed <- err
-	}()
-	p.expect("take")
-	cancel()
-	again := p.expect("take")
-	if again["credit"] != int64(0) {
-		t.Error(again)
-	}
-	p.ok(again, values{})
-	if err := <-failed; err == nil {
-		t.Error("it runs")
-	}
-	// What had been claimed meanwhile is given back.
-	p.send(values{"t": "claims", "claims": []any{values{
-		"job": "j", "token": []byte("0123456789abcdef"), "fence": 1, "type": "x", "attempt": 1,
-	}}})
-	p.ok(p.expect("release"), values{"state": "QUEUED"})
-}
-
-func TestClaimsBeforeThereIsARunnerWaitForOne(t *testing.T) {
-	_, c, p := scripted(t, nil)
-	claim := values{"job": "j", "token": []byte("0123456789abcdef"), "fence": 1, "type": "x", "attempt": 1, "payload": []byte("p")}
-	unknown := values{"job": "k", "token": []byte("fedcba9876543210"), "fence": 1, "type": "y", "attempt": 1}
-	p.send(values{"t": "claims", "claims": []any{claim, unknown}})
-	done := creating(t, c, NewJob{Type: "x"}) // its answer is a fence
-	p.ok(p.expect("create"), values{"job": "other", "state": "QUEUED"})
-	<-done
-	go func() { _, _ = c.Run(soon(t), RunnerOptions{Types: map[string]Work{"x": {Func: echo}}}) }()
-	seen := map[any]bool{}
-	for range 3 {
-		q := p.next()
-		seen[q["t"]] = true
-		p.ok(q, values{"state": "COMPLETE"})
-	}
-	if !seen["take"] || !seen["release"] || !seen["complete"] {
-		t.Error(seen)
-	}
-}
-
 func TestAMemberJoinsAgainAndGivesBackWhatItDidNotDealWith(t *testing.T) {
 	s, c, p := scripted(t, nil)
 	began := make(chan bool)
@@ -206,29 +161,5 @@ func TestAMemberJoinsAgainAndGivesBackWhatItDidNotDealWith(t *testing.T) {
 	defer c.outcomes.mu.Unlock()
 	if len(c.outcomes.open) > 0 {
 		t.Error(c.outcomes.open)
-	}
-}
-
-func TestAStaleReportEndsTheJobsContext(t *testing.T) {
-	_, c, p := scripted(t, nil)
-	causes, endings := make(chan error, 1), make(chan Ending, 1)
-	go func() {
-		_, _ = c.Run(soon(t), RunnerOptions{OnEnded: func(_ *Job, how Ending) { endings <- how }, Types: map[string]Work{"x": {Func: func(ctx context.Context, j *Job) ([]byte, error) {
-			err := j.Log(ctx, "a line")
-			causes <- context.Cause(ctx)
-			return nil, err
-		}}}})
-	}()
-	p.ok(p.expect("take"), values{})
-	p.send(values{"t": "claims", "claims": []any{values{
-		"job": "j", "token": []byte("0123456789abcdef"), "fence": 1, "type": "x", "attempt": 1,
-	}}})
-	stale := values{"problem": values{"code": "stale_claim", "message": ""}}
-	p.ok(p.expect("log"), stale)
-	if cause := <-causes; !IsCode(cause, CodeStaleClaim) {
-		t.Error(cause)
-	}
-	if how := <-endings; how != EndingStale {
-		t.Error(how)
 	}
 }
