@@ -37,7 +37,7 @@ func parseAddresses(url string) ([]address, error) {
 
 func parseAddress(url string) (address, error) {
 	invalid := &InvalidError{Field: "url", Why: strconv.Quote(url) +
-		" is no address: tcp://host:port, tls://host:port (TLS) or unix:///path"}
+		" is no address: tcp://host:port, tls://host:port or unix:///path"}
 	scheme, rest, found := strings.Cut(url, "://")
 	if !found {
 		scheme, rest = "tcp", url

@@ -1,120 +1,15 @@
 package packhorse
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 )
-
-// realBroker starts the broker once for all tests, and tells where it listens.
-var realBroker = sync.OnceValues(func() (*runningBroker, error) {
-	folder, err := os.MkdirTemp("", "packhorse-go-")
-	if err != nil {
-		return nil, err
-	}
-	b := &runningBroker{folder: folder, socket: filepath.Join(folder, "broker.sock")}
-	program := os.Getenv("PACKHORSE_BIN")
-	if program == "" {
-		program = "../../.venv/bin/packhorse"
-	}
-	b.command = exec.Command(program, "serve", "--listen", "tcp://127.0.0.1:0,unix://"+b.socket,
-		"--data-dir", filepath.Join(folder, "data"), "--log-level", "error")
-	b.command.Stderr = os.Stderr
-	out, err := b.command.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := b.command.Start(); err != nil {
-		return nil, err
-	}
-	for lines := bufio.NewScanner(out); lines.Scan(); {
-		for _, word := range strings.Fields(strings.ReplaceAll(lines.Text(), ",", " ")) {
-			if strings.HasPrefix(word, "tcp://") {
-				b.url = word
-			}
-		}
-		if strings.HasPrefix(lines.Text(), "ready") {
-			go func() {
-				for lines.Scan() {
-				}
-			}()
-			return b, nil
-		}
-	}
-	return nil, errors.New("the broker did not start")
-})
-
-type runningBroker struct {
-	command     *exec.Cmd
-	folder      string
-	url, socket string
-	used        bool
-}
-
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if usedBroker.used {
-		if b, err := realBroker(); err == nil {
-			_ = b.command.Process.Signal(syscall.SIGTERM)
-			_ = b.command.Wait()
-			_ = os.RemoveAll(b.folder)
-		}
-	}
-	os.Exit(code)
-}
-
-var usedBroker struct{ used bool }
-
-func broker(t *testing.T) *runningBroker {
-	t.Helper()
-	usedBroker.used = true
-	b, err := realBroker()
-	if err != nil {
-		t.Fatalf("no broker: %v (make venv, or name one by PACKHORSE_BIN)", err)
-	}
-	return b
-}
-
-func soon(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
-	t.Cleanup(cancel)
-	return ctx
-}
-
-func connected(t *testing.T, url string, options *Options) *Client {
-	t.Helper()
-	c, err := Connect(soon(t), url, options)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.Close(soon(t)) })
-	return c
-}
-
-// typeName is a type that no other test uses.
-func typeName(t *testing.T) string { return "go " + strings.ReplaceAll(t.Name(), "/", " ") }
-
-func running(t *testing.T, c *Client, f Func) *Runner {
-	t.Helper()
-	r, err := c.Run(soon(t), RunnerOptions{Types: map[string]Work{typeName(t): {Func: f}}, Credit: 10})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
-}
-
-func echo(_ context.Context, job *Job) ([]byte, error) { return job.Payload, nil }
 
 func TestAJobIsCreatedRunAndHandled(t *testing.T) {
 	b := broker(t)

@@ -67,9 +67,9 @@ type Client struct {
 	early   []Claim // that came before there was a runner
 }
 
-// Connect connects to the broker at url: tcp://host:port, tls://host:port with TLS, or
-// unix:///path; several with commas between them. An empty one is $PACKHORSE_URL, else
-// tcp://127.0.0.1:7225. The context bounds Connect alone. Of options, nil is the zero value.
+// Connect connects to the broker at url: tcp://host:port, tls://host:port or unix:///path; several
+// with commas between them. An empty one is $PACKHORSE_URL, else tcp://127.0.0.1:7225. The context
+// bounds Connect alone. Of options, nil is the zero value.
 func Connect(ctx context.Context, url string, options *Options) (*Client, error) {
 	addresses, err := parseAddresses(url)
 	if err != nil {

@@ -25,6 +25,7 @@ type Refusal struct {
 	Retryable  bool          // the same may succeed later, unchanged
 	RetryAfter time.Duration // not before this time has passed
 	Details    map[string]string
+	repeated   bool // an earlier try may have been done, its answer lost with a connection
 }
 
 func (r *Refusal) Error() string {
@@ -35,6 +36,13 @@ func (r *Refusal) Error() string {
 func IsCode(err error, code Code) bool {
 	var refusal *Refusal
 	return errors.As(err, &refusal) && refusal.Code == code
+}
+
+// doneBefore tells whether err means that the end of a claim was recorded at an earlier try, and the
+// job has gone since.
+func doneBefore(err error) bool {
+	var refusal *Refusal
+	return errors.As(err, &refusal) && refusal.Code == CodeNotFound && refusal.repeated
 }
 
 func (p *Problem) refusal() *Refusal {

@@ -81,21 +81,30 @@ func (h *Handler) Stop(ctx context.Context) error {
 	h.queue = nil
 	h.mu.Unlock()
 	b.mu.Unlock()
-	if len(h.options.Groups) > 0 && h.client.Err() == nil {
-		if _, err := askOne(ctx, h.client, &joinMessage{}, repeat); err != nil {
-			return err
-		}
+	if len(h.options.Groups) > 0 && h.client.requests.isOpen() {
+		leaving, cancel := context.WithTimeout(h.client.ctx, releaseWait)
+		defer cancel()
+		_, _ = askOne(leaving, h.client, &joinMessage{}, repeat)
 	}
-	h.workers.Wait()
-	return nil
+	done := make(chan struct{})
+	go func() {
+		h.workers.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // giveBack makes an outcome nobody's again; with the book held.
 func (h *Handler) giveBack(o *Outcome) {
-	key := outcomeKey{o.Job, o.Group}
-	if h.client.outcomes.taken[key] = false; o.Group != "" {
-		delete(h.client.outcomes.open, key)
-		delete(h.client.outcomes.taken, key)
+	key, b := outcomeKey{o.Job, o.Group}, h.client.outcomes
+	delete(b.taken, key)
+	if o.Group != "" { // it goes to another member
+		delete(b.open, key)
 	}
 }
 

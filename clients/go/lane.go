@@ -10,9 +10,10 @@ import (
 type policy int
 
 const (
-	repeat  policy = iota // it is safe to repeat; a refusal for now is waited out some times
-	once                  // it might be done twice: it fails
-	persist               // the broker is owed it: again until it is done
+	repeat     policy = iota // it is safe to repeat; a refusal for now is waited out some times
+	whileKnown               // the same, but not once the broker has forgotten this client
+	once                     // it might be done twice: it fails
+	persist                  // the broker is owed it: again until it is done
 )
 
 const maxTries = 8
@@ -25,6 +26,7 @@ type call struct {
 	elements int
 	policy   policy
 	tries    int
+	lost     bool // it left on a connection that ended before the answer
 	alone    bool // its neighbours in a frame may have been what was refused
 	done     chan answer
 }

@@ -32,6 +32,10 @@ func Ask[R any](ctx context.Context, c *Client, q Request[R]) ([]Result[R], erro
 		for i := range q.Jobs {
 			q.Jobs[i].ID = orNewID(&q.Jobs[i])
 		}
+		if q.Handle && q.Group == "" {
+			// Its handler is gone with the client, so the job may have run and be gone as well.
+			p = whileKnown
+		}
 	case *Retry, *RunNow, *claimJobsMessage:
 		p = once
 	}

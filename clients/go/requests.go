@@ -170,10 +170,26 @@ func (r *requests) disconnected() {
 			if c.policy == once {
 				c.done <- answer{err: ErrDisconnected}
 			}
+			c.lost = true
 			return c.policy == once
 		}))
 	}
 	clear(r.flights)
+}
+
+// forgotten fails what is not to be repeated, as the broker had removed this client meanwhile.
+func (r *requests) forgotten() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, l := range r.order {
+		l.calls = slices.DeleteFunc(l.calls, func(c *call) bool {
+			gone := c.lost && c.policy == whileKnown
+			if gone {
+				c.done <- answer{err: ErrDisconnected}
+			}
+			return gone
+		})
+	}
 }
 
 func (r *requests) putBack(key laneKey, calls []*call) {
@@ -231,7 +247,9 @@ func (r *requests) answered(m *okMessage) error {
 			c.alone = true
 			alone = append(alone, c)
 		default:
-			c.done <- answer{err: problem.refusal()}
+			refusal := problem.refusal()
+			refusal.repeated = c.lost
+			c.done <- answer{err: refusal}
 		}
 	}
 	r.putBack(f.lane.key, alone)
@@ -256,13 +274,14 @@ func (r *requests) refused(id int64, refusal *Refusal) error {
 		return &ProtocolError{Field: "id", Why: "answers no request"}
 	}
 	apart := len(f.calls) > 1 && (refusal.Code == CodeMalformed || refusal.Code == CodeTooMany)
+	if !apart {
+		f.fail(refusal)
+		return nil
+	}
+	// One item spoilt it: each goes alone, so that only that one is refused.
 	for _, c := range f.calls {
-		if c.alone = c.alone || apart; !apart {
-			c.done <- answer{err: refusal}
-		}
+		c.alone = true
 	}
-	if apart { // one item spoilt it: each goes alone, so that only that one is refused
-		r.putBack(f.lane.key, f.calls)
-	}
+	r.putBack(f.lane.key, f.calls)
 	return nil
 }

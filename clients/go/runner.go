@@ -21,8 +21,9 @@ type Work struct {
 
 // RunnerOptions say what a Runner does.
 type RunnerOptions struct {
-	Types   map[string]Work
-	Credit  int // jobs at once, in all; 0: 1
+	Types  map[string]Work
+	Credit int // jobs at once, in all; 0: 1
+	// OnEnded is told when a job is over for this runner; it must not wait for the runner.
 	OnEnded func(job *Job, how Ending)
 }
 
@@ -68,7 +69,7 @@ func (c *Client) Run(ctx context.Context, options RunnerOptions) (*Runner, error
 	c.mu.Unlock()
 	r.claimed(early)
 	if _, err := askOne(ctx, c, r.take(), repeat); err != nil {
-		r.stop()
+		_ = r.Shutdown(ctx) // the broker may have heard it all the same
 		return nil, err
 	}
 	return r, nil
@@ -276,6 +277,8 @@ func (r *Runner) end(j *Job, result []byte, failed error) (Ending, error) {
 		return over, nil
 	case errors.Is(cause, ErrForgotten):
 		return EndingRevoked, nil
+	case IsCode(cause, CodeStaleClaim), IsCode(cause, CodeNotFound):
+		return EndingStale, nil
 	case failed == nil:
 		how = EndingComplete
 		completion := Completion{Job: j.Job, Token: j.Token, Result: result}
@@ -292,8 +295,8 @@ func (r *Runner) end(j *Job, result []byte, failed error) (Ending, error) {
 		}
 		_, err = askOne(c.ctx, c, &failMessage{Jobs: []Failure{j.failure(failed)}}, persist)
 	}
-	if err != nil {
-		how = EndingStale
+	if err == nil || doneBefore(err) {
+		return how, nil
 	}
-	return how, err
+	return EndingStale, err
 }

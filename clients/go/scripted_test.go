@@ -78,22 +78,28 @@ func welcomeWith(changes values) values {
 	return w
 }
 
-// expect reads messages up to one with this tag; beats may come in between.
-func (p *peer) expect(tag string) values {
+// next reads a message that is no beat.
+func (p *peer) next() values {
 	p.t.Helper()
 	for {
 		body, err := readFrame(p.reader, maxFrameBytes)
 		if err != nil {
-			p.t.Fatalf("waited for %s: %v", tag, err)
+			p.t.Fatalf("waited for a message: %v", err)
 		}
-		m := value(&decoder{buf: body}).(values)
-		if m["t"] == tag {
+		if m := value(&decoder{buf: body}).(values); m["t"] != "beat" {
 			return m
 		}
-		if m["t"] != "beat" {
-			p.t.Fatalf("waited for %s, %v came", tag, m)
-		}
 	}
+}
+
+// expect reads the next message, which has to have this tag.
+func (p *peer) expect(tag string) values {
+	p.t.Helper()
+	m := p.next()
+	if m["t"] != tag {
+		p.t.Fatalf("waited for %s, %v came", tag, m)
+	}
+	return m
 }
 
 // gone waits for the client to close.

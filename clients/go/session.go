@@ -81,20 +81,22 @@ func (s *session) reach(ctx context.Context, patient bool) (*link, error) {
 				return l, nil
 			}
 			var refusal *Refusal
-			if ctx.Err() != nil {
+			var broken *ProtocolError
+			switch {
+			case ctx.Err() != nil:
 				return nil, context.Cause(ctx)
-			} else if errors.As(err, &refusal) && !refusal.Retryable {
-				return nil, err
+			case errors.As(err, &refusal) && !refusal.Retryable, errors.As(err, &broken):
+				return nil, err // another try would end likewise
 			}
 			failures = append(failures, fmt.Errorf("packhorse: %s: %w", a.at, err))
 			s.next++
 		}
 		s.tries++
-		if err := errors.Join(failures...); !patient {
-			return nil, err
-		} else {
-			s.log.Warn("packhorse: no broker answers", "error", err)
+		failed := errors.Join(failures...)
+		if !patient {
+			return nil, failed
 		}
+		s.log.Warn("packhorse: no broker answers", "error", failed)
 	}
 }
 
@@ -197,6 +199,9 @@ func (s *session) begin(w *welcomeMessage) {
 	anew := s.welcome != nil && s.welcome.RegisteredAt != w.RegisteredAt
 	lost := anew || s.hello.Secret != nil && !w.Resumed
 	s.hello.Client, s.hello.Secret, s.welcome = w.Client, w.Secret, w
+	if lost {
+		s.requests.forgotten()
+	}
 	s.requests.connected(w.Limits)
 	s.parts.began(w, lost)
 	s.status(Status{Kind: StatusConnected, Resumed: w.Resumed})

@@ -2,16 +2,8 @@ package packhorse
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
-	"math/big"
-	"net"
 	"testing"
-	"time"
 )
 
 // connecting connects while the script welcomes.
@@ -224,99 +216,12 @@ func TestSilenceEndsAConnection(t *testing.T) {
 	p := s.welcome(values{"heartbeat_ms": 20, "timeout_ms": 60})
 	c := <-made
 	defer c.cancel(ErrClosed)
-	p.expect("beat")
+	if body, err := readFrame(p.reader, maxFrameBytes); err != nil || value(&decoder{buf: body}).(values)["t"] != "beat" {
+		t.Error(body, err)
+	}
 	p.gone()
 	p = s.welcome(values{"resumed": true})
 	p.send(values{"t": "beat"})
-}
-
-func TestWhatBelongsToTheConnectionIsSentAgain(t *testing.T) {
-	s, c, p := scripted(t, nil)
-	endings := make(chan Ending, 2)
-	began := make(chan *Job, 2)
-	running := make(chan error, 1)
-	finish := make(chan bool)
-	go func() {
-		_, err := c.Run(soon(t), RunnerOptions{Credit: 3, OnEnded: func(_ *Job, how Ending) { endings <- how }, Types: map[string]Work{
-			"x": {Most: 2, Weight: 5, Func: func(ctx context.Context, j *Job) ([]byte, error) {
-				began <- j
-				select {
-				case <-finish:
-					return []byte("done"), nil
-				case <-ctx.Done():
-					return nil, context.Cause(ctx)
-				}
-			}},
-		}})
-		running <- err
-	}()
-	take := p.expect("take")
-	if take["credit"] != int64(3) || take["types"].(values)["x"] != int64(2) || take["weights"].(values)["x"] != int64(5) {
-		t.Error(take)
-	}
-	p.ok(take, values{})
-	if err := <-running; err != nil {
-		t.Fatal(err)
-	}
-	claims := values{"t": "claims", "claims": []any{values{
-		"job": "j", "token": []byte("0123456789abcdef"), "fence": 1, "type": "x", "attempt": 1,
-	}}}
-	p.send(claims)
-	<-began
-	p.Close()
-	p = s.welcome(values{"resumed": true})
-	p.send(claims) // pushed again: the job still runs
-	p.ok(p.expect("take"), values{})
-	finish <- true
-	complete := p.expect("complete")
-	if string(first(complete, "jobs")["result"].([]byte)) != "done" {
-		t.Error(complete)
-	}
-	p.Close()
-	p = s.welcome(values{"resumed": true})
-	for range 2 { // the take and the completion, in any order
-		body, err := readFrame(p.reader, maxFrameBytes)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if q := value(&decoder{buf: body}).(values); q["t"] == "take" {
-			p.ok(q, values{})
-		} else {
-			p.ok(q, values{"state": "COMPLETE"})
-		}
-	}
-	if how := <-endings; how != EndingComplete {
-		t.Error(how)
-	}
-	// A registration that is gone takes the claims with it.
-	claims["claims"].([]any)[0].(values)["token"] = []byte("another token 16")
-	p.send(claims)
-	<-began
-	p.Close()
-	p = s.welcome(values{"registered_at": 2})
-	if how := <-endings; how != EndingRevoked {
-		t.Error(how)
-	}
-	p.ok(p.expect("take"), values{})
-	if len(began) > 0 {
-		t.Error("a job began twice")
-	}
-}
-
-func TestAStaleClaimIsTold(t *testing.T) {
-	_, c, p := scripted(t, nil)
-	endings := make(chan Ending, 1)
-	go func() {
-		_, _ = c.Run(soon(t), RunnerOptions{OnEnded: func(_ *Job, how Ending) { endings <- how }, Types: map[string]Work{"x": {Func: echo}}})
-	}()
-	p.ok(p.expect("take"), values{})
-	p.send(values{"t": "claims", "claims": []any{values{
-		"job": "j", "token": []byte("0123456789abcdef"), "fence": 1, "type": "x", "attempt": 1,
-	}}})
-	p.ok(p.expect("complete"), values{"problem": values{"code": "stale_claim", "message": ""}})
-	if how := <-endings; how != EndingStale {
-		t.Error(how)
-	}
 }
 
 func TestASupersededClientIsOver(t *testing.T) {
@@ -395,83 +300,15 @@ func TestASlowWelcomeIsGivenUpWithTheContext(t *testing.T) {
 	}
 }
 
-func TestTheNextAddressIsTried(t *testing.T) {
-	s := newScript(t)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Close() // nobody listens there any more
-	made := connecting(t, "tcp://"+l.Addr().String()+", "+s.url, nil)
-	s.welcome(nil)
-	(<-made).cancel(ErrClosed)
-}
-
-func TestTLS(t *testing.T) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-	}
-	raw, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	certificate, err := x509.ParseCertificate(raw)
-	if err != nil {
-		t.Fatal(err)
-	}
-	roots := x509.NewCertPool()
-	roots.AddCert(certificate)
-	server := &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{raw}, PrivateKey: key}}}
-	l, err := tls.Listen("tcp", "127.0.0.1:0", server)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := scriptOn(t, l, "tls://"+l.Addr().String())
-	made := connecting(t, s.url, &Options{TLS: &tls.Config{RootCAs: roots}})
-	p := s.welcome(nil)
-	c := <-made
-	defer c.cancel(ErrClosed)
-	done := creating(t, c, NewJob{Type: "x"})
-	p.ok(p.expect("create"), values{"job": "1", "state": "QUEUED"})
-	if got := <-done; got.err != nil {
-		t.Error(got.err)
-	}
-	// A certificate that nobody vouches for is refused.
-	go func() {
-		if conn, err := l.Accept(); err == nil {
-			_ = conn.(*tls.Conn).Handshake()
-			conn.Close()
-		}
-	}()
-	if _, err := Connect(soon(t), s.url, nil); err == nil {
-		t.Error("it connected")
-	}
-}
-
-func TestAddresses(t *testing.T) {
-	for url, want := range map[string]address{
-		"tcp://h":            {network: "tcp", at: "h:7225"},
-		"h:1":                {network: "tcp", at: "h:1"},
-		"tcp://h:1/":         {network: "tcp", at: "h:1"},
-		"tls://[::1]":        {network: "tcp", at: "[::1]:7225", tls: true},
-		"tcp://[::1]:99":     {network: "tcp", at: "[::1]:99"},
-		"unix:///run/a.sock": {network: "unix", at: "/run/a.sock"},
-		"unix://run/a.sock":  {},
-		"http://h":           {},
-		"tcp://h:0":          {},
-		"tcp://::1":          {},
-		"tcp://":             {},
-		"tcp://h:1?x=y":      {},
-		"tcp://user@h:1":     {},
-		"tcp://h:70000":      {},
-	} {
-		got, err := parseAddress(url)
-		if got != want || (err == nil) != (want != address{}) {
-			t.Errorf("%s: %v, %v", url, got, err)
-		}
+func TestABrokerThatCannotBeReadIsNotTriedAgain(t *testing.T) {
+	s, c, p := scripted(t, nil)
+	p.Close()
+	p = s.accept()
+	p.expect("hello")
+	p.send(welcomeWith(values{"heartbeat_ms": "soon"}))
+	<-c.Done()
+	var broken *ProtocolError
+	if !errors.As(c.Err(), &broken) {
+		t.Error(c.Err())
 	}
 }

@@ -397,23 +397,3 @@ func TestFramesAreCut(t *testing.T) {
 		}
 	}
 }
-
-func TestAnyDepthIsSurvived(t *testing.T) {
-	deep := append(append([]byte{0x82, 0xa1, 't', 0xa1, 'x', 0xa1, 'y'}, bytes.Repeat([]byte{0x91}, 1_000_000)...), 0xc0)
-	if _, err := open(deep); err == nil {
-		t.Error("a million arrays in each other were read")
-	}
-	sixteen := append(append([]byte{0x82, 0xa1, 't', 0xa1, 'x', 0xa1, 'y'}, bytes.Repeat([]byte{0x91}, 15)...), 0xc0)
-	if _, err := open(sixteen); err != nil {
-		t.Error(err)
-	}
-}
-
-func FuzzBodies(f *testing.F) {
-	f.Add([]byte{0x81, 0xa1, 't', 0xa2, 'o', 'k'})
-	f.Fuzz(func(t *testing.T, body []byte) {
-		for tag := range requestsByTag {
-			_ = readAs(body, tag, true)
-		}
-	})
-}

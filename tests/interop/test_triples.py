@@ -1,6 +1,7 @@
 """A job created in one language, run in a second, and handled in a third."""
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from itertools import product
@@ -9,7 +10,7 @@ from typing import Any, Final, NamedTuple
 import pytest
 
 from packhorse_broker.local import LocalBroker
-from packhorse_conformance.driver import Driver, base64_of, bytes_of
+from packhorse_conformance.driver import Driver, base64_of
 from packhorse_conformance.trace import Trace
 from tests.support.libraries import LIBRARIES, Library
 
@@ -121,7 +122,7 @@ async def payloads_arrive(players: Cast) -> None:
         )
         outcome = await players.outcome(job)
         assert outcome["state"] == "COMPLETE"
-        assert bytes_of(outcome.get("result", "")) == payload[::-1]
+        assert base64.b64decode(outcome.get("result", "")) == payload[::-1]
 
 
 async def errors_are_told(players: Cast) -> None:

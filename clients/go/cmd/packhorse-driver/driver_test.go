@@ -8,7 +8,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -19,7 +18,13 @@ func startBroker(t *testing.T) string {
 	if program == "" {
 		program = "../../../../.venv/bin/packhorse"
 	}
-	command := exec.Command(program, "serve", "--listen", "tcp://127.0.0.1:0", "--data-dir", filepath.Join(t.TempDir(), "data"), "--log-level", "error")
+	// The shell stops the broker when its input ends: also where the tests were killed.
+	command := exec.Command("sh", "-c", `"$0" "$@" & cat; kill $!; wait`, program, "serve",
+		"--listen", "tcp://127.0.0.1:0", "--data-dir", filepath.Join(t.TempDir(), "data"), "--log-level", "error")
+	in, err := command.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	out, err := command.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -28,7 +33,7 @@ func startBroker(t *testing.T) string {
 		t.Fatalf("no broker: %v (make venv, or name one by PACKHORSE_BIN)", err)
 	}
 	t.Cleanup(func() {
-		_ = command.Process.Signal(syscall.SIGTERM)
+		_ = in.Close()
 		_ = command.Wait()
 	})
 	url := ""
