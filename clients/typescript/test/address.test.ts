@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { addresses } from "../src/address.js";
 import { connect } from "../src/index.js";
 
-test("addresses are written as for the other clients, and `packhorses` for TLS", () => {
+test("addresses are written as for the other clients, and `tls` for TLS", () => {
     const plain = { port: 7225, encrypted: false };
     for (const [url, found] of [
         ["tcp://broker", { ...plain, host: "broker" }],

@@ -118,7 +118,7 @@ export class Scripted {
         server.listen(0, "127.0.0.1");
         await once(server, "listening");
         const { port } = server.address() as net.AddressInfo;
-        return new Scripted(server, `packhorse${encrypted ? "s" : ""}://127.0.0.1:${port}`);
+        return new Scripted(server, `${encrypted ? "tls" : "tcp"}://127.0.0.1:${port}`);
     }
 
     /** The next connection. */
