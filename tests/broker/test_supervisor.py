@@ -82,7 +82,9 @@ async def test_what_a_process_says_at_its_first_start_ends_all_at_once(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, store_url: str, prefix: str
 ) -> None:
     said = '{"type": "failed", "problem": "no such luck"}\n'
-    script = f"os.write(int(sys.argv[-1]), {said.encode()!r})\nsys.exit(1)"
+    # What is unread at its end would reset the connection, and what it said be lost.
+    read = "os.read(int(sys.argv[-1]), 1 << 20)"
+    script = f"{read}\nos.write(int(sys.argv[-1]), {said.encode()!r})\nsys.exit(1)"
     starts = instead_of_processes(monkeypatch, tmp_path, script)
     async with running(store_url, prefix) as found:
         with pytest.raises(ProcessFailed, match=r"^no such luck$"):
