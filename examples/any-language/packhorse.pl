@@ -86,7 +86,8 @@ package Broker {    # A broker as its client sees it. Where it is lost we connec
             last if length $self->{input} < 4 + $length;
             my $message = MsgPack::decode({ body => substr($self->{input}, 0, 4 + $length, ''), at => 4 });
             my ($tag, $items) = ($message->{t}, $message->{claims} // $message->{outcomes});
-            die +($message->{retryable} ? 'lost: ' : '') . main::show($message) if $tag eq 'error' && $message->{closing};
+            die "lost: the broker is going away\n" if $tag eq 'drain';
+            die +($message->{retryable} ? 'lost: ' : '') . main::show($message) if $message->{closing};
             $self->{answers}{ $message->{id} // $tag } = $message if $tag =~ /^(welcome|ok|error)$/;
             push @{ $self->{pushes} }, map { { push => $tag, %$_ } } @$items if $tag =~ /^(claims|cancelling|revoke|outcomes)$/;
         }
@@ -125,8 +126,7 @@ package main;
 my ($command, $type, @rest) = @ARGV;
 die "the head of $0 tells how to call it\n" if @ARGV < 2 || !{ create => 1, run => @ARGV > 2, handle => @ARGV > 2 }->{$command};
 binmode STDERR, ':utf8';
-my $broker = Broker->new;
-my ($running, $status);    # the claim whose command runs, and what the shell is told
+my ($broker, $running, $status) = Broker->new;    # the broker, the claim whose command runs, and what the shell is told
 END { kill KILL => -$running->{pid} if $running; $? = $? || $status ? 1 : 0 }
 sub show ($problem) { return "$problem->{code}: $problem->{message}\n" =~ s/[^\P{Cc}\n\t]/?/gr }    # no escape sequences
 

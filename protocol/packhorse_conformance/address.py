@@ -1,7 +1,8 @@
 """Where the broker under test listens."""
 
+import socket
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 from urllib.parse import urlsplit
 
 from packhorse_protocol.limits import DEFAULT_PORT
@@ -19,6 +20,19 @@ class UnixAddress:
 
 
 Address: TypeAlias = TcpAddress | UnixAddress
+
+
+LOOK_S: Final = 5
+
+
+def look(address: Address) -> None:
+    """Connects and closes again. Raises `OSError`."""
+    if isinstance(address, TcpAddress):
+        socket.create_connection((address.host, address.port), LOOK_S).close()
+        return
+    with socket.socket(socket.AF_UNIX) as looking:
+        looking.settimeout(LOOK_S)
+        looking.connect(address.path)
 
 
 def parse(url: str) -> Address:

@@ -1,6 +1,7 @@
 """The command `packhorse-conformance`."""
 
 import asyncio
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -11,7 +12,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from packhorse_conformance import broker_scenarios, client_scenarios, junit, report
-from packhorse_conformance.address import Address, parse
+from packhorse_conformance.address import Address, look, parse
 from packhorse_conformance.running import Given, Result, play_all
 from packhorse_conformance.scenario import Scenario, chosen, scenarios_in
 from packhorse_conformance.site import Site, sited
@@ -88,6 +89,8 @@ def client(
         return
     if not command:
         raise click.UsageError("which driver? packhorse-conformance client -- COMMAND ...")
+    if shutil.which(command[0]) is None:
+        raise click.UsageError(f"there is no program {command[0]!r} to start")
     _play("client", found, partial(staged, command), junit_file, timeout_s, at_once)
 
 
@@ -109,14 +112,20 @@ def broker(
         return
     if url is None:
         raise click.UsageError("which broker? packhorse-conformance broker --url URL")
-    _play("broker", found, partial(sited, _address(url)), junit_file, timeout_s, at_once)
+    address = _address(url)
+    _play("broker", found, partial(sited, address), junit_file, timeout_s, at_once)
 
 
 def _address(url: str) -> Address:
+    """Where something listens."""
     try:
-        return parse(url)
+        address = parse(url)
+        look(address)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--url") from None
+    except OSError as error:
+        raise click.UsageError(f"{url} can't be reached: {error.strerror or error}") from None
+    return address
 
 
 def _chosen(package: Any, patterns: Sequence[str]) -> list[Scenario[Given]]:

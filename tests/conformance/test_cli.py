@@ -70,11 +70,17 @@ def test_what_fails_is_told_with_section_and_frames(tmp_path: Path) -> None:
     assert "section 8" in (failure.text or "")
 
 
-def test_nobody_at_the_address_is_a_failure() -> None:
+def test_nobody_at_the_address_is_told() -> None:
     arguments = ["broker", "--only", "handshake.welcomes", "--url", "unix:///nowhere/at/all"]
     played = RUNNER.invoke(main, arguments)
-    assert played.exit_code == 1
-    assert "No such file" in played.output
+    assert played.exit_code == 2
+    assert "can't be reached: No such file" in played.output
+
+
+def test_a_driver_that_is_not_there_is_told() -> None:
+    played = RUNNER.invoke(main, ["client", "--only", "hello.", "--", "/nowhere/at/all"])
+    assert played.exit_code == 2
+    assert "there is no program '/nowhere/at/all'" in played.output
 
 
 def test_urls() -> None:

@@ -1,4 +1,4 @@
-// Runs jobs until Ctrl-C, then lets them end: node dist/examples/runner.js
+// Runs jobs until Ctrl-C or SIGTERM, then lets them end: node dist/examples/runner.js
 import { connect, Fail } from "packhorse";
 
 const client = await connect();
@@ -18,7 +18,8 @@ const runner = await client.run(
 client.on("ended", (job, how) => console.log(job, how));
 console.log(`${client.id} takes jobs; stop it with Ctrl-C`);
 
-process.once("SIGINT", async () => {
-    await runner.stop({ graceMs: 10_000 });
-    await client.close();
-});
+for (const signal of ["SIGINT", "SIGTERM"])
+    process.once(signal, async () => {
+        await runner.stop({ graceMs: 10_000 });
+        await client.close();
+    });

@@ -35,8 +35,7 @@ function parse(url: string): Address {
         if (!rest.startsWith("/")) throw wrong("the path must be absolute");
         return { path: rest };
     }
-    if (!["tcp", "tls"].includes(scheme))
-        throw wrong(`unknown scheme ${scheme}`);
+    if (!["tcp", "tls"].includes(scheme)) throw wrong(`unknown scheme ${scheme}`);
     const place = /^(?:\[([^\]]+)\]|([^:/?#@\s[\]]+))(?::(\d{1,5}))?\/?$/.exec(rest);
     if (!place) throw wrong("it must be host:port, or [address]:port for IPv6");
     const port = Number(place[3] ?? DEFAULT_PORT);
