@@ -113,7 +113,9 @@ conformance: $(STAMP) ## run the conformance kit against the broker and each cli
 
 test-go: $(STAMP) ## run the Go client's checks and tests, if go is there
 	@if ! command -v go >/dev/null; then echo "test-go: skipped, there is no go"; exit 0; fi; \
-		cd clients/go && test -z "$$(gofmt -l . | tee /dev/stderr)" && go vet ./... && go test -race -count=1 ./...
+	cd clients/go && unformatted=$$(gofmt -l .) && \
+	if [ -n "$$unformatted" ]; then echo "not as gofmt lays it out: $$unformatted"; exit 1; fi && \
+	go vet ./... && go test -race -count=1 ./...
 
 chaos: $(STAMP) ## break everything at random and judge (SECONDS=60 SEED= TOPOLOGY=embedded)
 	$(BIN)/python -m tests.history.chaos --seconds $(SECONDS) --seed "$(SEED)" --topology $(TOPOLOGY)
