@@ -95,7 +95,7 @@ func (j *Job) failure(err error) Failure {
 	if errors.As(err, &attempt) {
 		failure.Retry = Ptr(!attempt.NoRetry)
 		if attempt.RetryIn != nil {
-			failure.RetryInMs = Ptr(attempt.RetryIn.Milliseconds())
+			failure.RetryInMs = Ptr(max(0, attempt.RetryIn.Milliseconds()))
 		}
 	}
 	return failure

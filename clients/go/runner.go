@@ -3,6 +3,8 @@ package packhorse
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 )
@@ -48,7 +50,8 @@ type Runner struct {
 	mu      sync.Mutex
 	jobs    map[string]*Job // by token
 	stopped bool
-	idle    chan struct{} // closed when nothing runs, if somebody waits for that
+	idle    chan struct{}          // closed when nothing runs, if somebody waits for that
+	returns map[chan struct{}]bool // each is closed when a claim that came too late was given back
 }
 
 // Run begins to run jobs. A client has one runner at a time.
@@ -57,7 +60,7 @@ func (c *Client) Run(ctx context.Context, options RunnerOptions) (*Runner, error
 	if options.OnEnded == nil {
 		options.OnEnded = func(*Job, Ending) {}
 	}
-	r := &Runner{client: c, options: options, jobs: map[string]*Job{}}
+	r := &Runner{client: c, options: options, jobs: map[string]*Job{}, returns: map[chan struct{}]bool{}}
 	c.mu.Lock()
 	if c.runner != nil && !c.runner.isStopped() {
 		c.mu.Unlock()
@@ -89,10 +92,12 @@ func (r *Runner) Shutdown(ctx context.Context) error {
 	}
 	select {
 	case <-idle:
+		r.returned()
 		return nil
 	case <-ctx.Done():
 	case <-c.ctx.Done():
 	}
+	defer r.returned()
 	r.each(func(j *Job) { j.cancel(ErrShutdown) })
 	select {
 	case <-idle:
@@ -102,6 +107,23 @@ func (r *Runner) Shutdown(ctx context.Context) error {
 		_, _ = ask(releasing, c, &releaseMessage{Claims: r.abandoned()}, persist)
 	}
 	return context.Cause(ctx)
+}
+
+// returned waits until the broker has the claims back that came too late: a bye would lose them.
+func (r *Runner) returned() {
+	r.mu.Lock()
+	returns := slices.Collect(maps.Keys(r.returns))
+	r.mu.Unlock()
+	late := time.After(releaseWait)
+	for _, done := range returns {
+		select {
+		case <-done:
+		case <-late:
+			return
+		case <-r.client.ctx.Done():
+			return
+		}
+	}
 }
 
 // stop lets nothing more begin; the channel is closed when nothing runs.
@@ -209,11 +231,30 @@ func (r *Runner) claimed(claims []Claim) {
 		}
 		r.mu.Unlock()
 		if refused {
-			r.client.spawn(func(ctx context.Context) {
-				q := &releaseMessage{Claims: []ClaimRef{{Job: claim.Job, Token: claim.Token}}}
-				_, _ = askOne(ctx, r.client, q, persist)
-			})
+			r.giveBack(claim)
 		}
+	}
+}
+
+// giveBack releases a claim that is not run.
+func (r *Runner) giveBack(claim Claim) {
+	done := make(chan struct{})
+	r.mu.Lock()
+	r.returns[done] = true
+	r.mu.Unlock()
+	over := func() {
+		r.mu.Lock()
+		delete(r.returns, done)
+		r.mu.Unlock()
+		close(done)
+	}
+	begun := r.client.spawn(func(ctx context.Context) {
+		defer over()
+		q := &releaseMessage{Claims: []ClaimRef{{Job: claim.Job, Token: claim.Token}}}
+		_, _ = askOne(ctx, r.client, q, persist)
+	})
+	if !begun {
+		over()
 	}
 }
 
@@ -283,7 +324,7 @@ func (r *Runner) end(j *Job, result []byte, failed error) (Ending, error) {
 		how = EndingComplete
 		completion := Completion{Job: j.Job, Token: j.Token, Result: result}
 		_, err = askOne(c.ctx, c, &completeMessage{Jobs: []Completion{completion}}, persist)
-		if IsCode(err, CodeTooLarge) {
+		if invalid := (*InvalidError)(nil); IsCode(err, CodeTooLarge) || errors.As(err, &invalid) {
 			return r.end(j, nil, NoRetry(err))
 		}
 	case errors.Is(cause, ErrShutdown):

@@ -2,7 +2,10 @@ package packhorse
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"testing"
+	"time"
 )
 
 func TestWhatBelongsToTheConnectionIsSentAgain(t *testing.T) {
@@ -138,6 +141,50 @@ func TestARunThatIsGivenUpTakesNothing(t *testing.T) {
 		"job": "j", "token": []byte("0123456789abcdef"), "fence": 1, "type": "x", "attempt": 1,
 	}}})
 	p.ok(p.expect("release"), values{"state": "QUEUED"})
+}
+
+func TestAClaimThatComesLateIsBackBeforeBye(t *testing.T) {
+	_, c, p := scripted(t, nil)
+	go func() { p.ok(p.expect("take"), values{}) }()
+	if _, err := c.Run(soon(t), RunnerOptions{Types: map[string]Work{"x": {Func: echo}}}); err != nil {
+		t.Fatal(err)
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- c.Close(context.Background()) }()
+	last := p.expect("take")
+	p.send(values{"t": "claims", "claims": []any{values{
+		"job": "j", "token": []byte("0123456789abcdef"), "fence": 1, "type": "x", "attempt": 1,
+	}}})
+	p.ok(last, values{})
+	p.ok(p.expect("release"), values{"state": "QUEUED"})
+	p.ok(p.expect("bye"), values{})
+	if err := <-closed; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAnEndThatCannotBeSaidEndsTheAttemptAllTheSame(t *testing.T) {
+	_, c, p := scripted(t, nil)
+	go func() { p.ok(p.expect("take"), values{}) }()
+	work := func(_ context.Context, job *Job) ([]byte, error) {
+		if job.Job == "late" {
+			return nil, RetryIn(-time.Second, errors.New("too late"))
+		}
+		return make([]byte, 65<<20), nil
+	}
+	if _, err := c.Run(soon(t), RunnerOptions{Types: map[string]Work{"x": {Func: work}}}); err != nil {
+		t.Fatal(err)
+	}
+	for i, job := range []string{"late", "large"} {
+		token := []byte(fmt.Sprintf("%016d", i))
+		p.send(values{"t": "claims", "claims": []any{values{"job": job, "token": token, "fence": 1, "type": "x", "attempt": 1}}})
+		fail := p.expect("fail")
+		said := fail["jobs"].([]any)[0].(values)
+		if said["job"] != job || job == "late" && said["retry_in_ms"] != int64(0) || job == "large" && said["retry"] != false {
+			t.Error(fail)
+		}
+		p.ok(fail, values{"state": "FAILED"})
+	}
 }
 
 func TestClaimsBeforeThereIsARunnerWaitForOne(t *testing.T) {

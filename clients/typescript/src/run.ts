@@ -1,4 +1,4 @@
-import { Fail, PackhorseError, Refused, Stopped } from "./errors.js";
+import { Fail, Invalid, PackhorseError, Refused, Stopped } from "./errors.js";
 import type { Claim, Extended, NewJobError } from "./messages.js";
 import { only, type Requests } from "./requests.js";
 
@@ -173,9 +173,17 @@ export class Run {
         const failure = { job, token, error: told(thrown), ...(cancelled ? { retry: false } : {}) };
         if (thrown instanceof Fail) {
             const { retry = true, retryInMs } = thrown.options;
-            Object.assign(failure, { retry: retry && !cancelled, retry_in_ms: retryInMs });
+            const waitMs = retryInMs === undefined ? undefined : Math.max(0, Math.ceil(retryInMs));
+            Object.assign(failure, { retry: retry && !cancelled, retry_in_ms: waitMs });
         }
-        await this.requests.insist("fail", { jobs: [failure] });
+        try {
+            await this.requests.insist("fail", { jobs: [failure] });
+        } catch (error) {
+            if (!(error instanceof Invalid)) throw error;
+            // What can't be said whole is said in short: else the claim would never end.
+            const short = { type: "UnfitError", message: clip(error.message, 1_024) };
+            await this.requests.insist("fail", { jobs: [{ job, token, error: short }] });
+        }
         return cancelled ? "cancelled" : "failed";
     }
 }
@@ -191,9 +199,9 @@ function told(thrown: unknown): NewJobError {
         return { type: typeof thrown, message: clip(String(thrown), 1_024) };
     const { name, message, stack = "" } = thrown;
     return {
-        type: clip(name, 1_024),
-        message: clip(message, 1_024),
-        traceback: clip(stack, 32_768),
+        type: clip(String(name), 1_024),
+        message: clip(String(message), 1_024),
+        traceback: clip(String(stack), 32_768),
     };
 }
 

@@ -26,6 +26,10 @@ export class Runner {
     readonly #credit: number;
     readonly #runs = new Map<string, Run>();
     #draining = false;
+    /** The answer to what is taken last: nothing. */
+    #taken: Promise<void> | undefined;
+    /** Claims on their way back. */
+    readonly #returning = new Set<Promise<unknown>>();
     #idle: (() => void)[] = [];
 
     constructor(
@@ -52,8 +56,9 @@ export class Runner {
     async drain(): Promise<void> {
         if (!this.#draining) {
             this.#draining = true;
-            await this.take();
+            this.#taken = this.take();
         }
+        await this.#taken;
         while (this.#runs.size > 0) await new Promise<void>((resolve) => this.#idle.push(resolve));
     }
 
@@ -69,7 +74,13 @@ export class Runner {
         const left = [...this.#runs.values()].filter((run) => !run.lost);
         for (const run of left) run.stop(new Stopped("released", "the runner stops"));
         if (left.length > 0) await Promise.race([drained, sleep(STOP_MS)]);
-        await Promise.allSettled(left.map((run) => this.#release(run.claim)));
+        for (const run of left) this.#release(run.claim);
+        // Until the broker has said that nothing comes any more, claims may: they are given back.
+        await Promise.race([
+            this.#taken?.catch(() => undefined),
+            sleep(STOP_MS, undefined, { ref: false }),
+        ]);
+        await Promise.allSettled(this.#returning);
     }
 
     // -- what the client tells ---------------------------------------------------------------
@@ -102,7 +113,7 @@ export class Runner {
             const known = this.#runs.get(keyOf(claim));
             const terms = this.#types.get(claim.type);
             if (known) known.remains(claim.remaining_ms);
-            else if (!terms || this.#draining) this.#release(claim).catch(() => undefined);
+            else if (!terms || this.#draining) this.#release(claim);
             else void this.#begin(claim, terms.run);
         }
     }
@@ -141,8 +152,12 @@ export class Runner {
         for (const resolve of this.#idle.splice(0)) resolve();
     }
 
-    async #release({ job, token }: Claim): Promise<void> {
-        await this.requests.ask("release", { claims: [{ job, token }] });
+    #release({ job, token }: Claim): void {
+        const returned: Promise<unknown> = this.requests
+            .ask("release", { claims: [{ job, token }] })
+            .catch(() => undefined)
+            .finally(() => this.#returning.delete(returned));
+        this.#returning.add(returned);
     }
 }
 

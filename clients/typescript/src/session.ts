@@ -79,6 +79,10 @@ export class Session implements Owner<Group> {
         return this.#state === "open";
     }
 
+    get #closed(): boolean {
+        return this.#state === "closed";
+    }
+
     /** Leaves; with `bye` the broker forgets the client at once. */
     async close(bye: boolean): Promise<void> {
         if (this.#state === "open" && bye) {
@@ -114,6 +118,10 @@ export class Session implements Owner<Group> {
     // -- what the connection tells -----------------------------------------------------------
 
     welcomed(connection: Connection<Group>, welcome: Welcome): void {
+        if (this.#closed) {
+            connection.close(new Closed());
+            return;
+        }
         const before = this.welcome;
         // A welcome may be lost with its connection: then only `registered_at` tells.
         const anew = before !== undefined && before.registered_at !== welcome.registered_at;
@@ -123,8 +131,9 @@ export class Session implements Owner<Group> {
         this.#welcomedAt = performance.now();
         clearTimeout(this.#outage);
         this.#outage = undefined;
-        this.listener.connected(welcome.resumed, anew || (known && !welcome.resumed));
+        // First, for what the listener asks anew.
         this.requests.connected(connection, welcome.limits);
+        this.listener.connected(welcome.resumed, anew || (known && !welcome.resumed));
         this.#opening?.resolve();
         this.#opening = undefined;
     }
@@ -143,7 +152,7 @@ export class Session implements Owner<Group> {
     }
 
     ended(cause: PackhorseError, unanswered: Group[]): void {
-        if (this.#state === "closed") {
+        if (this.#closed) {
             for (const group of unanswered) this.requests.refused(group, new Closed());
             return;
         }
@@ -151,6 +160,7 @@ export class Session implements Owner<Group> {
         this.#state = "connecting";
         this.requests.disconnected(unanswered);
         if (wasOpen) this.listener.disconnected(cause);
+        if (this.#closed) return; // by the listener
         if (cause instanceof Refused && !cause.retryable && cause.code !== "client_gone")
             this.#over(cause);
         else this.#again(cause, wasOpen);

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { test } from "node:test";
 
-import { Fail, type RunningJob } from "../src/index.js";
+import { connect, Fail, type RunningJob } from "../src/index.js";
 import { BOUND, pair } from "./pair.js";
 import type { Peer } from "./scripted.js";
 
@@ -97,7 +97,7 @@ test("what a function throws is told; `Fail` says how it goes on", BOUND, async 
             throw new Fail("never", { type: "Bad", retry: false });
         },
         c: () => {
-            throw new Fail("later", { retryInMs: 5 });
+            throw new Fail("later", { retryInMs: 4.5 });
         },
     });
     await taken(peer);
@@ -256,6 +256,71 @@ for (const [title, before, after] of [
         await taken(later);
         assert.deepEqual(await ended, ["job-1", "stale"]);
     });
+
+test("an end that can't be said whole is said in short", BOUND, async (t) => {
+    const { client, peer } = await pair(t);
+    const running = client.run({
+        a: () => {
+            throw new Fail("no", { retryInMs: 1e15 });
+        },
+    });
+    await taken(peer);
+    await running;
+    peer.say({ t: "claims", claims: [claim(1)] });
+    const fail = await peer.next("fail");
+    assert.equal(fail["jobs"][0].error.type, "UnfitError");
+    const ended = once(client, "ended");
+    peer.ok(fail, { state: "FAILED" });
+    assert.deepEqual(await ended, ["job-1", "failed"]);
+});
+
+test(
+    "a claim that comes before the answer to its last take is back before bye",
+    BOUND,
+    async (t) => {
+        const { client, peer } = await pair(t);
+        const running = client.run({ a: () => undefined });
+        await taken(peer);
+        await running;
+        const closing = client.close();
+        const last = await peer.next("take");
+        assert.equal(last["credit"], 0);
+        peer.say({ t: "claims", claims: [claim(1)] });
+        peer.ok(last, {});
+        peer.ok(await peer.next("release"), { state: "QUEUED" });
+        peer.ok(await peer.next("bye"), {});
+        await closing;
+    },
+);
+
+test("a runner takes again after an outage that lasted", BOUND, async (t) => {
+    const { client, peer, broker } = await pair(t, {}, { outageTimeoutMs: 20 });
+    const running = client.run({ a: () => undefined });
+    await taken(peer);
+    await running;
+    peer.socket.destroy();
+    const silent = await broker.peer();
+    await assert.rejects(client.get("b"), { code: "disconnected" });
+    silent.socket.destroy();
+    const later = await broker.peer();
+    await later.greet({ resumed: true });
+    await taken(later);
+});
+
+test("a client that is closed by its listener does not come back", BOUND, async (t) => {
+    const { client, peer, broker } = await pair(t);
+    client.on("disconnected", () => void client.close());
+    const closed = once(client, "closed");
+    peer.socket.destroy();
+    await closed;
+    await client.close();
+    // Another client's connection is the next that comes.
+    const other = connect(broker.url);
+    await (await broker.peer()).greet({ client: "other" });
+    assert.equal((await other).id, "other");
+    assert.equal(broker.count, 2);
+    await (await other).close({ bye: false });
+});
 
 test("a drain takes nothing more and waits; a stop gives back what runs", BOUND, async (t) => {
     const { client, peer } = await pair(t);
