@@ -34,6 +34,8 @@ export interface Item {
     /** Waits for a lost connection without end. */
     readonly patient: boolean;
     readonly repeatable: boolean;
+    /** It left on a connection that was lost: it may have been done. */
+    left?: boolean;
     resolve(entry: Entry<object>): void;
     reject(error: PackhorseError): void;
 }
@@ -163,7 +165,18 @@ export class Requests {
         const lost = new Disconnected("the connection was lost before the answer came");
         for (const item of group.items) if (!item.repeatable) item.reject(lost);
         const items = group.items.filter((item) => item.repeatable);
+        for (const item of items) item.left = true;
         if (items.length > 0) this.#waiting.unshift({ ...group, key: "", items });
+    }
+
+    /** The broker has forgotten this client. Of a job that it was to handle, and whose create had
+     * left, it can't be told whether it was made, has run and is gone. */
+    forgotten(): void {
+        const lost = new Disconnected("the broker forgot this client before the answer came");
+        this.#fail(lost, (item, { tag, head }) => {
+            const { handle, group } = head as { handle?: boolean; group?: string };
+            return item.left === true && tag === "create" && handle === true && !group;
+        });
     }
 
     /** The outage lasts: what is not patient fails, now and until there is a connection. */
@@ -179,10 +192,10 @@ export class Requests {
         this.#fail(error, () => true);
     }
 
-    #fail(error: PackhorseError, which: (item: Item) => boolean): void {
+    #fail(error: PackhorseError, which: (item: Item, group: Group) => boolean): void {
         for (const group of this.#waiting) {
-            for (const item of group.items) if (which(item)) item.reject(error);
-            group.items = group.items.filter((item) => !which(item));
+            for (const item of group.items) if (which(item, group)) item.reject(error);
+            group.items = group.items.filter((item) => !which(item, group));
         }
         this.#waiting = this.#waiting.filter((group) => group.items.length > 0);
         this.#gathering.clear();

@@ -131,9 +131,11 @@ export class Session implements Owner<Group> {
         this.#welcomedAt = performance.now();
         clearTimeout(this.#outage);
         this.#outage = undefined;
-        // First, for what the listener asks anew.
+        const lost = anew || (known && !welcome.resumed);
+        if (lost) this.requests.forgotten();
+        // Before the listener is told, for what it asks anew.
         this.requests.connected(connection, welcome.limits);
-        this.listener.connected(welcome.resumed, anew || (known && !welcome.resumed));
+        this.listener.connected(welcome.resumed, lost);
         this.#opening?.resolve();
         this.#opening = undefined;
     }

@@ -174,6 +174,23 @@ test("after a lost connection the repeatable is asked again, the rest fails", BO
     assert.equal((await creating).existed, true);
 });
 
+test("a forgotten client repeats no create that it was to handle", BOUND, async (t) => {
+    const { client, peer, broker } = await pair(t);
+    const handled = client.create({ type: "x", payload: "h" }, { handle: true });
+    const plain = client.create({ type: "x", payload: "p" });
+    for (let frames = 0; frames < 2; frames += 1) await peer.next("create");
+    const failed = assert.rejects(handled, { code: "disconnected" });
+    peer.socket.destroy();
+    const later = await broker.peer();
+    await later.greet({ resumed: false, registered_at: 2 });
+    await failed;
+    const again = await later.next("create");
+    assert.equal(again["handle"], undefined);
+    later.ok(again, { job: again["jobs"][0].id, state: "QUEUED" });
+    await plain;
+    assert.deepEqual(later.unread, []);
+});
+
 test("an outage that lasts fails what waits, until there is a broker again", BOUND, async (t) => {
     const { client, peer, broker } = await pair(t, {}, { outageTimeoutMs: 50 });
     const failed = assert.rejects(client.get("a"), { code: "disconnected" });
