@@ -202,7 +202,7 @@ class Runner:
             run = self._runs.get(cancellation.token)
             if run is None:
                 continue
-            if self._has_not_begun(run):
+            if self._drop_waiting(run):
                 self._give_back(run.claim)
                 self.over(run)
             else:
@@ -225,12 +225,12 @@ class Runner:
             self._give_up(run)
 
     def _give_up(self, run: Run) -> None:
-        if self._has_not_begun(run):
+        if self._drop_waiting(run):
             self.over(run)
         else:
             run.give_up()
 
-    def _has_not_begun(self, run: Run) -> bool:
+    def _drop_waiting(self, run: Run) -> bool:
         """Whether it waited for a place; it does not any more."""
         return self._prefetched is not None and self._prefetched.drop(run)
 
