@@ -53,6 +53,7 @@ type Client struct {
 	options  Options
 	session  *session
 	requests *requests
+	claims   *claimBook
 	outcomes *outcomeBook
 	watches  watchBook
 
@@ -63,8 +64,6 @@ type Client struct {
 	mu      sync.Mutex
 	welcome *welcomeMessage
 	closed  bool
-	runner  *Runner
-	early   []Claim // that came before there was a runner
 }
 
 // Connect connects to the broker at url: tcp://host:port, tls://host:port or unix:///path; several
@@ -85,7 +84,7 @@ func Connect(ctx context.Context, url string, options *Options) (*Client, error)
 	if c.options.OnStatus == nil {
 		c.options.OnStatus = func(Status) {}
 	}
-	c.outcomes = newOutcomeBook(c)
+	c.claims, c.outcomes = newClaimBook(c), newOutcomeBook(c)
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	hello := helloMessage{
 		Versions: []int64{protocolVersion}, Client: c.options.Client, Secret: c.options.Secret, Roles: c.options.Roles, Library: version,
@@ -116,13 +115,13 @@ func Connect(ctx context.Context, url string, options *Options) (*Client, error)
 // otherwise. The error is that of the runner's Shutdown.
 func (c *Client) Close(ctx context.Context) error {
 	var err error
-	if runner := c.currentRunner(); runner != nil {
+	if runner := c.claims.current(); runner != nil {
 		err = runner.Shutdown(ctx)
 	}
 	c.outcomes.stop()
 	leaving, cancel := context.WithTimeout(c.ctx, 5*time.Second)
 	defer cancel()
-	if c.requests.isOpen() && c.outcomes.settled(leaving) && !c.options.Stay {
+	if c.requests.isOpen() && await(leaving, c, c.outcomes.owed.zero()) == nil && !c.options.Stay {
 		_, _ = c.requests.ask(leaving, &byeMessage{}, once)
 	}
 	c.mu.Lock()
@@ -157,12 +156,6 @@ func (c *Client) greeting() *welcomeMessage {
 	return c.welcome
 }
 
-func (c *Client) currentRunner() *Runner {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.runner
-}
-
 // spawn runs a task of the client's own, which ends with the client; not of one that was closed.
 func (c *Client) spawn(task func(ctx context.Context)) bool {
 	c.mu.Lock()
@@ -181,13 +174,11 @@ func (c *Client) spawn(task func(ctx context.Context)) bool {
 // began is told by the session that a connection begins; lost: the broker had forgotten this client.
 func (c *Client) began(w *welcomeMessage, lost bool) {
 	c.mu.Lock()
-	c.welcome, c.early = w, nil // the broker pushes again what this client holds
+	c.welcome = w
 	c.mu.Unlock()
-	if runner := c.currentRunner(); runner != nil {
-		runner.began(lost)
-	}
+	c.claims.began(lost)
 	c.outcomes.began(lost)
-	c.watches.began(c)
+	c.watches.began()
 }
 
 // pushed is told what the broker sent by itself.
@@ -197,17 +188,17 @@ func (c *Client) pushed(tag string, body []byte) error {
 	case "claims":
 		m := &claimsMessage{}
 		if err = decode(body, m); err == nil {
-			c.claimed(m.Claims)
+			c.claims.claimed(m.Claims)
 		}
 	case "cancelling":
 		m := &cancellingMessage{}
 		if err = decode(body, m); err == nil {
-			c.cancelling(m.Claims)
+			c.claims.cancelling(m.Claims)
 		}
 	case "revoke":
 		m := &revokeMessage{}
 		if err = decode(body, m); err == nil {
-			c.revoked(m.Claims)
+			c.claims.revoked(m.Claims)
 		}
 	case "outcomes":
 		m := &outcomesMessage{}

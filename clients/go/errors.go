@@ -32,6 +32,9 @@ func (r *Refusal) Error() string {
 	return fmt.Sprintf("packhorse: %s: %s", r.Code, r.Message)
 }
 
+// wait is how long to wait after so many tries that were refused before this one.
+func (r *Refusal) wait(tries int) time.Duration { return max(r.RetryAfter, backoff(tries)) }
+
 // IsCode tells whether err is a Refusal with this code.
 func IsCode(err error, code Code) bool {
 	var refusal *Refusal

@@ -21,6 +21,7 @@ type Handler struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	workers sync.WaitGroup
+	joining *subscription[Done]
 
 	mu    sync.Mutex
 	queue []*Outcome // the broker bounds how many it sends
@@ -32,6 +33,7 @@ type Handler struct {
 func (c *Client) Handle(ctx context.Context, options HandlerOptions) (*Handler, error) {
 	h := &Handler{client: c, options: options, fresh: make(chan struct{}, 1)}
 	h.ctx, h.cancel = context.WithCancel(c.ctx)
+	h.joining = newSubscription(c, h.join, onlyAnswer)
 	b := c.outcomes
 	b.mu.Lock()
 	if b.handler != nil {
@@ -39,11 +41,8 @@ func (c *Client) Handle(ctx context.Context, options HandlerOptions) (*Handler, 
 		return nil, &InvalidError{Field: "handle", Why: "the client has a handler"}
 	}
 	b.handler = h
-	for key, o := range b.open {
-		if !b.taken[key] {
-			b.taken[key] = true
-			h.add(o)
-		}
+	for key := range b.open {
+		b.offer(key)
 	}
 	b.mu.Unlock()
 	for range max(options.Concurrency, 1) {
@@ -56,8 +55,9 @@ func (c *Client) Handle(ctx context.Context, options HandlerOptions) (*Handler, 
 			h.workers.Done()
 		}
 	}
+	h.joining.begin()
 	if len(options.Groups) > 0 {
-		if _, err := askOne(ctx, c, &joinMessage{Groups: options.Groups}, repeat); err != nil {
+		if err := h.joining.granted(ctx); err != nil {
 			_ = h.Stop(ctx)
 			return nil, err
 		}
@@ -81,11 +81,9 @@ func (h *Handler) Stop(ctx context.Context) error {
 	h.queue = nil
 	h.mu.Unlock()
 	b.mu.Unlock()
-	if len(h.options.Groups) > 0 && h.client.requests.isOpen() {
-		leaving, cancel := context.WithTimeout(h.client.ctx, releaseWait)
-		defer cancel()
-		_, _ = askOne(leaving, h.client, &joinMessage{}, repeat)
-	}
+	leaving, cancel := context.WithTimeout(h.client.ctx, releaseWait)
+	defer cancel()
+	_ = subscribe(leaving, h.client, h.leave, onlyAnswer)
 	done := make(chan struct{})
 	go func() {
 		h.workers.Wait()
@@ -108,16 +106,23 @@ func (h *Handler) giveBack(o *Outcome) {
 	}
 }
 
-// join makes the client a member of the groups on a new connection.
-func (h *Handler) join() {
-	if len(h.options.Groups) == 0 {
-		return
+// join makes the client a member of the groups.
+func (h *Handler) join() Request[Done] {
+	if len(h.options.Groups) == 0 || h.ctx.Err() != nil {
+		return nil
 	}
-	h.client.spawn(func(ctx context.Context) {
-		if _, err := askOne(ctx, h.client, &joinMessage{Groups: h.options.Groups}, repeat); err != nil {
-			h.client.options.Logger.Warn("packhorse: no member of the groups any more", "error", err)
-		}
-	})
+	return &joinMessage{Groups: h.options.Groups}
+}
+
+// leave leaves all groups, unless another handler has taken over.
+func (h *Handler) leave() Request[Done] {
+	b := h.client.outcomes
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(h.options.Groups) == 0 || b.handler != nil {
+		return nil
+	}
+	return &joinMessage{}
 }
 
 func (h *Handler) add(o *Outcome) {

@@ -15,7 +15,8 @@ type Job struct {
 	client *Client
 	ctx    context.Context
 	cancel context.CancelCauseFunc
-	over   Ending // the claim was over before its function; guarded by the runner
+	over   Ending // the claim was over before its function was; guarded by the claimBook
+	ending bool   // the broker is being told how it ended; guarded so too
 }
 
 // Func runs a job: its result, or why the attempt failed. Its context ends when the job is to be
@@ -81,6 +82,40 @@ func (j *Job) call(f Func) (result []byte, err error) {
 		}
 	}()
 	return f(j.ctx, j)
+}
+
+func (j *Job) ref() ClaimRef { return ClaimRef{Job: j.Job, Token: j.Token} }
+
+// end says how an attempt ended, and what became of saying so.
+func (j *Job) end(result []byte, failed error) (Ending, error) {
+	c, cause := j.client, context.Cause(j.ctx)
+	var cancelled *CancelledError
+	how, err := EndingFailed, error(nil)
+	switch {
+	case errors.Is(cause, ErrForgotten):
+		return EndingRevoked, nil
+	case IsCode(cause, CodeStaleClaim), IsCode(cause, CodeNotFound):
+		return EndingStale, nil
+	case failed == nil:
+		how = EndingComplete
+		completion := Completion{Job: j.Job, Token: j.Token, Result: result}
+		_, err = askOne(c.ctx, c, &completeMessage{Jobs: []Completion{completion}}, persist)
+		if invalid := (*InvalidError)(nil); IsCode(err, CodeTooLarge) || errors.As(err, &invalid) {
+			return j.end(nil, NoRetry(err))
+		}
+	case errors.Is(cause, ErrShutdown):
+		how = EndingReleased
+		_, err = askOne(c.ctx, c, &releaseMessage{Claims: []ClaimRef{j.ref()}}, persist)
+	default:
+		if errors.As(cause, &cancelled) {
+			how = EndingCancelled
+		}
+		_, err = askOne(c.ctx, c, &failMessage{Jobs: []Failure{j.failure(failed)}}, persist)
+	}
+	if err == nil || doneBefore(err) {
+		return how, nil
+	}
+	return EndingStale, err
 }
 
 func (j *Job) failure(err error) Failure {

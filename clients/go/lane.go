@@ -2,7 +2,6 @@ package packhorse
 
 import (
 	"context"
-	"slices"
 	"time"
 )
 
@@ -26,9 +25,18 @@ type call struct {
 	elements int
 	policy   policy
 	tries    int
-	lost     bool // it left on a connection that ended before the answer
+	lost     bool // it left, and may have been done or not
 	alone    bool // its neighbours in a frame may have been what was refused
-	done     chan answer
+	// registration is the one of this client with which it left last.
+	registration int
+	done         chan answer
+}
+
+// refuse answers it. Behind what the broker could not do in good order it may have been done.
+func (c *call) refuse(refusal *Refusal) {
+	refusal.repeated = c.lost
+	c.lost = c.lost || refusal.Code == CodeUnavailable || refusal.Code == CodeInternal
+	c.done <- answer{err: refusal}
 }
 
 // answer is what became of a call: the raw entry, or why not.
@@ -81,17 +89,18 @@ func (c *call) again(err error) (time.Duration, bool) {
 	if c.tries > maxTries && c.policy != persist && refusal.Code != CodeDraining {
 		return 0, false
 	}
-	return max(refusal.RetryAfter, backoff(c.tries-1)), true
+	return refusal.wait(c.tries - 1), true
 }
 
 // lane holds calls of one key that wait to be sent.
 type lane struct {
-	key   laneKey
-	calls []*call
+	key       laneKey
+	calls     []*call
+	withdrawn int // of these, or of what left it, since it was last looked through
 }
 
-// take removes as many calls as one frame may hold. A call too large for any frame is answered.
-func (l *lane) take(limits *Limits) []*call {
+// take removes as many calls as one frame may hold. What can't leave any more is answered.
+func (l *lane) take(limits *Limits, registration int) []*call {
 	var taken []*call
 	bytes, elements := int64(len(l.key.rest)+64), 0
 	for len(l.calls) > 0 {
@@ -106,10 +115,14 @@ func (l *lane) take(limits *Limits) []*call {
 		case c.ctx.Err() != nil:
 			c.done <- answer{err: context.Cause(c.ctx)}
 			continue
+		case c.policy == whileKnown && c.lost && c.registration != registration:
+			c.done <- answer{err: ErrDisconnected}
+			continue
 		case full:
 			c.done <- answer{err: &Refusal{Code: CodeTooLarge, Message: "it does not fit into a frame"}}
 			continue
 		}
+		c.registration = registration
 		taken = append(taken, c)
 		bytes += int64(len(c.item))
 		elements += c.elements
@@ -141,8 +154,4 @@ func (l *lane) encode(id int64, calls []*call) []byte {
 	}
 	e.buf = append(e.buf, l.key.rest...)
 	return frame(e.buf)
-}
-
-func (l *lane) putBack(calls []*call) {
-	l.calls = slices.Concat(calls, l.calls)
 }

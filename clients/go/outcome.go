@@ -23,8 +23,10 @@ type outcomeBook struct {
 	taken   map[outcomeKey]bool     // of these, what somebody has
 	waiting map[*waiter]bool
 	handler *Handler
-	owed    int           // answers to `handled`
-	calm    chan struct{} // closed when none is owed, if somebody waits for that
+	// creating counts the unanswered creates behind an outcome, which waits for them: repeated after the
+	// job was handled and is gone, they would make it once more.
+	creating map[outcomeKey]int
+	owed     tally // answers to `handled`
 }
 
 // waiter is one call of Wait.
@@ -37,6 +39,7 @@ type waiter struct {
 func newOutcomeBook(c *Client) *outcomeBook {
 	return &outcomeBook{
 		client: c, open: map[outcomeKey]*Outcome{}, taken: map[outcomeKey]bool{}, waiting: map[*waiter]bool{},
+		creating: map[outcomeKey]int{},
 	}
 }
 
@@ -85,13 +88,8 @@ func (c *Client) Wait(ctx context.Context, job string) (*Outcome, error) {
 func (b *outcomeBook) enter(w *waiter) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	key := outcomeKey{job: w.job}
-	if o := b.open[key]; o != nil && !b.taken[key] {
-		b.taken[key] = true
-		w.outcome <- o
-		return
-	}
 	b.waiting[w] = true
+	b.offer(outcomeKey{job: w.job})
 }
 
 func (b *outcomeBook) leave(w *waiter) {
@@ -134,26 +132,52 @@ func (b *outcomeBook) pushed(outcomes []Outcome) {
 			continue
 		}
 		b.open[key], b.taken[key] = o, false
-		for w := range b.waiting {
-			if o.Group == "" && w.job == o.Job && len(w.outcome) == 0 {
-				w.outcome <- o
-				b.taken[key] = true
-			}
-		}
-		if b.handler != nil && !b.taken[key] {
+		b.offer(key)
+	}
+}
+
+// offer gives an outcome to those who wait for it, else to the handler.
+func (b *outcomeBook) offer(key outcomeKey) {
+	o := b.open[key]
+	if o == nil || b.taken[key] || b.creating[key] > 0 {
+		return
+	}
+	for w := range b.waiting {
+		if key.group == "" && w.job == key.job && len(w.outcome) == 0 {
+			w.outcome <- o
 			b.taken[key] = true
-			b.handler.add(o)
 		}
 	}
+	if b.handler != nil && !b.taken[key] {
+		b.taken[key] = true
+		b.handler.add(o)
+	}
+}
+
+// creates holds the outcomes of jobs back, until what it returns is called.
+func (b *outcomeBook) creates(q *Create) (answered func()) {
+	count := func(n int) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		for i := range q.Jobs {
+			for _, key := range []outcomeKey{{job: q.Jobs[i].ID}, {q.Jobs[i].ID, q.Group}} {
+				if b.creating[key] += n; b.creating[key] == 0 {
+					delete(b.creating, key)
+					b.offer(key)
+				}
+			}
+		}
+	}
+	count(1)
+	return func() { count(-1) }
 }
 
 // handled tells the broker that an outcome was dealt with; it is known until the broker knows.
 func (b *outcomeBook) handled(o *Outcome) {
 	key := outcomeKey{o.Job, o.Group}
-	b.mu.Lock()
-	b.owed++
-	b.mu.Unlock()
-	b.client.spawn(func(ctx context.Context) {
+	b.owed.add(1)
+	begun := b.client.spawn(func(ctx context.Context) {
+		defer b.owed.add(-1)
 		_, err := askOne(ctx, b.client, &Handled{Jobs: []string{o.Job}, Group: o.Group}, persist)
 		if err != nil && !IsCode(err, CodeNotFound) && !IsCode(err, CodeNotHandler) {
 			b.client.options.Logger.Warn("packhorse: an outcome may come again", "job", o.Job, "error", err)
@@ -164,11 +188,10 @@ func (b *outcomeBook) handled(o *Outcome) {
 			delete(b.open, key)
 			delete(b.taken, key)
 		}
-		if b.owed--; b.owed == 0 && b.calm != nil {
-			close(b.calm)
-			b.calm = nil
-		}
 	})
+	if !begun {
+		b.owed.add(-1)
+	}
 }
 
 // removed wakes those who wait for jobs that may be gone.
@@ -188,7 +211,7 @@ func (b *outcomeBook) began(lost bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.handler != nil {
-		b.handler.join()
+		b.handler.joining.begin()
 	}
 }
 
@@ -211,24 +234,5 @@ func (b *outcomeBook) stop() {
 	defer b.mu.Unlock()
 	if b.handler != nil {
 		b.handler.cancel()
-	}
-}
-
-// settled waits until each `handled` is answered, within ctx.
-func (b *outcomeBook) settled(ctx context.Context) bool {
-	b.mu.Lock()
-	if b.owed > 0 && b.calm == nil {
-		b.calm = make(chan struct{})
-	}
-	calm := b.calm
-	b.mu.Unlock()
-	if calm == nil {
-		return true
-	}
-	select {
-	case <-calm:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }

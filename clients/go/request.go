@@ -36,6 +36,7 @@ func Ask[R any](ctx context.Context, c *Client, q Request[R]) ([]Result[R], erro
 			// Its handler is gone with the client, so the job may have run and be gone as well.
 			p = whileKnown
 		}
+		defer c.outcomes.creates(q)()
 	case *Retry, *RunNow, *claimJobsMessage:
 		p = once
 	}

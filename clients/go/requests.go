@@ -2,6 +2,7 @@ package packhorse
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -15,10 +16,13 @@ type requests struct {
 	order   []*lane // those in which something waits, in turn
 	flights map[int64]*flight
 	id      int64
-	open    bool // there is a connection, and it takes requests
 	limits  Limits
 	ended   error
 	wake    chan struct{} // tells the writer that something is to be sent
+
+	connection   context.Context // until it takes no requests any more
+	disconnect   context.CancelCauseFunc
+	registration int // how often the broker has forgotten this client
 }
 
 // flight is a request that left and has no answer.
@@ -34,7 +38,10 @@ func (f *flight) fail(err error) {
 }
 
 func newRequests() *requests {
-	return &requests{lanes: map[laneKey]*lane{}, flights: map[int64]*flight{}, wake: make(chan struct{}, 1)}
+	r := &requests{lanes: map[laneKey]*lane{}, flights: map[int64]*flight{}, wake: make(chan struct{}, 1)}
+	r.connection, r.disconnect = context.WithCancelCause(context.Background())
+	r.disconnect(ErrDisconnected)
+	return r
 }
 
 // ask sends a request's items, and returns when each is answered, refused for good, or ctx ends.
@@ -56,6 +63,7 @@ func (r *requests) ask(ctx context.Context, q wireRequest, p policy) ([]answer, 
 			select {
 			case answers[i] = <-calls[i].done:
 			case <-ctx.Done():
+				r.withdraw(calls[0].lane, len(waiting))
 				return nil, context.Cause(ctx)
 			}
 			if delay, ok := calls[i].again(answers[i].err); ok {
@@ -86,6 +94,26 @@ func (r *requests) submit(calls []*call, which []int) {
 	r.wakeWriter()
 }
 
+// withdraw takes out what waits of callers that have gone; only when they may be half of a lane, as it
+// has to look at all of it.
+func (r *requests) withdraw(key laneKey, calls int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	l := r.lanes[key]
+	if l == nil {
+		return
+	}
+	if l.withdrawn += calls; 2*l.withdrawn < len(l.calls) {
+		return
+	}
+	l.withdrawn = 0
+	l.calls = slices.DeleteFunc(l.calls, func(c *call) bool { return c.ctx.Err() != nil })
+	if len(l.calls) == 0 {
+		delete(r.lanes, key)
+		r.order = slices.DeleteFunc(r.order, func(other *lane) bool { return other == l })
+	}
+}
+
 func (r *requests) wakeWriter() {
 	select {
 	case r.wake <- struct{}{}:
@@ -108,9 +136,9 @@ func (r *requests) busyLane(key laneKey) *lane {
 func (r *requests) next() []byte {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for r.open && len(r.order) > 0 && int64(len(r.flights)) < max(r.limits.InFlight, 1) {
+	for r.connection.Err() == nil && len(r.order) > 0 && int64(len(r.flights)) < max(r.limits.InFlight, 1) {
 		l := r.order[0]
-		calls := l.take(&r.limits)
+		calls := l.take(&r.limits, r.registration)
 		r.order = r.order[1:]
 		if len(l.calls) > 0 {
 			r.order = append(r.order, l)
@@ -130,7 +158,8 @@ func (r *requests) next() []byte {
 func (r *requests) connected(limits Limits) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.limits, r.open = limits, true
+	r.limits = limits
+	r.connection, r.disconnect = context.WithCancelCause(context.Background())
 	r.wakeWriter()
 }
 
@@ -138,14 +167,27 @@ func (r *requests) connected(limits Limits) {
 func (r *requests) pause() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.open = false
+	r.disconnect(ErrDisconnected)
 }
 
 // isOpen tells whether requests leave now.
 func (r *requests) isOpen() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.open
+	return r.connection.Err() == nil
+}
+
+// whileConnected is a context that ends with ctx, and at once when the connection of now takes no more
+// requests: so what is asked with it leaves on no other one.
+func (r *requests) whileConnected(ctx context.Context) (context.Context, func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	bound, cancel := context.WithCancelCause(r.connection)
+	stop := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
+	return bound, func() {
+		stop()
+		cancel(nil)
+	}
 }
 
 func (r *requests) unanswered() int {
@@ -154,47 +196,44 @@ func (r *requests) unanswered() int {
 	return len(r.flights)
 }
 
-// disconnected makes what was unanswered wait again, in the order in which it had left.
+// disconnected makes what was unanswered wait again, in the order in which it had left, before all that
+// had not.
 func (r *requests) disconnected() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.open = false
-	ids := make([]int64, 0, len(r.flights))
-	for id := range r.flights {
-		ids = append(ids, id)
-	}
-	slices.Sort(ids)
-	for _, id := range slices.Backward(ids) {
+	r.disconnect(ErrDisconnected)
+	waiting := r.order
+	r.order, r.lanes = nil, map[laneKey]*lane{}
+	for _, id := range slices.Sorted(maps.Keys(r.flights)) {
 		f := r.flights[id]
-		r.putBack(f.lane.key, slices.DeleteFunc(f.calls, func(c *call) bool {
+		for _, c := range f.calls {
+			c.lost = true
 			if c.policy == once {
 				c.done <- answer{err: ErrDisconnected}
+			} else if c.ctx.Err() == nil {
+				l := r.busyLane(f.lane.key)
+				l.calls = append(l.calls, c)
 			}
-			c.lost = true
-			return c.policy == once
-		}))
+		}
+	}
+	for _, l := range waiting {
+		former := r.busyLane(l.key)
+		former.calls = append(former.calls, l.calls...)
 	}
 	clear(r.flights)
 }
 
-// forgotten fails what is not to be repeated, as the broker had removed this client meanwhile.
+// forgotten is told that the broker had removed this client.
 func (r *requests) forgotten() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, l := range r.order {
-		l.calls = slices.DeleteFunc(l.calls, func(c *call) bool {
-			gone := c.lost && c.policy == whileKnown
-			if gone {
-				c.done <- answer{err: ErrDisconnected}
-			}
-			return gone
-		})
-	}
+	r.registration++
 }
 
 func (r *requests) putBack(key laneKey, calls []*call) {
 	if len(calls) > 0 {
-		r.busyLane(key).putBack(calls)
+		l := r.busyLane(key)
+		l.calls = slices.Concat(calls, l.calls)
 		r.wakeWriter()
 	}
 }
@@ -247,9 +286,7 @@ func (r *requests) answered(m *okMessage) error {
 			c.alone = true
 			alone = append(alone, c)
 		default:
-			refusal := problem.refusal()
-			refusal.repeated = c.lost
-			c.done <- answer{err: refusal}
+			c.refuse(problem.refusal())
 		}
 	}
 	r.putBack(f.lane.key, alone)
@@ -274,14 +311,16 @@ func (r *requests) refused(id int64, refusal *Refusal) error {
 		return &ProtocolError{Field: "id", Why: "answers no request"}
 	}
 	apart := len(f.calls) > 1 && (refusal.Code == CodeMalformed || refusal.Code == CodeTooMany)
-	if !apart {
-		f.fail(refusal)
-		return nil
-	}
-	// One item spoilt it: each goes alone, so that only that one is refused.
 	for _, c := range f.calls {
-		c.alone = true
+		if apart { // one item spoilt it: each goes alone, so that only that one is refused
+			c.alone = true
+		} else {
+			said := *refusal
+			c.refuse(&said)
+		}
 	}
-	r.putBack(f.lane.key, f.calls)
+	if apart {
+		r.putBack(f.lane.key, f.calls)
+	}
 	return nil
 }

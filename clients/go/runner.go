@@ -2,10 +2,6 @@ package packhorse
 
 import (
 	"context"
-	"errors"
-	"maps"
-	"slices"
-	"sync"
 	"time"
 )
 
@@ -46,32 +42,24 @@ const (
 type Runner struct {
 	client  *Client
 	options RunnerOptions
-
-	mu      sync.Mutex
-	jobs    map[string]*Job // by token
-	stopped bool
-	idle    chan struct{}          // closed when nothing runs, if somebody waits for that
-	returns map[chan struct{}]bool // each is closed when a claim that came too late was given back
+	taking  *subscription[Done]
+	stopped bool // guarded by the client's claims
 }
 
-// Run begins to run jobs. A client has one runner at a time.
+// Run begins to run jobs. A client has one runner at a time: after a Shutdown it waits until nothing
+// runs of the one before.
 func (c *Client) Run(ctx context.Context, options RunnerOptions) (*Runner, error) {
 	options.Credit = max(options.Credit, 1)
 	if options.OnEnded == nil {
 		options.OnEnded = func(*Job, Ending) {}
 	}
-	r := &Runner{client: c, options: options, jobs: map[string]*Job{}, returns: map[chan struct{}]bool{}}
-	c.mu.Lock()
-	if c.runner != nil && !c.runner.isStopped() {
-		c.mu.Unlock()
-		return nil, &InvalidError{Field: "take", Why: "the client has a runner"}
+	r := &Runner{client: c, options: options}
+	r.taking = newSubscription(c, r.take, onlyAnswer)
+	if err := c.claims.admit(ctx, r); err != nil {
+		return nil, err
 	}
-	c.runner = r
-	early := c.early
-	c.early = nil
-	c.mu.Unlock()
-	r.claimed(early)
-	if _, err := askOne(ctx, c, r.take(), repeat); err != nil {
+	r.taking.begin()
+	if err := r.taking.granted(ctx); err != nil {
 		_ = r.Shutdown(ctx) // the broker may have heard it all the same
 		return nil, err
 	}
@@ -82,102 +70,66 @@ func (c *Client) Run(ctx context.Context, options RunnerOptions) (*Runner, error
 // the functions that still run are cancelled and their claims are given back, which spends no
 // attempt; then the error is that of ctx.
 func (r *Runner) Shutdown(ctx context.Context) error {
-	idle := r.stop()
-	c := r.client
-	if c.requests.isOpen() {
-		// First, so that the broker does not push again what it gets back, also where ctx has ended.
-		taking, cancel := context.WithTimeout(c.ctx, releaseWait)
-		_, _ = askOne(taking, c, r.take(), repeat)
-		cancel()
+	c, b := r.client, r.client.claims
+	if !b.stop(r) {
+		return nil
 	}
+	// First, so that the broker does not push again what it gets back, also where ctx has ended.
+	taking, cancel := context.WithTimeout(c.ctx, releaseWait)
+	_ = subscribe(taking, c, r.takeNothing, onlyAnswer)
+	cancel()
+	b.giveBackWaiting()
+	var late error
+	if await(ctx, c, b.working.zero()) != nil {
+		late = context.Cause(ctx)
+		b.shutDown()
+		select {
+		case <-b.working.zero():
+		case <-time.After(cancelWait):
+			b.abandon()
+		}
+	}
+	// A bye would lose what the broker has not heard of.
+	telling, cancel := context.WithTimeout(c.ctx, releaseWait)
+	defer cancel()
+	_ = await(telling, c, b.owed.zero())
+	return late
+}
+
+// await waits for a channel to be closed, unless ctx or the client ends before.
+func await(ctx context.Context, c *Client, over <-chan struct{}) error {
 	select {
-	case <-idle:
-		r.returned()
+	case <-over:
 		return nil
 	case <-ctx.Done():
-	case <-c.ctx.Done():
-	}
-	defer r.returned()
-	r.each(func(j *Job) { j.cancel(ErrShutdown) })
-	select {
-	case <-idle:
-	case <-time.After(cancelWait):
-		releasing, cancel := context.WithTimeout(c.ctx, releaseWait)
-		defer cancel()
-		_, _ = ask(releasing, c, &releaseMessage{Claims: r.abandoned()}, persist)
-	}
-	return context.Cause(ctx)
-}
-
-// returned waits until the broker has the claims back that came too late: a bye would lose them.
-func (r *Runner) returned() {
-	r.mu.Lock()
-	returns := slices.Collect(maps.Keys(r.returns))
-	r.mu.Unlock()
-	late := time.After(releaseWait)
-	for _, done := range returns {
-		select {
-		case <-done:
-		case <-late:
-			return
-		case <-r.client.ctx.Done():
-			return
-		}
+		return context.Cause(ctx)
+	case <-c.Done():
+		return c.Err()
 	}
 }
 
-// stop lets nothing more begin; the channel is closed when nothing runs.
-func (r *Runner) stop() <-chan struct{} {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.stopped = true
-	idle := make(chan struct{})
-	if r.idle != nil {
-		idle = r.idle
-	} else if len(r.jobs) == 0 {
-		close(idle)
-	} else {
-		r.idle = idle
+func (r *Runner) runs(kind string) bool {
+	_, known := r.options.Types[kind]
+	return known
+}
+
+// most is how many functions of a type may run at once.
+func (r *Runner) most(kind string) int {
+	if most := r.options.Types[kind].Most; most > 0 {
+		return most
 	}
-	return idle
+	return r.options.Credit
 }
 
-func (r *Runner) isStopped() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.stopped
-}
-
-func (r *Runner) each(do func(*Job)) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, j := range r.jobs {
-		do(j)
+func (r *Runner) take() Request[Done] {
+	r.client.claims.mu.Lock()
+	defer r.client.claims.mu.Unlock()
+	if r.stopped {
+		return nil
 	}
-}
-
-// abandoned are the claims of functions that do not end: whatever they say later is not sent.
-func (r *Runner) abandoned() (claims []ClaimRef) {
-	r.each(func(j *Job) {
-		if j.over == "" {
-			j.over = EndingReleased
-			claims = append(claims, ClaimRef{Job: j.Job, Token: j.Token})
-		}
-	})
-	return claims
-}
-
-func (r *Runner) take() *takeMessage {
-	take := &takeMessage{Types: map[string]int64{}}
-	if r.isStopped() {
-		return take
-	}
-	take.Credit = int64(r.options.Credit)
+	take := &takeMessage{Types: map[string]int64{}, Credit: int64(r.options.Credit)}
 	for name, work := range r.options.Types {
-		take.Types[name] = int64(r.options.Credit)
-		if work.Most > 0 {
-			take.Types[name] = int64(work.Most)
-		}
+		take.Types[name] = int64(r.most(name))
 		if work.Weight > 1 {
 			if take.Weights == nil {
 				take.Weights = map[string]int64{}
@@ -188,156 +140,12 @@ func (r *Runner) take() *takeMessage {
 	return take
 }
 
-// began is told that a connection begins; lost: the broker had forgotten the claims.
-func (r *Runner) began(lost bool) {
-	if lost {
-		r.each(func(j *Job) { j.cancel(ErrForgotten) })
+// takeNothing ends what was taken, unless another runner has taken over.
+func (r *Runner) takeNothing() Request[Done] {
+	r.client.claims.mu.Lock()
+	defer r.client.claims.mu.Unlock()
+	if r.client.claims.runner != r {
+		return nil
 	}
-	if r.isStopped() {
-		return
-	}
-	r.client.spawn(func(ctx context.Context) {
-		if _, err := askOne(ctx, r.client, r.take(), repeat); err != nil && ctx.Err() == nil {
-			r.client.options.Logger.Error("packhorse: no jobs are taken any more", "error", err)
-		}
-	})
-}
-
-// claimed is told of claims; those that came before there is a runner wait for one.
-func (c *Client) claimed(claims []Claim) {
-	c.mu.Lock()
-	r := c.runner
-	if r == nil {
-		c.early = append(c.early, claims...)
-	}
-	c.mu.Unlock()
-	if r != nil {
-		r.claimed(claims)
-	}
-}
-
-func (r *Runner) claimed(claims []Claim) {
-	for _, claim := range claims {
-		work, known := r.options.Types[claim.Type]
-		r.mu.Lock()
-		token := string(claim.Token)
-		running := r.jobs[token] != nil
-		refused := !running && (!known || r.stopped)
-		if !running && !refused {
-			j := &Job{Claim: claim, client: r.client}
-			j.ctx, j.cancel = context.WithCancelCause(r.client.ctx)
-			r.jobs[token] = j
-			go r.run(j, work.Func)
-		}
-		r.mu.Unlock()
-		if refused {
-			r.giveBack(claim)
-		}
-	}
-}
-
-// giveBack releases a claim that is not run.
-func (r *Runner) giveBack(claim Claim) {
-	done := make(chan struct{})
-	r.mu.Lock()
-	r.returns[done] = true
-	r.mu.Unlock()
-	over := func() {
-		r.mu.Lock()
-		delete(r.returns, done)
-		r.mu.Unlock()
-		close(done)
-	}
-	begun := r.client.spawn(func(ctx context.Context) {
-		defer over()
-		q := &releaseMessage{Claims: []ClaimRef{{Job: claim.Job, Token: claim.Token}}}
-		_, _ = askOne(ctx, r.client, q, persist)
-	})
-	if !begun {
-		over()
-	}
-}
-
-func (c *Client) cancelling(cancellations []Cancellation) {
-	for _, one := range cancellations {
-		c.cancelJob(one.Token, &CancelledError{Grace: milliseconds(one.GraceMs), Why: one.Why})
-	}
-}
-
-func (c *Client) revoked(revocations []Revocation) {
-	for _, one := range revocations {
-		c.cancelJob(one.Token, &RevokedError{Reason: one.Reason})
-	}
-}
-
-// cancelJob ends a job's context. A revocation counts also where a cancellation came before.
-func (c *Client) cancelJob(token []byte, cause error) {
-	r := c.currentRunner()
-	if r == nil {
-		return
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if j := r.jobs[string(token)]; j != nil {
-		j.cancel(cause)
-		if _, revoked := cause.(*RevokedError); revoked {
-			j.over = EndingRevoked
-		}
-	}
-}
-
-// run runs a job, from its claim to the broker's word that its end is recorded.
-func (r *Runner) run(j *Job, f Func) {
-	defer j.cancel(nil)
-	result, err := j.call(f)
-	how, err := r.end(j, result, err)
-	if err != nil {
-		r.client.options.Logger.Warn("packhorse: the end of a job was not recorded", "job", j.Job, "error", err)
-	}
-	r.options.OnEnded(j, how)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.jobs, string(j.Token))
-	if len(r.jobs) == 0 && r.idle != nil {
-		close(r.idle)
-		r.idle = nil
-	}
-}
-
-// end says how an attempt ended, and what became of saying so.
-func (r *Runner) end(j *Job, result []byte, failed error) (Ending, error) {
-	c := r.client
-	r.mu.Lock()
-	over := j.over
-	r.mu.Unlock()
-	cause := context.Cause(j.ctx)
-	var cancelled *CancelledError
-	how, err := EndingFailed, error(nil)
-	switch {
-	case over != "":
-		return over, nil
-	case errors.Is(cause, ErrForgotten):
-		return EndingRevoked, nil
-	case IsCode(cause, CodeStaleClaim), IsCode(cause, CodeNotFound):
-		return EndingStale, nil
-	case failed == nil:
-		how = EndingComplete
-		completion := Completion{Job: j.Job, Token: j.Token, Result: result}
-		_, err = askOne(c.ctx, c, &completeMessage{Jobs: []Completion{completion}}, persist)
-		if invalid := (*InvalidError)(nil); IsCode(err, CodeTooLarge) || errors.As(err, &invalid) {
-			return r.end(j, nil, NoRetry(err))
-		}
-	case errors.Is(cause, ErrShutdown):
-		how = EndingReleased
-		_, err = askOne(c.ctx, c, &releaseMessage{Claims: []ClaimRef{{Job: j.Job, Token: j.Token}}}, persist)
-	default:
-		if errors.As(cause, &cancelled) {
-			how = EndingCancelled
-		}
-		_, err = askOne(c.ctx, c, &failMessage{Jobs: []Failure{j.failure(failed)}}, persist)
-	}
-	if err == nil || doneBefore(err) {
-		return how, nil
-	}
-	return EndingStale, err
+	return &takeMessage{Types: map[string]int64{}}
 }

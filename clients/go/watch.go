@@ -19,6 +19,8 @@ type Watch struct {
 	Now []Result[Watched]
 
 	client   *Client
+	watching *subscription[Watched]
+	named    []string
 	versions map[string]int64 // of the jobs that still exist, as far as it is known
 	news     []Event
 	fresh    chan struct{}
@@ -33,7 +35,8 @@ type watchBook struct {
 // Watch subscribes to jobs' events: Next waits for one. The error tells of jobs that can't be watched,
 // unless others can: then Now does.
 func (c *Client) Watch(ctx context.Context, jobs ...string) (*Watch, error) {
-	w := &Watch{client: c, versions: map[string]int64{}, fresh: make(chan struct{}, 1)}
+	w := &Watch{client: c, named: jobs, versions: map[string]int64{}, fresh: make(chan struct{}, 1)}
+	w.watching = newSubscription(c, w.terms, w.answered)
 	for _, job := range jobs {
 		w.versions[job] = 0
 	}
@@ -43,36 +46,68 @@ func (c *Client) Watch(ctx context.Context, jobs ...string) (*Watch, error) {
 	}
 	c.watches.open[w] = true
 	c.watches.mu.Unlock()
-	now, err := ask(ctx, c, &watchMessage{Jobs: jobs}, repeat)
-	if err != nil {
-		w.forget()
+	w.watching.begin()
+	if err := w.watching.granted(ctx); err != nil {
+		_ = w.Close(ctx)
 		return nil, err
-	}
-	w.Now = now
-	if refused := w.begin(jobs, now); len(refused) == len(now) {
-		w.forget()
-		return nil, errors.Join(refused...)
 	}
 	return w, nil
 }
 
-// begin takes the answers to a subscription in, and tells the refusals among them.
-func (w *Watch) begin(jobs []string, now []Result[Watched]) (refused []error) {
+// terms are the jobs that are followed, those of a new Watch as they were named.
+func (w *Watch) terms() Request[Watched] {
+	book := &w.client.watches
+	book.mu.Lock()
+	defer book.mu.Unlock()
+	jobs := w.named
+	if w.Now != nil {
+		jobs = slices.Collect(maps.Keys(w.versions))
+		if len(jobs) == 0 {
+			return nil
+		}
+	}
+	if !book.open[w] {
+		return nil
+	}
+	return &watchMessage{Jobs: jobs}
+}
+
+// answered takes in how the jobs are: at first as Now, then as news. Its error tells of jobs that can't be
+// watched, if none can.
+func (w *Watch) answered(q Request[Watched], results []Result[Watched]) error {
 	w.client.watches.mu.Lock()
 	defer w.client.watches.mu.Unlock()
-	for i, result := range now {
-		if result.Err != nil {
-			delete(w.versions, jobs[i])
-			refused = append(refused, result.Err)
-			continue
+	again := w.Now != nil
+	var refused []error
+	var news []Event
+	for i, job := range q.(*watchMessage).Jobs {
+		view, err := results[i].Value, results[i].Err
+		switch {
+		case again && IsCode(err, CodeNotFound):
+			news = append(news, Event{Job: job, Removed: true})
+		case again && err == nil:
+			news = append(news, Event{Job: job, Version: view.Version, State: view.State, Progress: view.Progress})
+		case again:
+		case err != nil:
+			delete(w.versions, job)
+			refused = append(refused, err)
+		default:
+			// Events may have overtaken the answer: what is not newer is old news.
+			w.news = slices.DeleteFunc(w.news, func(e Event) bool {
+				return e.Job == job && e.Version <= view.Version && !e.Removed
+			})
+			w.versions[job] = max(w.versions[job], view.Version)
 		}
-		// Events may have overtaken the answer: what is not newer is old news.
-		w.news = slices.DeleteFunc(w.news, func(e Event) bool {
-			return e.Job == jobs[i] && e.Version <= result.Value.Version && !e.Removed
-		})
-		w.versions[jobs[i]] = max(w.versions[jobs[i]], result.Value.Version)
 	}
-	return refused
+	if again {
+		w.add(news)
+		return nil
+	}
+	w.Now = results
+	if len(refused) < len(results) {
+		return nil
+	}
+	return errors.Join(refused...)
 }
 
 // Next returns the next event, or io.EOF when all jobs are gone.
@@ -106,22 +141,25 @@ func (w *Watch) take() (*Event, error) {
 	return nil, nil
 }
 
-// Close ends the subscription, unless another Watch has it too.
+// Close ends the subscription, but for jobs that another Watch has too.
 func (w *Watch) Close(ctx context.Context) error {
-	left := w.forget()
-	if len(left) == 0 || w.client.Err() != nil {
-		return nil
+	book := &w.client.watches
+	book.mu.Lock()
+	delete(book.open, w)
+	book.mu.Unlock()
+	done := func(Request[Done], []Result[Done]) error { return nil }
+	err := subscribe(ctx, w.client, w.unwatch, done)
+	if errors.Is(err, ErrDisconnected) || w.client.Err() != nil {
+		return nil // it ended with the connection
 	}
-	_, err := ask(ctx, w.client, &unwatchMessage{Jobs: left}, repeat)
 	return err
 }
 
-// forget takes the watch out of the book, and tells the jobs that no other one follows.
-func (w *Watch) forget() []string {
+// unwatch is for the jobs that nobody else follows.
+func (w *Watch) unwatch() Request[Done] {
 	book := &w.client.watches
 	book.mu.Lock()
 	defer book.mu.Unlock()
-	delete(book.open, w)
 	var left []string
 	for job := range w.versions {
 		shared := false
@@ -133,7 +171,10 @@ func (w *Watch) forget() []string {
 			left = append(left, job)
 		}
 	}
-	return left
+	if len(left) == 0 {
+		return nil
+	}
+	return &unwatchMessage{Jobs: left}
 }
 
 func (b *watchBook) pushed(events []Event) {
@@ -163,30 +204,11 @@ func (w *Watch) add(events []Event) {
 	}
 }
 
-// began subscribes again on a new connection; what was missed becomes an event.
-func (b *watchBook) began(c *Client) {
+// began watches again on a new connection.
+func (b *watchBook) began() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for w := range b.open {
-		if len(w.versions) == 0 {
-			continue
-		}
-		jobs := slices.Collect(maps.Keys(w.versions))
-		c.spawn(func(ctx context.Context) {
-			now, err := ask(ctx, c, &watchMessage{Jobs: jobs}, repeat)
-			if err != nil {
-				return
-			}
-			var news []Event
-			for i, result := range now {
-				view := result.Value
-				if IsCode(result.Err, CodeNotFound) {
-					news = append(news, Event{Job: jobs[i], Removed: true})
-				} else if result.Err == nil {
-					news = append(news, Event{Job: jobs[i], Version: view.Version, State: view.State, Progress: view.Progress})
-				}
-			}
-			b.pushed(news)
-		})
+		w.watching.begin()
 	}
 }
