@@ -6,10 +6,9 @@ import (
 	"time"
 )
 
-const (
-	firstWait   = 100 * time.Millisecond
-	longestWait = 5 * time.Second
-)
+const firstWait = 100 * time.Millisecond
+
+var longestWait = 5 * time.Second // tests have less time
 
 // backoff is the wait after so many failed tries: it doubles, and its upper half is random, so that
 // a thousand clients do not come back in the same instant.

@@ -67,6 +67,7 @@ type runningBroker struct {
 var brokerUsed bool
 
 func TestMain(m *testing.M) {
+	longestWait = firstWait
 	code := m.Run()
 	if brokerUsed {
 		if b, err := realBroker(); err == nil {

@@ -163,3 +163,43 @@ func TestAMemberJoinsAgainAndGivesBackWhatItDidNotDealWith(t *testing.T) {
 		t.Error(c.outcomes.open)
 	}
 }
+
+func TestAnOutcomeWaitsForTheAnswerToItsCreate(t *testing.T) {
+	s, c, p := scripted(t, nil)
+	began := make(chan *Outcome, 3)
+	_, err := c.Handle(soon(t), HandlerOptions{Func: func(_ context.Context, o *Outcome) error {
+		began <- o
+		return nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _, _ = c.Create(soon(t), NewJob{Type: "x", ID: "j"}, AndHandle()) }()
+	p.expect("create")
+	p.send(outcomes(4))
+	fence(t, c, p)
+	p.Close()
+	p = s.welcome(values{"resumed": true})
+	p.send(outcomes(4))
+	again := p.expect("create") // and no handled, behind which it would create the job once more
+	if len(began) > 0 {
+		t.Error("it was dealt with before the create was answered")
+	}
+	p.ok(again, values{"job": "j", "state": "COMPLETE", "existed": true})
+	p.ok(p.expect("handled"), values{})
+	<-began
+}
+
+func TestAnOutcomeIsDealtWithWhenTheCreatorHasGone(t *testing.T) {
+	_, c, p := scripted(t, nil)
+	_, err := c.Handle(soon(t), HandlerOptions{Func: func(context.Context, *Outcome) error { return nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() { _, _ = c.Create(ctx, NewJob{Type: "x", ID: "j"}, AndHandle()) }()
+	p.expect("create")
+	p.send(outcomes(4))
+	cancel()
+	p.ok(p.expect("handled"), values{})
+}
