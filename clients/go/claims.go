@@ -45,8 +45,8 @@ func (b *claimBook) claimed(claims []Claim) {
 		j.ctx, j.cancel = context.WithCancelCause(b.client.ctx)
 		b.jobs[token] = j
 		b.waiting = append(b.waiting, j)
-		b.fill()
 	}
+	b.fill()
 	b.giveBack(refused)
 }
 
@@ -63,14 +63,15 @@ func (b *claimBook) fill() {
 	if r == nil || r.stopped {
 		return
 	}
+	free := r.options.Credit
+	for _, n := range b.running {
+		free -= n
+	}
 	b.waiting = slices.DeleteFunc(b.waiting, func(j *Job) bool {
-		all := 0
-		for _, n := range b.running {
-			all += n
-		}
-		if all >= r.options.Credit || b.running[j.Type] >= r.most(j.Type) {
+		if free <= 0 || b.running[j.Type] >= r.most(j.Type) {
 			return false
 		}
+		free--
 		b.running[j.Type]++
 		b.working.add(1)
 		go b.run(r, j)
@@ -124,10 +125,8 @@ func (b *claimBook) began(lost bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.drop(every) // what this client still holds is pushed again
-	for _, j := range b.jobs {
-		if lost {
-			j.cancel(ErrForgotten)
-		}
+	if lost {
+		b.cancelAll(ErrForgotten)
 	}
 	if b.runner != nil {
 		b.runner.taking.begin()
@@ -233,8 +232,12 @@ func (b *claimBook) giveBackWaiting() {
 func (b *claimBook) shutDown() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.cancelAll(ErrShutdown)
+}
+
+func (b *claimBook) cancelAll(cause error) {
 	for _, j := range b.jobs {
-		j.cancel(ErrShutdown)
+		j.cancel(cause)
 	}
 }
 

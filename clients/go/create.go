@@ -42,11 +42,19 @@ func (c *Client) CreateMany(ctx context.Context, jobs []NewJob, options ...Creat
 
 // Call creates a job, waits for its outcome, and returns its result, or a *FailedError.
 func (c *Client) Call(ctx context.Context, job NewJob) ([]byte, error) {
+	job.ID = orNewID(&job)
+	w := c.outcomes.enter(job.ID) // first, or a Handler may get the outcome
+	defer c.outcomes.leave(w)
 	created, err := c.Create(ctx, job, AndHandle())
 	if err != nil {
 		return nil, err
 	}
-	outcome, err := c.Wait(ctx, created.Job)
+	var outcome *Outcome
+	if created.Job == job.ID {
+		outcome, err = c.outcomes.wait(ctx, w)
+	} else { // the one that has its unique key
+		outcome, err = c.Wait(ctx, created.Job)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -46,13 +46,15 @@ func newOutcomeBook(c *Client) *outcomeBook {
 // Wait waits for a job's outcome as a handler of it, and answers that it was handled. The job may be
 // anybody's. A FAILED job is no error here: see Outcome.Err.
 func (c *Client) Wait(ctx context.Context, job string) (*Outcome, error) {
-	b := c.outcomes
-	w := &waiter{job: job, outcome: make(chan *Outcome, 1), look: make(chan struct{}, 1)}
-	b.enter(w)
-	defer b.leave(w)
+	w := c.outcomes.enter(job)
+	defer c.outcomes.leave(w)
+	return c.outcomes.wait(ctx, w)
+}
+
+func (b *outcomeBook) wait(ctx context.Context, w *waiter) (*Outcome, error) {
 	wait := firstLook
 	for len(w.outcome) == 0 {
-		ended, err := askOne(ctx, c, &Handle{Jobs: []string{job}}, repeat)
+		ended, err := askOne(ctx, b.client, &Handle{Jobs: []string{w.job}}, repeat)
 		if len(w.outcome) > 0 {
 			break
 		}
@@ -72,11 +74,11 @@ func (c *Client) Wait(ctx context.Context, job string) (*Outcome, error) {
 		case <-timer.C:
 			// The broker holds outcomes back while many are not handled.
 			if finished {
-				b.fetch(ctx, job)
+				b.fetch(ctx, w.job)
 			}
 			wait = min(2*wait, lookEvery)
 		case <-ctx.Done():
-		case <-c.Done():
+		case <-b.client.Done():
 		}
 		timer.Stop()
 	}
@@ -85,11 +87,13 @@ func (c *Client) Wait(ctx context.Context, job string) (*Outcome, error) {
 	return o, nil
 }
 
-func (b *outcomeBook) enter(w *waiter) {
+func (b *outcomeBook) enter(job string) *waiter {
+	w := &waiter{job: job, outcome: make(chan *Outcome, 1), look: make(chan struct{}, 1)}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.waiting[w] = true
-	b.offer(outcomeKey{job: w.job})
+	b.offer(outcomeKey{job: job})
+	return w
 }
 
 func (b *outcomeBook) leave(w *waiter) {

@@ -203,3 +203,21 @@ func TestAnOutcomeIsDealtWithWhenTheCreatorHasGone(t *testing.T) {
 	cancel()
 	p.ok(p.expect("handled"), values{})
 }
+
+func TestACallIsNotRobbedByTheHandler(t *testing.T) {
+	b := broker(t)
+	c := connected(t, b.url, nil)
+	running(t, c, echo)
+	_, err := c.Handle(soon(t), HandlerOptions{Func: func(_ context.Context, o *Outcome) error {
+		t.Error("the handler got it", o.Job)
+		return nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 50 {
+		if _, err := c.Call(soon(t), NewJob{Type: typeName(t)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
