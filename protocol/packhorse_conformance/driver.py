@@ -10,12 +10,11 @@ import json
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable, Sequence
 from itertools import count
-from typing import Any, Final, TypeAlias
+from typing import Final
 
+from packhorse_conformance.driver_lines import Line, read_line
 from packhorse_conformance.trace import Trace
 from packhorse_conformance.verdict import Failed, Skipped, expect
-
-Line: TypeAlias = dict[str, Any]
 
 LINE_BYTES: Final = 64 * 1024 * 1024
 """Longest line of a driver: a large payload in base64."""
@@ -23,19 +22,6 @@ LINE_BYTES: Final = 64 * 1024 * 1024
 SHOWN_CHARS: Final = 200
 
 UNKNOWN: Final = "no such instruction"
-
-EVENTS: Final = frozenset(
-    {
-        "running",
-        "ended",
-        "outcome",
-        "news",
-        "disconnected",
-        "connected",
-        "draining",
-        "closed",
-    }
-)
 
 
 class Answer:
@@ -209,13 +195,15 @@ class Driver:
     async def _read_answers(self) -> None:
         assert self._process.stdout is not None
         try:
+            number = 0
             async for line in self._process.stdout:
+                number += 1
                 self._trace.line(
                     "driver -> kit", line.decode(errors="replace")[:SHOWN_CHARS].rstrip()
                 )
-                self._take(json.loads(line))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            self._break(Failed("a line as DRIVER.md says", f"{type(error).__name__}: {error}"))
+                self._take(read_line(line, number))
+        except ValueError:
+            self._break(Failed(f"lines of at most {LINE_BYTES} bytes", "a longer one"))
         except Failed as failure:
             self._break(failure)
         if not self._input_ended:
@@ -223,15 +211,10 @@ class Driver:
 
     def _take(self, line: Line) -> None:
         if "event" in line:
-            expect(line["event"] in EVENTS, "an event that DRIVER.md knows", line)
             self.all_events.append(line)
             self.events.append(line)
             self._news.set()
             return
-        expect(("ok" in line) != ("error" in line), "either `ok` or `error`", line)
-        if "error" in line:
-            known = {key: line["error"][key] for key in ("code", "message", "retryable")}
-            expect(isinstance(known["retryable"], bool), "`retryable` as a boolean", line)
         answer = self._answers.pop(line["id"], None)
         if answer is None:
             raise Failed("one answer to each instruction", line)
