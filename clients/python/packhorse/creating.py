@@ -167,9 +167,15 @@ class Creating(OnSession):
     ) -> "asyncio.Future[Created | NotMet]":
         self._check_size(message)
         requests = self._session.requests
+        if group is None and not handle:
+            return requests.create.submit(message)
         if group is not None:
-            return requests.create_for_group.submit(NewForGroup(message, group, handle))
-        return (requests.create_and_handle if handle else requests.create).submit(message)
+            answer = requests.create_for_group.submit(NewForGroup(message, group, handle))
+        else:
+            answer = requests.create_and_handle.submit(message)
+        if message.id is not None:
+            self._session.overtaking.creating(message.id, answer)
+        return answer
 
     def _check_size(self, message: NewJobMessage) -> None:
         size, limit = len(message.payload), self._session.limits.payload_bytes

@@ -10,6 +10,7 @@ from packhorse.errors import ClientClosed
 from packhorse.groups import GroupBook
 from packhorse.link import Identity, Link, MakeError, Patience, Pushed
 from packhorse.outcomes import OutcomeBook
+from packhorse.overtaking import Overtaking
 from packhorse.requests import Requests
 from packhorse.watching import Watches
 from packhorse_protocol.messages import (
@@ -19,6 +20,7 @@ from packhorse_protocol.messages import (
     Claims,
     Events,
     Limits,
+    Outcome,
     Outcomes,
     Revocation,
     Revoke,
@@ -53,6 +55,7 @@ class Session:
         self.requests = Requests(retry_s=patience.outage_s)
         self.outcomes = OutcomeBook(self.requests)
         self.groups = GroupBook(self.requests)
+        self.overtaking = Overtaking(self._deliver)
         self.watches = Watches(self.requests)
         self._runner: RunnerHooks | None = None
         self._link = Link(
@@ -107,11 +110,14 @@ class Session:
         if self._runner is not None:
             self._runner.connected(lost)
 
+    def _deliver(self, outcomes: Sequence[Outcome]) -> None:
+        self.outcomes.pushed([found for found in outcomes if found.group is None])
+        self.groups.pushed([found for found in outcomes if found.group is not None])
+
     def _pushed(self, push: Pushed) -> None:
         match push:
             case Outcomes():
-                self.outcomes.pushed([found for found in push.outcomes if found.group is None])
-                self.groups.pushed([found for found in push.outcomes if found.group is not None])
+                self._deliver(self.overtaking.passed(push.outcomes))
             case Events():
                 self.watches.pushed(push.events)
                 self.outcomes.removed([event.job for event in push.events if event.removed])
