@@ -113,7 +113,10 @@ export class Client extends EventEmitter<ClientEvents> {
         const entries: Promise<Entry<object>[]>[] = [];
         for (let at = 0; at < jobs.length; at += MAX_ARRAY_ITEMS) {
             const some = jobs.slice(at, at + MAX_ARRAY_ITEMS).map(withId);
-            entries.push(this.#session.requests.ask("create", { ...options, jobs: some }));
+            const answer = this.#session.requests.ask("create", { ...options, jobs: some });
+            const ids = some.map(({ id }) => id);
+            if (options.handle || options.group) this.#outcomes.creating(ids, answer);
+            entries.push(answer);
         }
         return (await Promise.all(entries)).flat() as Entry<CreatedJob>[];
     }
@@ -238,9 +241,9 @@ export class Client extends EventEmitter<ClientEvents> {
 }
 
 /** With an id of its own a create can be repeated; that of a unique job leads to its key. */
-function withId(job: JobToCreate): JobToCreate {
+function withId(job: JobToCreate): JobToCreate & { id: string } {
     const payload = typeof job.payload === "string" ? Buffer.from(job.payload) : job.payload;
-    if (job.id !== undefined) return { ...job, payload };
+    if (job.id !== undefined) return { ...job, id: job.id, payload };
     const own = randomBytes(16).toString("hex");
     const key = job.unique && `${job.type}\0${job.unique.key}`;
     const tag = key === undefined ? "" : `~${crc32(key).toString(16).padStart(8, "0")}`;

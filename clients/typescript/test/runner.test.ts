@@ -4,7 +4,8 @@ import { test } from "node:test";
 
 import { connect, Fail, type RunningJob } from "../src/index.js";
 import { BOUND, pair } from "./pair.js";
-import { claim, hold, taken, token } from "./running.js";
+import { claim, token } from "./records.js";
+import { hold, taken } from "./running.js";
 
 test(
     "types, weights and credit are asked for; completions of one turn leave in one frame",

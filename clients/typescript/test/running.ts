@@ -4,11 +4,6 @@ import { once } from "node:events";
 import type { RunningJob } from "../src/index.js";
 import type { Peer } from "./scripted.js";
 
-export const token = (of: number) => new Uint8Array(16).fill(of);
-export const claim = (of: number, changes: object = {}) => {
-    return { job: `job-${of}`, token: token(of), fence: 1, type: "a", attempt: 1, ...changes };
-};
-
 /** Answers the next take. */
 export async function taken(peer: Peer, credit = 10): Promise<void> {
     const take = await peer.next("take");

@@ -5,7 +5,8 @@ import { test } from "node:test";
 import type { RunningJob } from "../src/index.js";
 import { Deferred } from "./deferred.js";
 import { BOUND, pair } from "./pair.js";
-import { claim, hold, taken, token } from "./running.js";
+import { claim, token } from "./records.js";
+import { hold, taken } from "./running.js";
 
 test("what a function returns when it is asked to stop is its result", BOUND, async (t) => {
     const { client, peer } = await pair(t);

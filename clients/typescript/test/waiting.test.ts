@@ -2,20 +2,13 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { test } from "node:test";
 
-import type { Client, RunningJob } from "../src/index.js";
+import type { RunningJob } from "../src/index.js";
 import { Deferred } from "./deferred.js";
-import { BOUND, pair } from "./pair.js";
-import { claim, taken, token } from "./running.js";
-import type { Peer } from "./scripted.js";
+import { BOUND, pair, read } from "./pair.js";
+import { claim, token } from "./records.js";
+import { taken } from "./running.js";
 
 const revocation = (of: number) => ({ job: `job-${of}`, token: token(of), reason: "timeout" });
-
-/** Resolves when the client has read all that was said to it. */
-async function read(client: Client, peer: Peer): Promise<void> {
-    const asked = client.get("fence");
-    peer.ok(await peer.next("get"), { problem: { code: "not_found", message: "no" } });
-    await assert.rejects(asked, { code: "not_found" });
-}
 
 /** Jobs that run until the test lets them end. */
 function tasks() {
