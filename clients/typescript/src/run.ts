@@ -132,7 +132,8 @@ export class Run {
             const result = await run(new RunningJob(this));
             this.#end ??= this.#tell(() => this.#complete(result));
         } catch (thrown) {
-            this.#end ??= this.#tell(() => this.#fail(thrown));
+            const stopped = this.signal.reason as Stopped | undefined;
+            this.#end ??= this.#tell(() => this.#fail(thrown, stopped?.how));
         }
         return this.#end;
     }
@@ -167,10 +168,10 @@ export class Run {
         }
     }
 
-    async #fail(thrown: unknown): Promise<Ending> {
-        const how = this.signal.aborted ? (this.signal.reason as Stopped).how : undefined;
-        if (how === "released" && !(thrown instanceof Fail)) return this.#giveBack();
-        const cancelled = how === "cancelled";
+    /** `stopped`: how the function had been asked to stop when it threw. */
+    async #fail(thrown: unknown, stopped?: Stopped["how"]): Promise<Ending> {
+        if (stopped === "released" && !(thrown instanceof Fail)) return this.#giveBack();
+        const cancelled = stopped === "cancelled";
         const error = told(thrown);
         const failure = { ...this.#proof, error, ...(cancelled ? { retry: false } : {}) };
         if (thrown instanceof Fail) {

@@ -54,6 +54,32 @@ test("an end that is on its way is not overtaken by a release", BOUND, async (t)
     assert.deepEqual(peer.unread, []);
 });
 
+test("a job that failed before its runner stopped has failed", BOUND, async (t) => {
+    const { client, peer } = await pair(t);
+    const signals = new Deferred<AbortSignal>();
+    const running = client.run({
+        a(job) {
+            void job.log("about to fail");
+            signals.resolve(job.signal);
+            throw new Error("no");
+        },
+    });
+    await taken(peer);
+    const runner = await running;
+    peer.say({ t: "claims", claims: [claim(1)] });
+    const log = await peer.next("log");
+    const signal = await signals.promise;
+    const asked = once(signal, "abort");
+    const stopped = runner.stop();
+    await taken(peer, 0);
+    await asked;
+    peer.ok(log, {});
+    const fail = await peer.next("fail");
+    assert.equal(fail["jobs"][0].error.message, "no");
+    peer.ok(fail, { state: "FAILED" });
+    await stopped;
+});
+
 test(
     "a function that does not stop is given back; what it returns is not told",
     BOUND,
