@@ -138,6 +138,11 @@ export class Run {
         return this.#end;
     }
 
+    /** Whether nothing that its function does changes its end. */
+    get over(): boolean {
+        return this.#end !== undefined || this.#lost !== undefined;
+    }
+
     /** Gives the claim back, if no other end of it is on its way. */
     release(): Promise<Ending> {
         return (this.#end ??= this.#tell(() => this.#giveBack()));

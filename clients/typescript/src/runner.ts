@@ -76,9 +76,9 @@ export class Runner {
     async stop({ graceMs = 0 } = {}): Promise<void> {
         const drained = this.drain();
         await within(graceMs, drained);
-        for (const run of this.#running.values())
-            run.stop(new Stopped("released", "the runner stops"));
-        await within(STOP_MS, drained);
+        const left = [...this.#running.values()].filter((run) => !run.over);
+        for (const run of left) run.stop(new Stopped("released", "the runner stops"));
+        if (left.length > 0) await within(STOP_MS, drained);
         const ends = [...this.#running.values()].map((run) => run.release());
         await within(SETTLE_MS, Promise.all([...ends, this.#returned()]));
     }
