@@ -47,7 +47,7 @@ FUNCTIONS ?= 0
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv lock serve demo test test-python test-typescript test-go test-debug conformance interop chaos fuzz check bench bench-counts bench-delays bench-overload bench-peers format clean
+.PHONY: help venv lock serve demo test test-python test-typescript test-go test-debug conformance interop chaos fuzz check check-typescript check-go bench bench-counts bench-delays bench-overload bench-peers format clean
 
 help: ## show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -99,7 +99,8 @@ test-python: $(STAMP) ## run those in Python, interop's among them, and show bra
 	$(BIN)/coverage report
 
 test-typescript: $(STAMP) ## run the tests of the TypeScript client, if there is npm
-	@if command -v npm >/dev/null; then cd clients/typescript && npm ci --silent && npm test; \
+	@if command -v npm >/dev/null; then \
+		cd clients/typescript && npm ci --silent && npm run --silent check && npm test; \
 	else echo "skipped: npm is missing, the TypeScript client was not tested"; fi
 
 test-debug: $(STAMP) ## run the tests that use an event loop in asyncio's debug mode
@@ -111,11 +112,9 @@ interop: $(STAMP) ## run jobs through all triples of languages: who creates, run
 conformance: $(STAMP) ## run the conformance kit against the broker and each client that is there
 	@$(BIN)/python -m tests.conformance.everyone
 
-test-go: $(STAMP) ## run the Go client's checks and tests, if go is there
+test-go: $(STAMP) check-go ## run the Go client's checks and tests, if go is there
 	@if ! command -v go >/dev/null; then echo "test-go: skipped, there is no go"; exit 0; fi; \
-	cd clients/go && unformatted=$$(gofmt -l .) && \
-	if [ -n "$$unformatted" ]; then echo "not as gofmt lays it out: $$unformatted"; exit 1; fi && \
-	go vet ./... && go test -race -count=1 ./...
+	cd clients/go && go test -race -count=1 ./...
 
 chaos: $(STAMP) ## break everything at random and judge (SECONDS=60 SEED= TOPOLOGY=embedded)
 	$(BIN)/python -m tests.history.chaos --seconds $(SECONDS) --seed "$(SEED)" --topology $(TOPOLOGY)
@@ -126,12 +125,24 @@ fuzz: $(FUZZ_STAMP) ## give random bytes to what reads frames (SECONDS=60 for ea
 			$(if $(SEED),--seed $(SEED)) || exit 1; \
 	done
 
-check: $(STAMP) ## run the linter, the format check, types, the architecture test and bench-counts
+check: $(STAMP) check-typescript check-go ## run linters, format checks, types, the architecture test and bench-counts
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/python -m pytest --quiet tests/test_architecture.py
 	PYTHONHASHSEED=0 $(BIN)/python -m benchmarks.counts --brief
+
+check-typescript: # installs nothing: that is for test-typescript
+	@if ! command -v npm >/dev/null; then echo "check-typescript: skipped, there is no npm"; \
+	elif [ ! -d clients/typescript/node_modules ]; then \
+		echo "check-typescript: skipped, make test-typescript installs what it needs"; \
+	else cd clients/typescript && npm run --silent check; fi
+
+check-go:
+	@if ! command -v go >/dev/null; then echo "check-go: skipped, there is no go"; exit 0; fi; \
+	cd clients/go && unformatted=$$(gofmt -l .) && \
+	if [ -n "$$unformatted" ]; then echo "not as gofmt lays it out: $$unformatted"; exit 1; fi && \
+	go vet ./...
 
 bench: $(STAMP) ## measure lifecycles, log lines, idle connections, jobs that wait (ARGS: its flags)
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -28,6 +28,13 @@ export function addresses(url?: string): Address[] {
     return given.split(",").map((part) => parse(part.trim()));
 }
 
+/** As it is written. */
+export function named(address: Address): string {
+    if ("path" in address) return `unix://${address.path}`;
+    const { host, port, encrypted } = address;
+    return `${encrypted ? "tls" : "tcp"}://${net.isIPv6(host) ? `[${host}]` : host}:${port}`;
+}
+
 function parse(url: string): Address {
     const wrong = (why: string) => new Invalid(`${JSON.stringify(url)} is no address: ${why}`);
     const [, scheme = "tcp", rest = ""] = /^(?:([a-z]+):\/\/)?(.*)$/s.exec(url) ?? [];

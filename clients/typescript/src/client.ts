@@ -57,9 +57,7 @@ export class Client extends EventEmitter<ClientEvents> {
     readonly #session: Session;
     readonly #outcomes: Outcomes;
     readonly #watches: Watches;
-    #runner: Runner | undefined;
-    /** Claims that came back with a resume, before there is a runner. */
-    #claims: messages.Claim[] = [];
+    readonly #runner: Runner;
 
     /** Use `connect`. */
     constructor(url: string | undefined, options: SessionOptions) {
@@ -76,6 +74,7 @@ export class Client extends EventEmitter<ClientEvents> {
             this.emit("unhandled", error, outcome),
         );
         this.#watches = new Watches(requests);
+        this.#runner = new Runner(requests, (job, how) => this.emit("ended", job, how));
     }
 
     /** Use `connect`. */
@@ -114,7 +113,10 @@ export class Client extends EventEmitter<ClientEvents> {
         const entries: Promise<Entry<object>[]>[] = [];
         for (let at = 0; at < jobs.length; at += MAX_ARRAY_ITEMS) {
             const some = jobs.slice(at, at + MAX_ARRAY_ITEMS).map(withId);
-            entries.push(this.#session.requests.ask("create", { ...options, jobs: some }));
+            const answer = this.#session.requests.ask("create", { ...options, jobs: some });
+            const ids = some.map(({ id }) => id);
+            if (options.handle || options.group) this.#outcomes.creating(ids, answer);
+            entries.push(answer);
         }
         return (await Promise.all(entries)).flat() as Entry<CreatedJob>[];
     }
@@ -189,18 +191,8 @@ export class Client extends EventEmitter<ClientEvents> {
         types: Record<string, JobFunction | TypeTerms>,
         options: RunnerOptions = {},
     ): Promise<Runner> {
-        if (this.#runner) throw new Invalid("the client has a runner: connect another client");
-        const ended = (job: string, how: Ending) => void this.emit("ended", job, how);
-        const runner = new Runner(this.#session.requests, types, options, ended);
-        this.#runner = runner;
-        try {
-            await runner.take();
-        } catch (error) {
-            this.#runner = undefined;
-            throw error;
-        }
-        runner.claimed(this.#claims.splice(0));
-        return runner;
+        await this.#runner.start(types, options);
+        return this.#runner;
     }
 
     /** Deals with outcomes of jobs that nobody waits for, and, as a member of `groups`, with theirs. */
@@ -214,7 +206,7 @@ export class Client extends EventEmitter<ClientEvents> {
     /** Gives back what runs and leaves. `bye` false: the client may come back by its secret. */
     async close({ bye = true } = {}): Promise<void> {
         if (this.#session.connected) {
-            const settled = [this.#outcomes.settled(), bye && this.#runner?.stop()];
+            const settled = [this.#outcomes.settled(), bye && this.#runner.stop()];
             const late = sleep(SETTLE_MS, undefined, { ref: false });
             await Promise.race([Promise.allSettled(settled), late]);
         }
@@ -224,19 +216,16 @@ export class Client extends EventEmitter<ClientEvents> {
     // -- what the session tells --------------------------------------------------------------
 
     #connected(resumed: boolean, lost: boolean): void {
-        if (lost) this.#claims = [];
-        this.#runner?.connected(lost);
+        this.#runner.connected(lost);
         this.#outcomes.connected(lost);
         void this.#watches.connected();
         this.emit("connected", resumed);
     }
 
     #pushed(push: Push): void {
-        if (push.t === "claims") {
-            if (this.#runner) this.#runner.claimed(push.claims);
-            else this.#claims.push(...push.claims);
-        } else if (push.t === "revoke") this.#runner?.revoked(push.claims);
-        else if (push.t === "cancelling") this.#runner?.cancelling(push.claims);
+        if (push.t === "claims") this.#runner.claimed(push.claims);
+        else if (push.t === "revoke") this.#runner.revoked(push.claims);
+        else if (push.t === "cancelling") this.#runner.cancelling(push.claims);
         else if (push.t === "outcomes") this.#outcomes.pushed(push.outcomes);
         else if (push.t === "events") {
             this.#watches.pushed(push.events);
@@ -245,16 +234,16 @@ export class Client extends EventEmitter<ClientEvents> {
     }
 
     #closed(cause: PackhorseError): void {
-        this.#runner?.closed();
+        this.#runner.closed();
         this.#outcomes.closed(cause);
         this.emit("closed", cause);
     }
 }
 
 /** With an id of its own a create can be repeated; that of a unique job leads to its key. */
-function withId(job: JobToCreate): JobToCreate {
+function withId(job: JobToCreate): JobToCreate & { id: string } {
     const payload = typeof job.payload === "string" ? Buffer.from(job.payload) : job.payload;
-    if (job.id !== undefined) return { ...job, payload };
+    if (job.id !== undefined) return { ...job, id: job.id, payload };
     const own = randomBytes(16).toString("hex");
     const key = job.unique && `${job.type}\0${job.unique.key}`;
     const tag = key === undefined ? "" : `~${crc32(key).toString(16).padStart(8, "0")}`;

@@ -65,8 +65,9 @@ export class Connection<F extends Flight> {
         this.#socket
             .once(ready, () => this.#write(greeting))
             .on("data", (chunk) => this.#read(chunk))
-            .on("error", (error) =>
-                this.close(new Disconnected(error.message || "the connection failed")),
+            .on("error", (error: NodeJS.ErrnoException) =>
+                // Where a host has several addresses the message is empty.
+                this.close(new Disconnected(error.message || error.code || "the stream failed")),
             )
             .on("close", () => this.close(new Disconnected("the broker closed the connection")));
         const late = () => this.close(new Disconnected(`no welcome within ${handshakeMs} ms`));

@@ -24,6 +24,8 @@ export class Outcomes {
     readonly #waiters = new Map<string, Set<Waiter>>();
     /** Those that nobody has asked for yet. */
     readonly #early = new Map<string, Outcome>();
+    /** Jobs whose create is not answered yet. */
+    readonly #creating = new Map<string, Promise<unknown>>();
     /** Those that are being dealt with: pushed again, they are the same. */
     readonly #busy = new Set<string>();
     readonly #telling = new Set<Promise<unknown>>();
@@ -100,6 +102,18 @@ export class Outcomes {
 
     // -- what the client tells ---------------------------------------------------------------
 
+    /** Outcomes of these jobs wait for the answer to their create: handled before, their job is gone,
+     * and a create that is repeated makes it again. */
+    creating(jobs: readonly string[], answer: Promise<unknown>): void {
+        for (const job of jobs) {
+            const answered = Promise.allSettled([this.#creating.get(job), answer]);
+            this.#creating.set(job, answered);
+            void answered.then(() => {
+                if (this.#creating.get(job) === answered) this.#creating.delete(job);
+            });
+        }
+    }
+
     connected(lost: boolean): void {
         if (this.#groups.length > 0) this.#join().catch(() => undefined);
         if (!lost) return;
@@ -110,6 +124,11 @@ export class Outcomes {
     pushed(outcomes: readonly Outcome[]): void {
         for (const outcome of outcomes) {
             const { job, group, created_at, version } = outcome;
+            const creating = this.#creating.get(job);
+            if (creating) {
+                void creating.then(() => this.pushed([outcome]));
+                continue;
+            }
             const key = JSON.stringify([job, group, created_at, version]);
             const waiters = group === undefined ? [...(this.#waiters.get(job) ?? [])] : [];
             if (this.#busy.has(key)) continue;
@@ -133,6 +152,7 @@ export class Outcomes {
     }
 
     closed(cause: PackhorseError = new Closed()): void {
+        this.#handle = undefined;
         for (const waiters of [...this.#waiters.values()])
             for (const waiter of [...waiters]) waiter.reject(cause);
     }

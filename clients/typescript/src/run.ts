@@ -1,5 +1,7 @@
+import { format } from "node:util";
+
 import { Fail, Invalid, PackhorseError, Refused, Stopped } from "./errors.js";
-import type { Claim, Extended, NewJobError } from "./messages.js";
+import type { Claim, ClaimRef, Extended, NewJobError } from "./messages.js";
 import { only, type Requests } from "./requests.js";
 
 /** How a job was over for this runner. `stale`: the broker had taken the claim away before. */
@@ -61,12 +63,14 @@ export class RunningJob {
     }
 }
 
-/** One claim from its beginning to what the broker is told of its end. */
+/** One claim, from its coming to what the broker is told of its end. */
 export class Run {
     readonly #controller = new AbortController();
     readonly #reports = new Set<Promise<void>>();
     #endsAt: number | undefined;
+    /** The broker has taken the claim away. */
     #lost: Stopped | undefined;
+    #end: Promise<Ending> | undefined;
 
     constructor(
         readonly claim: Claim,
@@ -79,10 +83,6 @@ export class Run {
         return this.#controller.signal;
     }
 
-    get stopped(): Stopped | undefined {
-        return this.signal.aborted ? (this.signal.reason as Stopped) : undefined;
-    }
-
     get remainingMs(): number | undefined {
         return this.#endsAt && Math.max(0, this.#endsAt - performance.now());
     }
@@ -91,21 +91,16 @@ export class Run {
         this.#endsAt = remainingMs === undefined ? undefined : performance.now() + remainingMs;
     }
 
-    /** Why the broker is told nothing more. */
-    get lost(): Stopped | undefined {
-        return this.#lost;
-    }
-
     /** Asks the function to stop. */
     stop(stopped: Stopped): void {
-        if (stopped.how !== "cancelled") this.#lost ??= stopped;
-        else this.remains(Math.min(stopped.graceMs ?? Infinity, this.remainingMs ?? Infinity));
+        const { how, graceMs = Infinity } = stopped;
+        if (how === "cancelled") this.remains(Math.min(graceMs, this.remainingMs ?? Infinity));
+        else if (how !== "released") this.#lost ??= stopped;
         this.#controller.abort(stopped);
     }
 
     report(tag: "progress" | "log", said: object): Promise<void> {
-        const { job, token } = this.claim;
-        const asked = this.#ask<void>(tag, { reports: [{ job, token, ...said }] });
+        const asked = this.#ask<void>(tag, { reports: [{ ...this.#proof, ...said }] });
         // Nobody needs to await it: a claim that is over is told by the signal.
         asked.catch(() => undefined).finally(() => this.#reports.delete(asked));
         this.#reports.add(asked);
@@ -113,8 +108,7 @@ export class Run {
     }
 
     async extend(runMs: number): Promise<number | undefined> {
-        const { job, token } = this.claim;
-        const claims = [{ job, token, run_ms: runMs }];
+        const claims = [{ ...this.#proof, run_ms: runMs }];
         const { remaining_ms } = await this.#ask<Extended>("extend", { claims });
         this.remains(remaining_ms);
         return remaining_ms;
@@ -125,38 +119,50 @@ export class Run {
         try {
             return only<Answer>(entries);
         } catch (error) {
-            if (error instanceof Refused && isOver(error))
-                this.stop(new Stopped("stale", error.message));
+            if (isOver(error)) this.stop(new Stopped("stale", error.message));
             throw error;
         }
     }
+
+    // -- its end, which is told once ---------------------------------------------------------
 
     /** Runs the function and tells the broker how it ended. */
     async execute(run: JobFunction): Promise<Ending> {
-        let result: Result = undefined;
-        let failure: { thrown: unknown } | undefined;
         try {
-            result = await run(new RunningJob(this));
+            const result = await run(new RunningJob(this));
+            this.#end ??= this.#tell(() => this.#complete(result));
         } catch (thrown) {
-            failure = { thrown };
+            const stopped = this.signal.reason as Stopped | undefined;
+            this.#end ??= this.#tell(() => this.#fail(thrown, stopped?.how));
         }
+        return this.#end;
+    }
+
+    /** Whether nothing that its function does changes its end. */
+    get over(): boolean {
+        return this.#end !== undefined || this.#lost !== undefined;
+    }
+
+    /** Gives the claim back, if no other end of it is on its way. */
+    release(): Promise<Ending> {
+        return (this.#end ??= this.#tell(() => this.#giveBack()));
+    }
+
+    async #tell(end: () => Promise<Ending>): Promise<Ending> {
         // The broker takes what is asked side by side in any order.
         await Promise.allSettled(this.#reports);
-        if (this.#lost) return this.#lost.how as Ending;
         try {
-            if (failure) return await this.#fail(failure.thrown);
-            return await this.#complete(result);
-        } catch (error) {
-            if (error instanceof Refused && isOver(error)) return "stale";
-            throw error;
+            if (!this.#lost) return await end();
+        } catch {
+            // The broker takes no end of it from us: it ends the claim by itself.
         }
+        return this.#lost?.how === "revoked" ? "revoked" : "stale";
     }
 
     async #complete(returned: Result): Promise<Ending> {
-        const { job, token } = this.claim;
         const result = typeof returned === "string" ? Buffer.from(returned) : returned;
         try {
-            await this.requests.insist("complete", { jobs: [{ job, token, result }] });
+            await this.requests.insist("complete", { jobs: [{ ...this.#proof, result }] });
             return "complete";
         } catch (error) {
             const unfit =
@@ -167,10 +173,12 @@ export class Run {
         }
     }
 
-    async #fail(thrown: unknown): Promise<Ending> {
-        const { job, token } = this.claim;
-        const cancelled = this.stopped?.how === "cancelled";
-        const failure = { job, token, error: told(thrown), ...(cancelled ? { retry: false } : {}) };
+    /** `stopped`: how the function had been asked to stop when it threw. */
+    async #fail(thrown: unknown, stopped?: Stopped["how"]): Promise<Ending> {
+        if (stopped === "released" && !(thrown instanceof Fail)) return this.#giveBack();
+        const cancelled = stopped === "cancelled";
+        const error = told(thrown);
+        const failure = { ...this.#proof, error, ...(cancelled ? { retry: false } : {}) };
         if (thrown instanceof Fail) {
             const { retry = true, retryInMs } = thrown.options;
             const waitMs = retryInMs === undefined ? undefined : Math.max(0, Math.ceil(retryInMs));
@@ -182,21 +190,31 @@ export class Run {
             if (!(error instanceof Invalid)) throw error;
             // What can't be said whole is said in short: else the claim would never end.
             const short = { type: "UnfitError", message: clip(error.message, 1_024) };
-            await this.requests.insist("fail", { jobs: [{ job, token, error: short }] });
+            await this.requests.insist("fail", { jobs: [{ ...this.#proof, error: short }] });
         }
         return cancelled ? "cancelled" : "failed";
     }
+
+    async #giveBack(): Promise<Ending> {
+        await this.requests.insist("release", { claims: [this.#proof] });
+        return "released";
+    }
+
+    get #proof(): ClaimRef {
+        const { job, token } = this.claim;
+        return { job, token };
+    }
 }
 
-function isOver(error: PackhorseError): boolean {
-    return error.code === "stale_claim" || error.code === "not_found";
+function isOver(error: unknown): error is Refused {
+    return error instanceof Refused && ["stale_claim", "not_found"].includes(error.code);
 }
 
 function told(thrown: unknown): NewJobError {
     if (thrown instanceof Stopped)
         return { type: "Cancelled", message: clip(thrown.message, 1_024) };
     if (!(thrown instanceof Error))
-        return { type: typeof thrown, message: clip(String(thrown), 1_024) };
+        return { type: typeof thrown, message: clip(format(thrown), 1_024) };
     const { name, message, stack = "" } = thrown;
     return {
         type: clip(String(name), 1_024),

@@ -8,6 +8,12 @@ import { type Ending, type JobFunction, Run } from "./run.js";
 /** How long functions have to stop before their claims are given back. */
 const STOP_MS = 1_000;
 
+/** How long a runner that stops waits until the broker knows what became of its claims. */
+const SETTLE_MS = 5_000;
+
+/** As many claims may wait for a place at least, before there are types too. */
+const WAITING_CLAIMS = 1_000;
+
 /** A type's function, with the most of its jobs at once and its share where several types wait. */
 export interface TypeTerms {
     run: JobFunction;
@@ -20,145 +26,191 @@ export interface RunnerOptions {
     credit?: number;
 }
 
+/** A type that is run. */
+interface Type {
+    readonly run: JobFunction;
+    readonly atMost: number;
+    running: number;
+}
+
 /** Runs the jobs of some types. Made by `client.run`. */
 export class Runner {
-    readonly #types: ReadonlyMap<string, TypeTerms>;
-    readonly #credit: number;
-    readonly #runs = new Map<string, Run>();
+    /** Undefined until it is known what will run. */
+    #types: ReadonlyMap<string, Type> | undefined;
+    #weights: Record<string, number> | undefined;
+    #credit = 0;
+    readonly #running = new Map<string, Run>();
+    /** In the order in which they came: before it is known what will run, or beyond the credit, as
+     * the broker gives the place of a revoked claim away while its function still stops. */
+    readonly #waiting = new Map<string, Run>();
+    /** Claims on their way back that were never begun. */
+    readonly #returning = new Set<Promise<unknown>>();
     #draining = false;
     /** The answer to what is taken last: nothing. */
     #taken: Promise<void> | undefined;
-    /** Claims on their way back. */
-    readonly #returning = new Set<Promise<unknown>>();
     #idle: (() => void)[] = [];
 
     constructor(
         readonly requests: Requests,
-        types: Record<string, JobFunction | TypeTerms>,
-        options: RunnerOptions,
         readonly ended: (job: string, how: Ending) => void,
-    ) {
-        const terms = Object.entries(types).map(
-            ([type, given]) =>
-                [type, typeof given === "function" ? { run: given } : given] as const,
-        );
-        if (terms.length === 0) throw new Invalid("a runner takes at least one type");
-        this.#types = new Map(terms);
-        this.#credit = options.credit ?? 10;
-    }
+    ) {}
 
     /** How many jobs run. */
     get running(): number {
-        return this.#runs.size;
+        return this.#running.size;
     }
 
     /** Takes nothing more; resolves when nothing runs. */
     async drain(): Promise<void> {
         if (!this.#draining) {
             this.#draining = true;
-            this.#taken = this.take();
+            if (this.#types) this.#taken = this.#take().catch(() => undefined);
+            this.#place();
         }
         await this.#taken;
-        while (this.#runs.size > 0) await new Promise<void>((resolve) => this.#idle.push(resolve));
+        while (this.running > 0) await new Promise<void>((resolve) => this.#idle.push(resolve));
     }
 
-    /** Drains for so long; what runs then is stopped and given back, which costs no attempt. */
+    /** Drains for so long; what runs then is asked to stop. What it returns soon is its result still;
+     * what throws or goes on is given back, which costs no attempt. */
     async stop({ graceMs = 0 } = {}): Promise<void> {
         const drained = this.drain();
-        const cut = new AbortController();
-        await Promise.race([
-            drained,
-            sleep(graceMs, undefined, { signal: cut.signal }).catch(() => undefined),
-        ]);
-        cut.abort();
-        const left = [...this.#runs.values()].filter((run) => !run.lost);
+        await within(graceMs, drained);
+        const left = [...this.#running.values()].filter((run) => !run.over);
         for (const run of left) run.stop(new Stopped("released", "the runner stops"));
-        if (left.length > 0) await Promise.race([drained, sleep(STOP_MS)]);
-        for (const run of left) this.#release(run.claim);
-        // Until the broker has said that nothing comes any more, claims may: they are given back.
-        await Promise.race([
-            this.#taken?.catch(() => undefined),
-            sleep(STOP_MS, undefined, { ref: false }),
-        ]);
-        await Promise.allSettled(this.#returning);
+        if (left.length > 0) await within(STOP_MS, drained);
+        const ends = [...this.#running.values()].map((run) => run.release());
+        await within(SETTLE_MS, Promise.all([...ends, this.#returned()]));
+    }
+
+    async #returned(): Promise<void> {
+        // Until the broker has said that nothing comes any more, claims may.
+        await this.#taken;
+        await Promise.all(this.#returning);
     }
 
     // -- what the client tells ---------------------------------------------------------------
 
-    async take(): Promise<void> {
-        await this.requests.subscribe("take", () => this.#terms());
+    async start(
+        types: Record<string, JobFunction | TypeTerms>,
+        { credit = 10 }: RunnerOptions,
+    ): Promise<void> {
+        if (this.#types) throw new Invalid("the client has a runner: connect another client");
+        const terms = Object.entries(types).map(
+            ([type, given]) =>
+                [type, typeof given === "function" ? { run: given } : given] as const,
+        );
+        if (terms.length === 0) throw new Invalid("a runner takes at least one type");
+        const weights = terms.flatMap(([type, { weight }]) =>
+            weight === undefined ? [] : [[type, weight]],
+        );
+        this.#weights = weights.length > 0 ? Object.fromEntries(weights) : undefined;
+        this.#credit = credit;
+        this.#types = new Map(
+            terms.map(([type, { run, atMost = credit }]) => [type, { run, atMost, running: 0 }]),
+        );
+        try {
+            await this.#take();
+        } catch (error) {
+            this.#types = undefined;
+            throw error;
+        }
+        this.#place();
     }
 
-    #terms(): object {
-        if (this.#draining) return { types: {}, credit: 0 };
-        const types: Record<string, number> = {};
-        const weights: Record<string, number> = {};
-        for (const [type, { atMost, weight }] of this.#types) {
-            types[type] = atMost ?? this.#credit;
-            if (weight !== undefined) weights[type] = weight;
-        }
-        const weighted = Object.keys(weights).length > 0;
-        return { types, credit: this.#credit, ...(weighted ? { weights } : {}) };
+    async #take(): Promise<void> {
+        await this.requests.subscribe("take", () => {
+            if (this.#draining) return { types: {}, credit: 0 };
+            const most = [...this.#types!].map(([type, { atMost }]) => [type, atMost]);
+            const types = Object.fromEntries(most);
+            return { types, credit: this.#credit, weights: this.#weights };
+        });
     }
 
     connected(lost: boolean): void {
-        if (lost)
-            for (const run of this.#runs.values())
-                run.stop(new Stopped("stale", "the broker forgot us"));
-        if (!this.#draining) this.take().catch(() => undefined);
+        // What the client still holds comes again.
+        this.#waiting.clear();
+        if (lost) this.#stale("the broker forgot us");
+        if (this.#types && !this.#draining) this.#take().catch(() => undefined);
     }
 
     claimed(claims: readonly Claim[]): void {
         for (const claim of claims) {
-            const known = this.#runs.get(keyOf(claim));
-            const terms = this.#types.get(claim.type);
+            const key = keyOf(claim);
+            const known = this.#running.get(key) ?? this.#waiting.get(key);
             if (known) known.remains(claim.remaining_ms);
-            else if (!terms || this.#draining) this.#release(claim);
-            else void this.#begin(claim, terms.run);
+            else if (this.#waiting.size < Math.max(WAITING_CLAIMS, this.#credit))
+                this.#waiting.set(key, new Run(claim, this.requests));
+            else this.#release(new Run(claim, this.requests));
         }
+        this.#place();
     }
 
     cancelling(cancellations: readonly Cancellation[]): void {
         for (const told of cancellations) {
+            const key = keyOf(told);
+            const run = this.#running.get(key) ?? this.#waiting.get(key);
             const why = told.why || "the job is to be cancelled";
-            this.#runs.get(keyOf(told))?.stop(new Stopped("cancelled", why, told.grace_ms));
+            run?.stop(new Stopped("cancelled", why, told.grace_ms));
         }
     }
 
     revoked(revocations: readonly Revocation[]): void {
-        for (const told of revocations)
-            this.#runs
-                .get(keyOf(told))
-                ?.stop(new Stopped("revoked", `the claim is over: ${told.reason}`));
+        for (const told of revocations) {
+            const key = keyOf(told);
+            const stopped = new Stopped("revoked", `the claim is over: ${told.reason}`);
+            if (!this.#waiting.delete(key)) this.#running.get(key)?.stop(stopped);
+        }
     }
 
     /** There will be no further connection. */
     closed(): void {
-        for (const run of this.#runs.values())
-            run.stop(new Stopped("stale", "the client is closed"));
+        this.#waiting.clear();
+        this.#stale("the client is closed");
     }
 
-    async #begin(claim: Claim, run: JobFunction): Promise<void> {
-        const begun = new Run(claim, this.requests);
-        this.#runs.set(keyOf(claim), begun);
-        let how: Ending = "stale";
-        try {
-            how = await begun.execute(run);
-        } catch {
-            // The broker takes no end of it from us: it ends the claim by itself.
+    #stale(why: string): void {
+        for (const run of this.#running.values()) run.stop(new Stopped("stale", why));
+    }
+
+    /** Begins what there is room for, and gives back what will never run here. */
+    #place(): void {
+        if (!this.#types && !this.#draining) return;
+        for (const [key, run] of this.#waiting) {
+            const type = this.#types?.get(run.claim.type);
+            const wanted = !this.#draining && type && Math.min(type.atMost, this.#credit) > 0;
+            if (wanted && (this.running >= this.#credit || type.running >= type.atMost)) continue;
+            this.#waiting.delete(key);
+            if (wanted) void this.#begin(key, run, type);
+            else this.#release(run);
         }
-        this.#runs.delete(keyOf(claim));
-        this.ended(claim.job, how);
+    }
+
+    async #begin(key: string, run: Run, type: Type): Promise<void> {
+        this.#running.set(key, run);
+        type.running += 1;
+        const how = await run.execute(type.run);
+        this.#running.delete(key);
+        type.running -= 1;
+        this.ended(run.claim.job, how);
+        this.#place();
         for (const resolve of this.#idle.splice(0)) resolve();
     }
 
-    #release({ job, token }: Claim): void {
-        const returned: Promise<unknown> = this.requests
-            .ask("release", { claims: [{ job, token }] })
-            .catch(() => undefined)
+    #release(run: Run): void {
+        const returned: Promise<unknown> = run
+            .release()
             .finally(() => this.#returning.delete(returned));
         this.#returning.add(returned);
     }
+}
+
+/** Waits for it, but no longer than so. */
+async function within(ms: number, awaited: Promise<unknown>): Promise<void> {
+    const cut = new AbortController();
+    const late = sleep(ms, undefined, { signal: cut.signal }).catch(() => undefined);
+    await Promise.race([awaited, late]);
+    cut.abort();
 }
 
 function keyOf({ token }: { token: Uint8Array }): string {

@@ -1,6 +1,6 @@
 import type { ConnectionOptions } from "node:tls";
 
-import { type Address, addresses } from "./address.js";
+import { type Address, addresses, named } from "./address.js";
 import { waitMs } from "./backoff.js";
 import type { Entry } from "./checking.js";
 import { Connection, type Owner, type Push } from "./connection.js";
@@ -67,12 +67,26 @@ export class Session implements Owner<Group> {
     }
 
     /** Resolves with the first welcome. */
-    open(): Promise<void> {
-        return new Promise((resolve, reject) => {
+    async open(): Promise<void> {
+        const opened = new Promise<void>((resolve, reject) => {
             const untilMs = performance.now() + (this.options.connectTimeoutMs ?? 0);
             this.#opening = { resolve, reject, untilMs };
             this.#connect();
         });
+        try {
+            await opened;
+        } catch (error) {
+            if (!(error instanceof Disconnected)) throw error;
+            // Made here, so that its stack shows who asked.
+            throw new Disconnected(
+                `no broker was reached at ${this.#tried}: ${error.message} ` +
+                    "(start one by `packhorse serve`, or name another by its URL or PACKHORSE_URL)",
+            );
+        }
+    }
+
+    get #tried(): string {
+        return this.#addresses.map(named).join(", ");
     }
 
     get connected(): boolean {
@@ -188,7 +202,8 @@ export class Session implements Owner<Group> {
     #startOutage(): void {
         const outageMs = this.options.outageTimeoutMs ?? 30_000;
         const lasts = () => {
-            this.requests.giveUp(new Disconnected(`no broker was reached within ${outageMs} ms`));
+            const why = `no broker was reached at ${this.#tried} within ${outageMs} ms`;
+            this.requests.giveUp(new Disconnected(why));
         };
         this.#outage ??= setTimeout(lasts, outageMs);
     }

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { addresses } from "../src/address.js";
-import { connect } from "../src/index.js";
+import { connect, Disconnected } from "../src/index.js";
 
 test("addresses are written as for the other clients, and `tls` for TLS", () => {
     const plain = { port: 7225, encrypted: false };
@@ -30,4 +30,13 @@ test("what is no address, or no identity, is refused before anybody is called", 
         await assert.rejects(connect(url), { code: "invalid" }, url);
     for (const options of [{ client: "" }, { timeoutMs: 1.5 }, { secret: new Uint8Array(3) }])
         await assert.rejects(connect("127.0.0.1:1", options), { code: "invalid" });
+});
+
+test("a client that reaches no broker says where it looked, and how one is started", async () => {
+    const urls = ["tcp://127.0.0.1:1", "tcp://[::1]:1", "unix:///nowhere/broker.sock"];
+    const failed = await connect(urls.join(",")).catch((error) => error);
+    assert.ok(failed instanceof Disconnected);
+    for (const url of urls) assert.ok(failed.message.includes(url), failed.message);
+    assert.match(failed.message, /ENOENT.*`packhorse serve`/);
+    assert.match(failed.stack!, /address\.test\.js/);
 });

@@ -4,18 +4,7 @@ import { test } from "node:test";
 
 import type { Outcome } from "../src/index.js";
 import { BOUND, pair } from "./pair.js";
-
-const outcome = (job: string, changes: object = {}) => {
-    return {
-        job,
-        type: "a",
-        state: "COMPLETE",
-        version: 3,
-        result: new Uint8Array([1]),
-        created_at: 5,
-        ...changes,
-    };
-};
+import { outcome } from "./records.js";
 
 test(
     "who waits for a job becomes its handler, gets the outcome and has handled it",

@@ -1,3 +1,4 @@
+import assert from "node:assert/strict";
 import type { TestContext } from "node:test";
 
 import { type Client, connect, type SessionOptions } from "../src/index.js";
@@ -22,4 +23,11 @@ export async function pair(
         broker.stop();
     });
     return { client, peer, broker };
+}
+
+/** Resolves when the client has read all that was said to it. */
+export async function read(client: Client, peer: Peer): Promise<void> {
+    const asked = client.get("fence");
+    peer.ok(await peer.next("get"), { problem: { code: "not_found", message: "no" } });
+    await assert.rejects(asked, { code: "not_found" });
 }

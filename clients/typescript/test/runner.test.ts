@@ -4,30 +4,8 @@ import { test } from "node:test";
 
 import { connect, Fail, type RunningJob } from "../src/index.js";
 import { BOUND, pair } from "./pair.js";
-import type { Peer } from "./scripted.js";
-
-const token = (of: number) => new Uint8Array(16).fill(of);
-const claim = (of: number, changes: object = {}) => {
-    return { job: `job-${of}`, token: token(of), fence: 1, type: "a", attempt: 1, ...changes };
-};
-
-async function taken(peer: Peer, credit = 10): Promise<void> {
-    const take = await peer.next("take");
-    assert.equal(take["credit"], credit);
-    peer.ok(take, {});
-}
-
-/** A function that runs until it is told to stop. */
-function hold(): { run: (job: RunningJob) => Promise<void>; began: Promise<RunningJob> } {
-    let begin: (job: RunningJob) => void;
-    const began = new Promise<RunningJob>((resolve) => (begin = resolve));
-    const run = async (job: RunningJob) => {
-        begin(job);
-        await once(job.signal, "abort");
-        throw job.signal.reason;
-    };
-    return { run, began };
-}
+import { claim, token } from "./records.js";
+import { hold, taken } from "./running.js";
 
 test(
     "types, weights and credit are asked for; completions of one turn leave in one frame",
