@@ -21,7 +21,8 @@ MUTANT_S = 1.5
 
 
 async def test_our_broker_conforms_and_is_left_without_a_job(address: TcpAddress) -> None:
-    assert_all_passed(await played(ALL, partial(sited, address)))
+    before_it_goes = [scenario for scenario in ALL if not scenario.last]
+    assert_all_passed(await played(before_it_goes, partial(sited, address)))
     async with sited(address) as site:
         wire = await site.client()
         counted = await wire.one("counts")
