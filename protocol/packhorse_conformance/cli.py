@@ -97,8 +97,14 @@ def client(
 @main.command()
 @_options
 @click.option("--url", metavar="URL", help="tcp://host:port or unix:///path.")
+@click.option(
+    "--drain-command",
+    metavar="COMMAND",
+    help='Has the broker go away, in the end: "kill -TERM 123".',
+)
 def broker(
     url: str | None,
+    drain_command: str | None,
     listed: bool,
     patterns: Sequence[str],
     junit_file: Path | None,
@@ -113,7 +119,7 @@ def broker(
     if url is None:
         raise click.UsageError("which broker? packhorse-conformance broker --url URL")
     address = _address(url)
-    _play("broker", found, partial(sited, address), junit_file, timeout_s, at_once)
+    _play("broker", found, partial(sited, address, drain_command), junit_file, timeout_s, at_once)
 
 
 def _address(url: str) -> Address:

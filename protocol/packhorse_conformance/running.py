@@ -51,7 +51,10 @@ async def play_all(
     at_once: int,
     told: Callable[[Result[Given]], None],
 ) -> list[Result[Given]]:
-    """The results in the scenarios' order; each is told in this order, as soon as it is known."""
+    """The results in the scenarios' order; each is told in this order, as soon as it is known.
+
+    Those that are played last stand last, and are played one by one.
+    """
     places = asyncio.Semaphore(at_once)
 
     async def in_its_turn(scenario: Scenario[Given]) -> Result[Given]:
@@ -60,10 +63,13 @@ async def play_all(
 
     results = []
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(in_its_turn(scenario)) for scenario in scenarios]
+        tasks = [group.create_task(in_its_turn(one)) for one in scenarios if not one.last]
         for task in tasks:
             results.append(await task)
             told(results[-1])
+    for scenario in (one for one in scenarios if one.last):
+        results.append(await play(scenario, make, timeout_s))
+        told(results[-1])
     return results
 
 

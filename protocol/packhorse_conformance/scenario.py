@@ -27,28 +27,32 @@ class Scenario(Generic[Given]):
     title: str
     section: str
     play: Callable[[Given], Awaitable[None]]
+    last: bool
+    """Played alone when all others are over: nothing can be played behind it."""
 
 
 def scenario(
-    section: str,
+    section: str, *, last: bool = False
 ) -> Callable[[Callable[[Given], Awaitable[None]]], Scenario[Given]]:
     """Makes a scenario of a coroutine function: its docstring is the title."""
 
     def make(play: Callable[[Given], Awaitable[None]]) -> Scenario[Given]:
         file = play.__module__.rpartition(".")[2]
         title = " ".join((play.__doc__ or "").split()).rstrip(".")
-        return Scenario(name=f"{file}.{play.__name__}", title=title, section=section, play=play)
+        name = f"{file}.{play.__name__}"
+        return Scenario(name=name, title=title, section=section, play=play, last=last)
 
     return make
 
 
 def scenarios_in(package: ModuleType) -> list[Scenario[Given]]:
-    """All of a package's files, in their names' order, each in the order in which it is written."""
+    """All of a package's files, in their names' order, each in the order in which it is written;
+    those that are played last stand last."""
     found: list[Scenario[Given]] = []
     for module_info in pkgutil.iter_modules(package.__path__):
         module = importlib.import_module(f"{package.__name__}.{module_info.name}")
         found += [value for value in vars(module).values() if isinstance(value, Scenario)]
-    return found
+    return sorted(found, key=lambda scenario: scenario.last)
 
 
 def chosen(scenarios: Sequence[Scenario[Given]], patterns: Sequence[str]) -> list[Scenario[Given]]:

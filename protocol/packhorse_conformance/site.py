@@ -41,9 +41,10 @@ SHORT_MS: Final = 15_000
 class Site:
     """`client` for a connection, `type` and `name` for names that nobody else has."""
 
-    def __init__(self, address: Address, trace: Trace) -> None:
+    def __init__(self, address: Address, trace: Trace, drain_command: str | None) -> None:
         self.trace = trace
         self.address = address
+        self._drain_command = drain_command
         self._prefix = f"conformance-{secrets.token_hex(6)}"
         self._wires: list[Wire] = []
         self._jobs: list[str] = []
@@ -96,6 +97,15 @@ class Site:
         if timeout_ms > SHORT_MS:
             raise Skipped(f"the broker's shortest timeout, {timeout_ms} ms, is too long to wait")
         return wire
+
+    async def drain(self) -> None:
+        """Has the broker go away, which the protocol has no request for."""
+        if self._drain_command is None:
+            raise Skipped("no --drain-command says how the broker is told to go away")
+        self.trace.awaited = f"the end of the command {self._drain_command!r}"
+        process = await asyncio.create_subprocess_shell(self._drain_command)
+        status = await process.wait()
+        expect(status == 0, f"the command {self._drain_command!r} to end with 0", status)
 
     # -- names
 
@@ -170,9 +180,9 @@ class Site:
 
 
 @asynccontextmanager
-async def sited(address: Address) -> AsyncIterator[Site]:
+async def sited(address: Address, drain_command: str | None = None) -> AsyncIterator[Site]:
     """A site of its own for a scenario."""
-    site = Site(address, Trace())
+    site = Site(address, Trace(), drain_command)
     try:
         yield site
     finally:

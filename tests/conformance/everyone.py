@@ -11,10 +11,9 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
+from tempfile import TemporaryDirectory
 from typing import Final
 
-from packhorse_broker.local import LocalBroker
-from packhorse_broker.logs import set_up
 from packhorse_conformance import broker_scenarios, client_scenarios
 from packhorse_conformance.address import parse
 from packhorse_conformance.report import lines_of, summary
@@ -22,10 +21,14 @@ from packhorse_conformance.running import Given, Result, play_all
 from packhorse_conformance.scenario import Scenario, scenarios_in
 from packhorse_conformance.site import Site, sited
 from packhorse_conformance.stage import Stage, staged
+from tests.support.daemon import Daemons
 from tests.support.libraries import LIBRARIES, Library
 
 TIMEOUT_S: Final = 30
 AT_ONCE: Final = 4
+
+DRAIN_MS: Final = "2000"
+"""How long the broker waits for its clients when it goes away."""
 
 
 async def tested(
@@ -46,8 +49,11 @@ async def tested(
 
 async def broker_tested() -> bool:
     scenarios: list[Scenario[Site]] = scenarios_in(broker_scenarios)
-    async with LocalBroker(listen=("tcp://127.0.0.1:0",)) as broker:
-        return await tested("broker", scenarios, partial(sited, parse(broker.addresses[0])))
+    with TemporaryDirectory() as folder:
+        async with Daemons() as daemons:
+            daemon = await daemons.start("--data-dir", folder, "--drain-ms", DRAIN_MS)
+            make = partial(sited, parse(daemon.url), f"kill -TERM {daemon.pid}")
+            return await tested("broker", scenarios, make)
 
 
 async def library_tested(library: Library) -> bool:
@@ -73,5 +79,4 @@ async def everyone() -> bool:
 
 
 if __name__ == "__main__":
-    set_up(level="error")  # The kit provokes what a broker warns of.
     sys.exit(0 if asyncio.run(everyone()) else 1)

@@ -41,19 +41,34 @@ async def tells_the_runner(site: Site) -> None:
 
 @scenario("14")
 async def ends_as_cancelled(site: Site) -> None:
-    """A cancelled job that fails or is released is FAILED as CANCELLED, and not tried again."""
+    """A cancelled job that fails or is released is FAILED as CANCELLED, and not tried again,
+    whatever the `fail` says of that."""
     wire = await site.client()
-    for tag in ("fail", "release"):
-        claim = await site.claimed(wire, attempts=9)
+    for tag, said in (
+        ("fail", {}),
+        ("fail", {"retry": False}),
+        ("fail", {"retry": True, "retry_in_ms": 0}),
+        ("fail", {"retry_in_ms": 3_600_000}),
+        ("release", {}),
+    ):
+        claim = await site.claimed(wire, handle=True, attempts=9)
         await wire.one("cancel", jobs=[claim["job"]], grace_ms=60_000)
         await wire.cancellation(claim["job"])
         if tag == "fail":
-            entry = await wire.one("fail", jobs=[ref(claim, error={"message": "stopped"})])
+            end = ref(claim, error={"message": "stopped"}, **said)
+            entry = await wire.one("fail", jobs=[end])
         else:
             entry = await wire.one("release", claims=[ref(claim)])
-        expect(entry["state"] == "FAILED", f"FAILED after `{tag}`", entry)
+        expect(entry["state"] == "FAILED", f"FAILED after `{tag}` {said}", entry)
         view = await wire.one("get", jobs=[claim["job"]])
-        expect(view.get("reason") == "CANCELLED", "the reason CANCELLED", view)
+        right = (view["state"], view.get("reason")) == ("FAILED", "CANCELLED")
+        expect(right, f"FAILED as CANCELLED after `{tag}` {said}", view)
+        [outcome] = await wire.outcomes(1)
+        expect(outcome.get("reason") == "CANCELLED", "an outcome as CANCELLED", outcome)
+        told = await wire.one("attempts", jobs=[claim["job"]])
+        awaited = [attempt for attempt in told["attempts"] if attempt.get("next_at", 0)]
+        expect(not awaited, f"no `next_at` after `{tag}` {said}", awaited)
+        await wire.problem("wrong_state", "claim", jobs=[claim["job"]])
 
 
 @scenario("14")
