@@ -75,11 +75,12 @@ func (h *Handler) Stop(ctx context.Context) error {
 		b.handler = nil
 	}
 	h.mu.Lock()
-	for _, o := range h.queue {
-		h.giveBack(o)
-	}
+	queue := h.queue
 	h.queue = nil
 	h.mu.Unlock()
+	for _, o := range queue {
+		h.giveBack(o)
+	}
 	b.mu.Unlock()
 	leaving, cancel := context.WithTimeout(h.client.ctx, releaseWait)
 	defer cancel()
@@ -100,9 +101,11 @@ func (h *Handler) Stop(ctx context.Context) error {
 // giveBack makes an outcome nobody's again; with the book held.
 func (h *Handler) giveBack(o *Outcome) {
 	key, b := outcomeKey{o.Job, o.Group}, h.client.outcomes
-	delete(b.taken, key)
-	if o.Group != "" { // it goes to another member
+	if o.Group == "" {
+		b.giveBack(o)
+	} else if b.open[key] == o { // it goes to another member
 		delete(b.open, key)
+		delete(b.taken, key)
 	}
 }
 
