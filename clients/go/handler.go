@@ -2,6 +2,7 @@ package packhorse
 
 import (
 	"context"
+	"slices"
 	"sync"
 )
 
@@ -101,8 +102,8 @@ func (h *Handler) Stop(ctx context.Context) error {
 // giveBack makes an outcome nobody's again; with the book held.
 func (h *Handler) giveBack(o *Outcome) {
 	key, b := outcomeKey{o.Job, o.Group}, h.client.outcomes
-	if o.Group == "" {
-		b.giveBack(o)
+	if o.Group == "" || b.handler != nil && slices.Contains(b.handler.options.Groups, o.Group) {
+		b.giveBack(o) // also where it came again for the next handler, while this one had it
 	} else if b.open[key] == o { // it goes to another member
 		delete(b.open, key)
 		delete(b.taken, key)

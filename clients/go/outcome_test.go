@@ -292,3 +292,42 @@ func TestWhatAStoppedHandlerGivesBackLateGoesToTheNext(t *testing.T) {
 	close(finish)
 	p.ok(p.expect("handled"), values{})
 }
+
+func TestAnOutcomeOfAGroupGivenBackLateGoesToTheNextHandlerOfTheGroup(t *testing.T) {
+	_, c, p := scripted(t, nil)
+	began, finish := make(chan bool, 1), make(chan bool)
+	joined := func(f func(context.Context, *Outcome) error) *Handler {
+		made := make(chan *Handler, 1)
+		go func() {
+			h, err := c.Handle(soon(t), HandlerOptions{Groups: []string{"g"}, Func: f})
+			if err != nil {
+				t.Error(err)
+			}
+			made <- h
+		}()
+		p.ok(p.expect("join"), values{})
+		return <-made
+	}
+	h := joined(func(context.Context, *Outcome) error {
+		began <- true
+		<-finish
+		return errors.New("not now")
+	})
+	pushed := outcomes(4)
+	first(pushed, "outcomes")["group"] = "g"
+	p.send(pushed)
+	<-began
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	stopped := make(chan error, 1)
+	go func() { stopped <- h.Stop(ended) }()
+	p.ok(p.expect("join"), values{})
+	<-stopped
+	joined(func(context.Context, *Outcome) error { return nil })
+	p.send(pushed) // the one that left may still have it
+	fence(t, c, p)
+	close(finish)
+	if handled := p.expect("handled"); handled["group"] != "g" {
+		t.Error(handled)
+	}
+}
