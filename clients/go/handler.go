@@ -70,6 +70,7 @@ func (c *Client) Handle(ctx context.Context, options HandlerOptions) (*Handler, 
 // another member of its group, or comes again to the next handler of this client.
 func (h *Handler) Stop(ctx context.Context) error {
 	h.cancel()
+	h.joining.end(nil)
 	b := h.client.outcomes
 	b.mu.Lock()
 	if b.handler == h {

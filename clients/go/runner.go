@@ -75,6 +75,7 @@ func (r *Runner) Shutdown(ctx context.Context) error {
 		return nil
 	}
 	defer b.leaving.add(-1)
+	r.taking.end(ErrShutdown)
 	// First, so that the broker does not push again what it gets back, also where ctx has ended.
 	taking, cancel := context.WithTimeout(c.ctx, releaseWait)
 	_ = subscribe(taking, c, r.takeNothing, onlyAnswer)
