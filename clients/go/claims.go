@@ -21,6 +21,7 @@ type claimBook struct {
 	working   tally           // of these, all that does not wait
 	returning map[string]bool // tokens of claims that are given back: they may be pushed again meanwhile
 	owed      tally           // what the broker has not answered of ends and releases
+	leaving   tally           // calls of Shutdown
 }
 
 func newClaimBook(c *Client) *claimBook {
@@ -183,7 +184,7 @@ func (b *claimBook) run(r *Runner, j *Job) {
 	delete(b.jobs, string(j.Token))
 }
 
-// admit makes a runner the client's, as soon as nothing runs of the one before.
+// admit makes a runner the client's, as soon as the one before has shut down and nothing runs of it.
 func (b *claimBook) admit(ctx context.Context, r *Runner) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -191,11 +192,14 @@ func (b *claimBook) admit(ctx context.Context, r *Runner) error {
 		if !b.runner.stopped {
 			return &InvalidError{Field: "take", Why: "the client has a runner"}
 		}
-		if len(b.jobs) == len(b.waiting) {
+		if len(b.jobs) == len(b.waiting) && b.leaving.isZero() {
 			break
 		}
 		b.mu.Unlock()
-		err := await(ctx, b.client, b.working.zero())
+		err := await(ctx, b.client, b.leaving.zero())
+		if err == nil {
+			err = await(ctx, b.client, b.working.zero())
+		}
 		b.mu.Lock()
 		if err != nil {
 			return err
@@ -213,12 +217,17 @@ func (b *claimBook) current() *Runner {
 	return b.runner
 }
 
-// stop lets no function begin any more; whether the runner is still the client's.
+// stop lets no function begin any more; whether the runner is still the client's: then the next one
+// waits for `leaving` to end.
 func (b *claimBook) stop(r *Runner) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	r.stopped = true
-	return b.runner == r
+	if b.runner != r {
+		return false
+	}
+	b.leaving.add(1)
+	return true
 }
 
 // giveBackWaiting releases what has not begun.

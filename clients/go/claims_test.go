@@ -153,3 +153,25 @@ func TestAnEndThatIsOnItsWayIsNotOvertakenByARelease(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Else the Shutdown would cancel the jobs of the second, or its take of nothing be the last.
+func TestASecondRunnerWaitsForTheShutdownOfTheFirst(t *testing.T) {
+	_, c, p := scripted(t, nil)
+	r := runs(t, c, p, RunnerOptions{Types: map[string]Work{"x": {Func: echo}}})
+	shut := make(chan error, 1)
+	go func() { shut <- r.Shutdown(soon(t)) }()
+	nothing := p.expect("take")
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := c.Run(ended, RunnerOptions{Types: map[string]Work{"x": {Func: echo}}}); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if c.claims.current() != r {
+		t.Fatal("it took over while the first one shut down")
+	}
+	p.ok(nothing, values{})
+	if err := <-shut; err != nil {
+		t.Error(err)
+	}
+	runs(t, c, p, RunnerOptions{Types: map[string]Work{"x": {Func: echo}}})
+}

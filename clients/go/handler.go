@@ -2,6 +2,7 @@ package packhorse
 
 import (
 	"context"
+	"slices"
 	"sync"
 )
 
@@ -69,17 +70,19 @@ func (c *Client) Handle(ctx context.Context, options HandlerOptions) (*Handler, 
 // another member of its group, or comes again to the next handler of this client.
 func (h *Handler) Stop(ctx context.Context) error {
 	h.cancel()
+	h.joining.end(nil)
 	b := h.client.outcomes
 	b.mu.Lock()
 	if b.handler == h {
 		b.handler = nil
 	}
 	h.mu.Lock()
-	for _, o := range h.queue {
-		h.giveBack(o)
-	}
+	queue := h.queue
 	h.queue = nil
 	h.mu.Unlock()
+	for _, o := range queue {
+		h.giveBack(o)
+	}
 	b.mu.Unlock()
 	leaving, cancel := context.WithTimeout(h.client.ctx, releaseWait)
 	defer cancel()
@@ -100,9 +103,11 @@ func (h *Handler) Stop(ctx context.Context) error {
 // giveBack makes an outcome nobody's again; with the book held.
 func (h *Handler) giveBack(o *Outcome) {
 	key, b := outcomeKey{o.Job, o.Group}, h.client.outcomes
-	delete(b.taken, key)
-	if o.Group != "" { // it goes to another member
+	if o.Group == "" || b.handler != nil && slices.Contains(b.handler.options.Groups, o.Group) {
+		b.giveBack(o) // also where it came again for the next handler, while this one had it
+	} else if b.open[key] == o { // it goes to another member
 		delete(b.open, key)
+		delete(b.taken, key)
 	}
 }
 

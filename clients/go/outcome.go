@@ -96,10 +96,25 @@ func (b *outcomeBook) enter(job string) *waiter {
 	return w
 }
 
+// leave ends a wait. What it got and did not take is nobody's again.
 func (b *outcomeBook) leave(w *waiter) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.waiting, w)
+	select {
+	case o := <-w.outcome:
+		b.giveBack(o)
+	default:
+	}
+}
+
+// giveBack offers an outcome again, unless a newer one has taken its place; with the book held.
+func (b *outcomeBook) giveBack(o *Outcome) {
+	key := outcomeKey{o.Job, o.Group}
+	if b.open[key] == o {
+		b.taken[key] = false
+		b.offer(key)
+	}
 }
 
 // pushWait is how long the outcome of a job that has ended may take, before it is fetched.

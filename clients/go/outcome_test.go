@@ -221,3 +221,113 @@ func TestACallIsNotRobbedByTheHandler(t *testing.T) {
 		}
 	}
 }
+
+func TestAnOutcomeThatACallLeftBehindIsNotLost(t *testing.T) {
+	_, c, p := scripted(t, nil)
+	ctx, cancel := context.WithCancel(soon(t))
+	failed := make(chan error, 1)
+	go func() {
+		_, err := c.Call(ctx, NewJob{ID: "j", Type: "x"})
+		failed <- err
+	}()
+	p.expect("create")
+	p.send(outcomes(4)) // is held behind the create
+	fence(t, c, p)
+	cancel()
+	if err := <-failed; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	done := waiting(t, c)
+	p.ok(p.expect("handled"), values{})
+	if got := <-done; got.err != nil || got.outcome.Version != 4 {
+		t.Error(got)
+	}
+}
+
+func TestWhatAHandlerGivesBackGoesToWhoeverWaitsByThen(t *testing.T) {
+	_, c, p := scripted(t, nil)
+	began := make(chan bool, 1)
+	h, err := c.Handle(soon(t), HandlerOptions{Func: func(ctx context.Context, _ *Outcome) error {
+		began <- true
+		<-ctx.Done()
+		return ctx.Err()
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.send(outcomes(4))
+	<-began
+	done := waiting(t, c)
+	p.ok(p.expect("handle"), values{"state": "QUEUED"}) // it waits by now
+	if err := h.Stop(soon(t)); err != nil {
+		t.Error(err)
+	}
+	p.ok(p.expect("handled"), values{})
+	if got := <-done; got.err != nil || got.outcome.Version != 4 {
+		t.Error(got)
+	}
+}
+
+func TestWhatAStoppedHandlerGivesBackLateGoesToTheNext(t *testing.T) {
+	_, c, p := scripted(t, nil)
+	began, finish := make(chan bool, 1), make(chan bool)
+	h, err := c.Handle(soon(t), HandlerOptions{Func: func(context.Context, *Outcome) error {
+		began <- true
+		<-finish
+		return errors.New("not now")
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.send(outcomes(4))
+	<-began
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := h.Stop(ended); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if _, err := c.Handle(soon(t), HandlerOptions{Func: func(context.Context, *Outcome) error { return nil }}); err != nil {
+		t.Fatal(err)
+	}
+	close(finish)
+	p.ok(p.expect("handled"), values{})
+}
+
+func TestAnOutcomeOfAGroupGivenBackLateGoesToTheNextHandlerOfTheGroup(t *testing.T) {
+	_, c, p := scripted(t, nil)
+	began, finish := make(chan bool, 1), make(chan bool)
+	joined := func(f func(context.Context, *Outcome) error) *Handler {
+		made := make(chan *Handler, 1)
+		go func() {
+			h, err := c.Handle(soon(t), HandlerOptions{Groups: []string{"g"}, Func: f})
+			if err != nil {
+				t.Error(err)
+			}
+			made <- h
+		}()
+		p.ok(p.expect("join"), values{})
+		return <-made
+	}
+	h := joined(func(context.Context, *Outcome) error {
+		began <- true
+		<-finish
+		return errors.New("not now")
+	})
+	pushed := outcomes(4)
+	first(pushed, "outcomes")["group"] = "g"
+	p.send(pushed)
+	<-began
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	stopped := make(chan error, 1)
+	go func() { stopped <- h.Stop(ended) }()
+	p.ok(p.expect("join"), values{})
+	<-stopped
+	joined(func(context.Context, *Outcome) error { return nil })
+	p.send(pushed) // the one that left may still have it
+	fence(t, c, p)
+	close(finish)
+	if handled := p.expect("handled"); handled["group"] != "g" {
+		t.Error(handled)
+	}
+}

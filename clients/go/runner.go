@@ -46,8 +46,8 @@ type Runner struct {
 	stopped bool // guarded by the client's claims
 }
 
-// Run begins to run jobs. A client has one runner at a time: after a Shutdown it waits until nothing
-// runs of the one before.
+// Run begins to run jobs. A client has one runner at a time: Run waits until the Shutdown of the one
+// before has returned, and nothing runs of it.
 func (c *Client) Run(ctx context.Context, options RunnerOptions) (*Runner, error) {
 	options.Credit = max(options.Credit, 1)
 	if options.OnEnded == nil {
@@ -74,6 +74,8 @@ func (r *Runner) Shutdown(ctx context.Context) error {
 	if !b.stop(r) {
 		return nil
 	}
+	defer b.leaving.add(-1)
+	r.taking.end(ErrShutdown)
 	// First, so that the broker does not push again what it gets back, also where ctx has ended.
 	taking, cancel := context.WithTimeout(c.ctx, releaseWait)
 	_ = subscribe(taking, c, r.takeNothing, onlyAnswer)

@@ -3,6 +3,7 @@ package packhorse
 import (
 	"context"
 	"errors"
+	"sync"
 )
 
 // subscription is what ends with a connection, and is asked of each one anew: take, join or watch.
@@ -10,13 +11,19 @@ type subscription[R any] struct {
 	client   *Client
 	terms    func() Request[R] // as they are now; nil: nothing is asked for any more
 	answered func(q Request[R], results []Result[R]) error
+	ctx      context.Context // until it is asked for no more
+	cancel   context.CancelCauseFunc
+	asking   tally
 	first    chan error // what came of it on the first connection that answered
+	answer   sync.Once  // the first
 }
 
 func newSubscription[R any](
 	c *Client, terms func() Request[R], answered func(Request[R], []Result[R]) error,
 ) *subscription[R] {
-	return &subscription[R]{c, terms, answered, make(chan error, 1)}
+	s := &subscription[R]{client: c, terms: terms, answered: answered, first: make(chan error, 1)}
+	s.ctx, s.cancel = context.WithCancelCause(c.ctx)
+	return s
 }
 
 // onlyAnswer is what came of a request without items.
@@ -24,19 +31,31 @@ func onlyAnswer[R any](_ Request[R], results []Result[R]) error { return results
 
 // begin asks on the connection of now, if there is one; the next one begins it again.
 func (s *subscription[R]) begin() {
-	s.client.spawn(func(ctx context.Context) {
-		err := subscribe(ctx, s.client, s.terms, s.answered)
-		if errors.Is(err, ErrDisconnected) || ctx.Err() != nil {
+	s.asking.add(1)
+	begun := s.client.spawn(func(context.Context) {
+		defer s.asking.add(-1)
+		err := subscribe(s.ctx, s.client, s.terms, s.answered)
+		if errors.Is(err, ErrDisconnected) || s.ctx.Err() != nil {
 			return
 		}
-		select {
-		case s.first <- err:
-		default:
-			if err != nil {
-				s.client.options.Logger.Error("packhorse: the broker refuses what it had granted before", "error", err)
-			}
+		first := false
+		s.answer.Do(func() {
+			first = true
+			s.first <- err
+		})
+		if !first && err != nil {
+			s.client.options.Logger.Error("packhorse: the broker refuses what it had granted before", "error", err)
 		}
 	})
+	if !begun {
+		s.asking.add(-1)
+	}
+}
+
+// end asks no more: what is sent from now on can't be overtaken by what was asked before.
+func (s *subscription[R]) end(cause error) {
+	s.cancel(cause)
+	<-s.asking.zero()
 }
 
 // granted waits for the first answer.
@@ -46,8 +65,8 @@ func (s *subscription[R]) granted(ctx context.Context) error {
 		return err
 	case <-ctx.Done():
 		return context.Cause(ctx)
-	case <-s.client.Done():
-		return s.client.Err()
+	case <-s.ctx.Done():
+		return context.Cause(s.ctx)
 	}
 }
 

@@ -2,6 +2,8 @@ package packhorse
 
 import (
 	"context"
+	"log/slog"
+	"strings"
 	"testing"
 )
 
@@ -112,4 +114,62 @@ func TestAHandlerThatStoppedWhileAwayJoinsNoMore(t *testing.T) {
 	}
 	p.send(welcomeWith(values{"resumed": true}))
 	fence(t, c, p)
+}
+
+func TestATakeThatIsUnderWayAtShutdownDoesNotFollowTheTakeOfNothing(t *testing.T) {
+	s, c, p := scripted(t, nil)
+	r := runs(t, c, p, RunnerOptions{Types: map[string]Work{"x": {Func: echo}}})
+	asked, goOn := make(chan bool, 1), make(chan bool)
+	c.claims.mu.Lock()
+	r.taking.terms = func() Request[Done] {
+		q := r.take()
+		asked <- true
+		<-goOn
+		return q
+	}
+	c.claims.mu.Unlock()
+	p.Close()
+	p = s.welcome(values{"resumed": true})
+	<-asked
+	shut := make(chan error, 1)
+	go func() { shut <- r.Shutdown(soon(t)) }()
+	<-r.taking.ctx.Done()
+	close(goOn)
+	q := p.expect("take")
+	for q["credit"] != int64(0) {
+		p.ok(q, values{})
+		q = p.expect("take")
+	}
+	p.ok(q, values{})
+	if err := <-shut; err != nil {
+		t.Error(err)
+	}
+	fence(t, c, p)
+}
+
+func TestARefusalOfWhatWasGrantedIsLoggedOnEachConnection(t *testing.T) {
+	logged := make(chan string, 100)
+	s, c, p := scripted(t, &Options{Logger: slog.New(slog.NewTextHandler(lines(logged), nil))})
+	runs(t, c, p, RunnerOptions{Types: map[string]Work{"x": {Func: echo}}})
+	p.Close()
+	p = s.welcome(values{"resumed": true})
+	q := p.expect("take")
+	p.send(values{"t": "error", "id": q["id"], "code": "forbidden", "message": "no more"})
+	for ctx := soon(t); ; {
+		select {
+		case line := <-logged:
+			if strings.Contains(line, "no more") {
+				return
+			}
+		case <-ctx.Done():
+			t.Fatal("the refusal was not logged")
+		}
+	}
+}
+
+type lines chan string
+
+func (l lines) Write(p []byte) (int, error) {
+	l <- string(p)
+	return len(p), nil
 }

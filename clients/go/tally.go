@@ -33,3 +33,9 @@ func (t *tally) zero() <-chan struct{} {
 	}
 	return none
 }
+
+func (t *tally) isZero() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.n == 0
+}

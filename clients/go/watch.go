@@ -147,6 +147,7 @@ func (w *Watch) Close(ctx context.Context) error {
 	book.mu.Lock()
 	delete(book.open, w)
 	book.mu.Unlock()
+	w.watching.end(nil)
 	done := func(Request[Done], []Result[Done]) error { return nil }
 	err := subscribe(ctx, w.client, w.unwatch, done)
 	if errors.Is(err, ErrDisconnected) || w.client.Err() != nil {
