@@ -26,7 +26,7 @@ var realBroker = sync.OnceValues(func() (*runningBroker, error) {
 		program = "../../.venv/bin/packhorse"
 	}
 	// The shell stops the broker when its input ends: also where the tests were killed.
-	b.command = exec.Command("sh", "-c", `"$0" "$@" & cat; kill $!; wait`, program, "serve",
+	b.command = exec.Command("sh", "-c", `unset PACKHORSE_BIN; "$0" "$@" & cat; kill $!; wait`, program, "serve",
 		"--listen", "tcp://127.0.0.1:0,unix://"+b.socket, "--data-dir", filepath.Join(folder, "data"), "--log-level", "error")
 	b.command.Stderr = os.Stderr
 	if b.input, err = b.command.StdinPipe(); err != nil {

@@ -49,10 +49,11 @@ function socketIn(folder: string): string {
 }
 
 async function serve(folder: string): Promise<[ChildProcess, string]> {
-    const command = process.env["PACKHORSE_BIN"] ?? FOUND;
+    // The broker takes each PACKHORSE_ variable for a setting of its own.
+    const { PACKHORSE_BIN: command = FOUND, ...env } = process.env;
     const listen = ["--listen", `tcp://127.0.0.1:0,${socketIn(folder)}`];
     const args = ["serve", ...listen, "--data-dir", `${folder}/data`, "--log-level", "error"];
-    const child = spawn(command, args, { stdio: ["ignore", "pipe", "inherit"] });
+    const child = spawn(command, args, { env, stdio: ["ignore", "pipe", "inherit"] });
     let url = "";
     for await (const line of createInterface(child.stdout!)) {
         url = /broker (tcp:\/\/\S+)/.exec(line)?.[1] ?? url;

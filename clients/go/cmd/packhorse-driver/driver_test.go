@@ -19,7 +19,7 @@ func startBroker(t *testing.T) string {
 		program = "../../../../.venv/bin/packhorse"
 	}
 	// The shell stops the broker when its input ends: also where the tests were killed.
-	command := exec.Command("sh", "-c", `"$0" "$@" & cat; kill $!; wait`, program, "serve",
+	command := exec.Command("sh", "-c", `unset PACKHORSE_BIN; "$0" "$@" & cat; kill $!; wait`, program, "serve",
 		"--listen", "tcp://127.0.0.1:0", "--data-dir", filepath.Join(t.TempDir(), "data"), "--log-level", "error")
 	in, err := command.StdinPipe()
 	if err != nil {
