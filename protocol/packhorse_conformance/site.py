@@ -138,6 +138,10 @@ class Site:
         self._jobs += [entry["job"] for entry in entries if "job" in entry]
         return entries
 
+    def remember(self, job: str) -> None:
+        """That this job, which a scenario creates by itself, is to be removed."""
+        self._jobs.append(job)
+
     async def job(
         self, wire: Wire, plain_type: str = "work", *, handle: bool | None = None, **fields: Any
     ) -> str:
