@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import ssl
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -96,7 +97,12 @@ def client(
 
 @main.command()
 @_options
-@click.option("--url", metavar="URL", help="tcp://host:port or unix:///path.")
+@click.option("--url", metavar="URL", help="tcp://host:port, tls://host:port or unix:///path.")
+@click.option(
+    "--ca-file",
+    type=click.Path(exists=True, dir_okay=False),
+    help="Whom to trust at a tls:// address, in PEM, instead of whom the system trusts.",
+)
 @click.option(
     "--drain-command",
     metavar="COMMAND",
@@ -104,6 +110,7 @@ def client(
 )
 def broker(
     url: str | None,
+    ca_file: str | None,
     drain_command: str | None,
     listed: bool,
     patterns: Sequence[str],
@@ -118,17 +125,22 @@ def broker(
         return
     if url is None:
         raise click.UsageError("which broker? packhorse-conformance broker --url URL")
-    address = _address(url)
+    address = _address(url, ca_file)
     _play("broker", found, partial(sited, address, drain_command), junit_file, timeout_s, at_once)
 
 
-def _address(url: str) -> Address:
+def _address(url: str, ca_file: str | None) -> Address:
     """Where something listens."""
     try:
-        address = parse(url)
-        look(address)
+        address = parse(url, ca_file)
+    except ssl.SSLError:
+        raise click.BadParameter("it holds no certificate in PEM", param_hint="--ca-file") from None
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--url") from None
+    try:
+        look(address)
+    except ssl.SSLCertVerificationError as error:
+        raise click.UsageError(f"{url} is not trusted: {error.verify_message}") from None
     except OSError as error:
         raise click.UsageError(f"{url} can't be reached: {error.strerror or error}") from None
     return address

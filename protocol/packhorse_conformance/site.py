@@ -63,7 +63,8 @@ class Site:
         if isinstance(self.address, UnixAddress):
             reader, writer = await asyncio.open_unix_connection(self.address.path)
         else:
-            reader, writer = await asyncio.open_connection(self.address.host, self.address.port)
+            at = self.address
+            reader, writer = await asyncio.open_connection(at.host, at.port, ssl=at.tls)
         wire = Wire(reader, writer, self.trace, len(self._wires) + 1)
         self._wires.append(wire)
         return wire

@@ -4,6 +4,7 @@ Each mutant is a function that breaks the library, or the driver, in this proces
 """
 
 import asyncio
+import ssl
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -163,6 +164,26 @@ def answers_twice() -> None:
             say(line)
 
     driver.say = twice
+
+
+def trusts_everybody() -> None:
+    _with_checks(check_hostname=False, verify_mode=ssl.CERT_NONE)
+
+
+def trusts_any_host() -> None:
+    _with_checks(check_hostname=False)
+
+
+def _with_checks(**checks: Any) -> None:
+    make = ssl.create_default_context
+
+    def careless(**options: Any) -> ssl.SSLContext:
+        context = make(**options)
+        for name, value in checks.items():
+            setattr(context, name, value)
+        return context
+
+    put(ssl, "create_default_context", careless)
 
 
 def says_more() -> None:

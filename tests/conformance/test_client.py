@@ -51,6 +51,8 @@ async def test_the_python_client_conforms(subject: str) -> None:
         ("fights_back", "leaving.gives_way_to_a_newer_connection"),
         ("sends_text", "creating.sends_payloads_untouched"),
         ("answers_twice", "hello.keeps_what_the_broker_chose"),
+        ("trusts_everybody", "tls.refuses_an_unknown_authority"),
+        ("trusts_any_host", "tls.refuses_another_host"),
         ("says_more", "hello.keeps_what_the_broker_chose"),
         ("ends_badly", "hello.keeps_what_the_broker_chose"),
         ("crashes", "requests.takes_answers_in_any_order"),
