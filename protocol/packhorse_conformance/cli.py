@@ -14,6 +14,7 @@ import click
 
 from packhorse_conformance import broker_scenarios, client_scenarios, junit, report
 from packhorse_conformance.address import Address, look, parse
+from packhorse_conformance.commands import Commands
 from packhorse_conformance.running import Given, Result, play_all
 from packhorse_conformance.scenario import Scenario, chosen, scenarios_in
 from packhorse_conformance.site import Site, sited
@@ -108,10 +109,18 @@ def client(
     metavar="COMMAND",
     help='Has the broker go away, in the end: "kill -TERM 123".',
 )
+@click.option(
+    "--store-stop-command",
+    metavar="COMMAND",
+    help="Has the broker's store away, when all but the drain is over.",
+)
+@click.option("--store-start-command", metavar="COMMAND", help="Has it there again.")
 def broker(
     url: str | None,
     ca_file: str | None,
     drain_command: str | None,
+    store_stop_command: str | None,
+    store_start_command: str | None,
     listed: bool,
     patterns: Sequence[str],
     junit_file: Path | None,
@@ -126,7 +135,12 @@ def broker(
     if url is None:
         raise click.UsageError("which broker? packhorse-conformance broker --url URL")
     address = _address(url, ca_file)
-    _play("broker", found, partial(sited, address, drain_command), junit_file, timeout_s, at_once)
+    if (store_stop_command is None) != (store_start_command is None):
+        raise click.UsageError("--store-stop-command and --store-start-command go together")
+    commands = Commands(
+        drain=drain_command, store_stop=store_stop_command, store_start=store_start_command
+    )
+    _play("broker", found, partial(sited, address, commands), junit_file, timeout_s, at_once)
 
 
 def _address(url: str, ca_file: str | None) -> Address:

@@ -24,7 +24,7 @@ MUTANT_S = 1.5
 
 
 async def test_our_broker_conforms_and_is_left_without_a_job(address: TcpAddress) -> None:
-    before_it_goes = [scenario for scenario in ALL if not scenario.last]
+    before_it_goes = [scenario for scenario in ALL if not scenario.alone]
     assert_all_passed(await played(before_it_goes, partial(sited, address)))
     async with sited(address) as site:
         wire = await site.client()
