@@ -27,12 +27,14 @@ MAX_FILE_BYTES: Final = 1024 * 1024
 """A larger file is not a configuration, but a mistaken path."""
 
 _NOT_OURS: Final = re.compile(
-    # What the client and its command line read.
-    r"PACKHORSE_(CONFIG|URL)"
+    # What the client, its command line and the tests of other clients read.
+    r"PACKHORSE_(BIN|CLIENT|CONFIG|URL)"
     # What Kubernetes sets in every pod beside a service that is called "packhorse".
     r"|PACKHORSE_(SERVICE|PORT)(_.*)?"
 )
 _DEFAULT: Final = "default"
+_LIKENESS: Final = 0.7
+"""From here on a name that is unknown is taken for a slip of one that is known."""
 _WHOLE_NUMBER: Final = re.compile(r"[+-]?\d{1,19}", re.ASCII)
 
 
@@ -101,10 +103,11 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _unknown(name: str, origin: str, written: str) -> ConfigError:
-    close = difflib.get_close_matches(name, SETTINGS, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(name, SETTINGS, n=1, cutoff=_LIKENESS)
     if not close:
+        remedy = "unset it, or see" if written == "variable" else "see"
         return ConfigError(
-            "unknown setting; `packhorse config show` lists all", key=name, origin=origin
+            f"unknown setting; {remedy} `packhorse serve --help` for all", key=name, origin=origin
         )
     setting = SETTINGS[close[0]]
     proper = {"variable": setting.variable, "flag": setting.flag}.get(written, setting.name)

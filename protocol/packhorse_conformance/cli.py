@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import ssl
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -13,6 +14,7 @@ import click
 
 from packhorse_conformance import broker_scenarios, client_scenarios, junit, report
 from packhorse_conformance.address import Address, look, parse
+from packhorse_conformance.commands import Commands
 from packhorse_conformance.running import Given, Result, play_all
 from packhorse_conformance.scenario import Scenario, chosen, scenarios_in
 from packhorse_conformance.site import Site, sited
@@ -96,15 +98,29 @@ def client(
 
 @main.command()
 @_options
-@click.option("--url", metavar="URL", help="tcp://host:port or unix:///path.")
+@click.option("--url", metavar="URL", help="tcp://host:port, tls://host:port or unix:///path.")
+@click.option(
+    "--ca-file",
+    type=click.Path(exists=True, dir_okay=False),
+    help="Whom to trust at a tls:// address, in PEM, instead of whom the system trusts.",
+)
 @click.option(
     "--drain-command",
     metavar="COMMAND",
     help='Has the broker go away, in the end: "kill -TERM 123".',
 )
+@click.option(
+    "--store-stop-command",
+    metavar="COMMAND",
+    help="Has the broker's store away, when all but the drain is over.",
+)
+@click.option("--store-start-command", metavar="COMMAND", help="Has it there again.")
 def broker(
     url: str | None,
+    ca_file: str | None,
     drain_command: str | None,
+    store_stop_command: str | None,
+    store_start_command: str | None,
     listed: bool,
     patterns: Sequence[str],
     junit_file: Path | None,
@@ -118,17 +134,27 @@ def broker(
         return
     if url is None:
         raise click.UsageError("which broker? packhorse-conformance broker --url URL")
-    address = _address(url)
-    _play("broker", found, partial(sited, address, drain_command), junit_file, timeout_s, at_once)
+    address = _address(url, ca_file)
+    if (store_stop_command is None) != (store_start_command is None):
+        raise click.UsageError("--store-stop-command and --store-start-command go together")
+    commands = Commands(
+        drain=drain_command, store_stop=store_stop_command, store_start=store_start_command
+    )
+    _play("broker", found, partial(sited, address, commands), junit_file, timeout_s, at_once)
 
 
-def _address(url: str) -> Address:
+def _address(url: str, ca_file: str | None) -> Address:
     """Where something listens."""
     try:
-        address = parse(url)
-        look(address)
+        address = parse(url, ca_file)
+    except ssl.SSLError:
+        raise click.BadParameter("it holds no certificate in PEM", param_hint="--ca-file") from None
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--url") from None
+    try:
+        look(address)
+    except ssl.SSLCertVerificationError as error:
+        raise click.UsageError(f"{url} is not trusted: {error.verify_message}") from None
     except OSError as error:
         raise click.UsageError(f"{url} can't be reached: {error.strerror or error}") from None
     return address

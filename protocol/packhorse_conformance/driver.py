@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Final
 
-from packhorse_conformance.driver_lines import Line, read_line
+from packhorse_conformance.driver_lines import Line, check_ok, read_line
 from packhorse_conformance.trace import Trace
 from packhorse_conformance.verdict import Failed, Skipped, expect
 
@@ -201,7 +201,7 @@ class Driver:
                 self._trace.line(
                     "driver -> kit", line.decode(errors="replace")[:SHOWN_CHARS].rstrip()
                 )
-                self._take(read_line(line, number))
+                self._take(read_line(line, number), number)
         except ValueError:
             self._break(Failed(f"lines of at most {LINE_BYTES} bytes", "a longer one"))
         except Failed as failure:
@@ -209,15 +209,18 @@ class Driver:
         if not self._input_ended:
             self._break(Failed("a driver that runs until the end of its input", "its end"))
 
-    def _take(self, line: Line) -> None:
+    def _take(self, line: Line, number: int) -> None:
         if "event" in line:
             self.all_events.append(line)
             self.events.append(line)
             self._news.set()
             return
-        answer = self._answers.pop(line["id"], None)
+        answer = self._answers.get(line["id"])
         if answer is None:
             raise Failed("one answer to each instruction", line)
+        if "ok" in line:
+            check_ok(line, number, answer.name)
+        del self._answers[line["id"]]
         answer.settle(line)
         if "error" in line and line["error"]["code"] == "unsupported" and not answer.probes:
             said = line["error"]["message"]

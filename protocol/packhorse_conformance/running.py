@@ -53,7 +53,7 @@ async def play_all(
 ) -> list[Result[Given]]:
     """The results in the scenarios' order; each is told in this order, as soon as it is known.
 
-    Those that are played last stand last, and are played one by one.
+    Those that are played alone stand last.
     """
     places = asyncio.Semaphore(at_once)
 
@@ -63,11 +63,11 @@ async def play_all(
 
     results = []
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(in_its_turn(one)) for one in scenarios if not one.last]
+        tasks = [group.create_task(in_its_turn(one)) for one in scenarios if not one.alone]
         for task in tasks:
             results.append(await task)
             told(results[-1])
-    for scenario in (one for one in scenarios if one.last):
+    for scenario in (one for one in scenarios if one.alone):
         results.append(await play(scenario, make, timeout_s))
         told(results[-1])
     return results

@@ -27,12 +27,14 @@ class Scenario(Generic[Given]):
     title: str
     section: str
     play: Callable[[Given], Awaitable[None]]
+    alone: bool
+    """Played when those that go side by side are over, one after the other."""
     last: bool
-    """Played alone when all others are over: nothing can be played behind it."""
+    """Alone, and nothing can be played behind it."""
 
 
 def scenario(
-    section: str, *, last: bool = False
+    section: str, *, alone: bool = False, last: bool = False
 ) -> Callable[[Callable[[Given], Awaitable[None]]], Scenario[Given]]:
     """Makes a scenario of a coroutine function: its docstring is the title."""
 
@@ -40,19 +42,21 @@ def scenario(
         file = play.__module__.rpartition(".")[2]
         title = " ".join((play.__doc__ or "").split()).rstrip(".")
         name = f"{file}.{play.__name__}"
-        return Scenario(name=name, title=title, section=section, play=play, last=last)
+        return Scenario(
+            name=name, title=title, section=section, play=play, alone=alone or last, last=last
+        )
 
     return make
 
 
 def scenarios_in(package: ModuleType) -> list[Scenario[Given]]:
     """All of a package's files, in their names' order, each in the order in which it is written;
-    those that are played last stand last."""
+    behind them those that are played alone, and those that are played last."""
     found: list[Scenario[Given]] = []
     for module_info in pkgutil.iter_modules(package.__path__):
         module = importlib.import_module(f"{package.__name__}.{module_info.name}")
         found += [value for value in vars(module).values() if isinstance(value, Scenario)]
-    return sorted(found, key=lambda scenario: scenario.last)
+    return sorted(found, key=lambda scenario: (scenario.alone, scenario.last))
 
 
 def chosen(scenarios: Sequence[Scenario[Given]], patterns: Sequence[str]) -> list[Scenario[Given]]:

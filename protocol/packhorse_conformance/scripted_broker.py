@@ -1,6 +1,7 @@
 """Where the client under test connects: a listener whose connections a scenario accepts."""
 
 import asyncio
+import ssl
 from typing import Final
 
 from packhorse_conformance.peer import Peer
@@ -18,11 +19,12 @@ class ScriptedBroker:
         self._trace = trace
         self._arrived: asyncio.Queue[Peer] = asyncio.Queue()
         self._server: asyncio.Server | None = None
+        self._tls: ssl.SSLContext | None = None
         self._port = 0
 
     @property
     def url(self) -> str:
-        return f"tcp://{HOST}:{self._port}"
+        return f"{'tcp' if self._tls is None else 'tls'}://{HOST}:{self._port}"
 
     @property
     def waiting(self) -> int:
@@ -31,8 +33,14 @@ class ScriptedBroker:
 
     async def listen(self) -> None:
         """At any port; after `deafen` at the same one."""
-        self._server = await asyncio.start_server(self._connected, HOST, self._port)
+        self._server = await asyncio.start_server(self._connected, HOST, self._port, ssl=self._tls)
         self._port = self._server.sockets[0].getsockname()[1]
+
+    async def encrypt(self, tls: ssl.SSLContext) -> None:
+        """From now on it speaks TLS, at another port."""
+        await self.deafen()
+        self._tls, self._port = tls, 0
+        await self.listen()
 
     async def deafen(self) -> None:
         """Nobody can connect any more; what is connected stays."""

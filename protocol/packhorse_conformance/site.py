@@ -17,6 +17,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from packhorse_conformance.address import Address, UnixAddress
+from packhorse_conformance.commands import Commands, run
 from packhorse_conformance.trace import Trace
 from packhorse_conformance.values import Message
 from packhorse_conformance.verdict import Failed, Skipped, expect
@@ -34,6 +35,8 @@ UNSET: Final[Message] = {
 }
 """A type as if nothing had been set."""
 
+NO_COMMANDS: Final = Commands()
+
 SHORT_MS: Final = 15_000
 """The longest timeout of a client that a scenario waits for."""
 
@@ -41,10 +44,10 @@ SHORT_MS: Final = 15_000
 class Site:
     """`client` for a connection, `type` and `name` for names that nobody else has."""
 
-    def __init__(self, address: Address, trace: Trace, drain_command: str | None) -> None:
+    def __init__(self, address: Address, trace: Trace, commands: Commands) -> None:
         self.trace = trace
         self.address = address
-        self._drain_command = drain_command
+        self._commands = commands
         self._prefix = f"conformance-{secrets.token_hex(6)}"
         self._wires: list[Wire] = []
         self._jobs: list[str] = []
@@ -63,7 +66,8 @@ class Site:
         if isinstance(self.address, UnixAddress):
             reader, writer = await asyncio.open_unix_connection(self.address.path)
         else:
-            reader, writer = await asyncio.open_connection(self.address.host, self.address.port)
+            at = self.address
+            reader, writer = await asyncio.open_connection(at.host, at.port, ssl=at.tls)
         wire = Wire(reader, writer, self.trace, len(self._wires) + 1)
         self._wires.append(wire)
         return wire
@@ -100,12 +104,18 @@ class Site:
 
     async def drain(self) -> None:
         """Has the broker go away, which the protocol has no request for."""
-        if self._drain_command is None:
-            raise Skipped("no --drain-command says how the broker is told to go away")
-        self.trace.awaited = f"the end of the command {self._drain_command!r}"
-        process = await asyncio.create_subprocess_shell(self._drain_command)
-        status = await process.wait()
-        expect(status == 0, f"the command {self._drain_command!r} to end with 0", status)
+        self.trace.awaited = "the end of the command that has the broker go away"
+        await run(self._commands.drain, "--drain-command")
+
+    @asynccontextmanager
+    async def without_store(self) -> AsyncIterator[None]:
+        """The broker's store is away, and there again afterwards, however that ends."""
+        self.trace.awaited = "the end of the command that stops the store"
+        await run(self._commands.store_stop, "--store-stop-command")
+        try:
+            yield
+        finally:
+            await run(self._commands.store_start, "--store-start-command")
 
     # -- names
 
@@ -137,6 +147,10 @@ class Site:
         entries = await wire.ask("create", jobs=list(jobs), **fields)
         self._jobs += [entry["job"] for entry in entries if "job" in entry]
         return entries
+
+    def remember(self, job: str) -> None:
+        """That this job, which a scenario creates by itself, is to be removed."""
+        self._jobs.append(job)
 
     async def job(
         self, wire: Wire, plain_type: str = "work", *, handle: bool | None = None, **fields: Any
@@ -180,9 +194,9 @@ class Site:
 
 
 @asynccontextmanager
-async def sited(address: Address, drain_command: str | None = None) -> AsyncIterator[Site]:
+async def sited(address: Address, commands: Commands = NO_COMMANDS) -> AsyncIterator[Site]:
     """A site of its own for a scenario."""
-    site = Site(address, Trace(), drain_command)
+    site = Site(address, Trace(), commands)
     try:
         yield site
     finally:

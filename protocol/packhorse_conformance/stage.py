@@ -40,9 +40,15 @@ class Stage:
         """Waits until the driver gives a reason to go on no more."""
         return await self.driver.interruption()
 
-    async def connect(self, *, limits: Mapping[str, int] | None = None, **welcome: Any) -> Peer:
+    async def connect(
+        self,
+        *,
+        ca_file: str | None = None,
+        limits: Mapping[str, int] | None = None,
+        **welcome: Any,
+    ) -> Peer:
         """A client that is connected."""
-        answer = self.driver.do("connect", url=self.broker.url)
+        answer = self.driver.do("connect", url=self.broker.url, ca_file=ca_file)
         peer = await self.broker.accept()
         peer.welcome(await peer.expect("hello"), limits=limits, **welcome)
         await answer.ok()

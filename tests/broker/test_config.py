@@ -262,6 +262,8 @@ def test_a_home_folder_is_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_variables_that_others_set_are_left_alone() -> None:
     environ = {
         "PACKHORSE_URL": "tcp://elsewhere:7225",
+        "PACKHORSE_CLIENT": "ada@desk",
+        "PACKHORSE_BIN": "/opt/packhorse",
         "PACKHORSE_PORT": "tcp://10.0.0.1:7225",
         "PACKHORSE_PORT_7225_TCP_ADDR": "10.0.0.1",
         "PACKHORSE_SERVICE_HOST": "10.0.0.1",
@@ -293,8 +295,12 @@ def test_an_unknown_setting_is_told_with_a_suggestion(
     assert f"did you mean {suggestion}?" in str(error)
 
 
-def test_an_unknown_setting_like_no_other_points_at_the_list(tmp_path: Path) -> None:
-    assert "packhorse config show" in str(failure(tmp_path, "file", "xyzzy", "5"))
+def test_an_unknown_setting_like_no_other_points_at_a_list_that_can_be_had(tmp_path: Path) -> None:
+    """`packhorse config show` reads the same sources, so it would end with the same error."""
+    for source in ("file", "variable", "flag"):
+        assert "`packhorse serve --help`" in str(failure(tmp_path, source, "xyzzy", "5"))
+    assert "unset it" in str(failure(tmp_path, "variable", "xyzzy", "5"))
+    assert "did you mean" not in str(failure(tmp_path, "variable", "client_id", "5"))
 
 
 @pytest.mark.parametrize("source", ["file", "variable", "flag"])

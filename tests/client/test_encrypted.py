@@ -4,36 +4,15 @@ import asyncio
 import gc
 import shutil
 from collections.abc import AsyncIterator
-from contextlib import suppress
 
 import pytest
 
 from packhorse import BrokerUnavailable, Worker, connect, sync
 from packhorse_broker.local import LocalBroker
+from tests.support.terminator import Streams, terminated
 from tests.support.tls import OPENSSL, Certificates
 
 pytestmark = pytest.mark.skipif(shutil.which(OPENSSL) is None, reason="openssl is not installed")
-
-
-class Terminator:
-    """Speaks TLS with clients, and passes on to a broker what they say."""
-
-    def __init__(self, broker: LocalBroker) -> None:
-        self._broker = broker
-
-    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        inner_reader, inner_writer = await asyncio.open_connection(sock=await self._broker.dial())
-        await asyncio.gather(_pass_on(reader, inner_writer), _pass_on(inner_reader, writer))
-
-
-async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(OSError):
-        while data := await reader.read(64 * 1024):
-            writer.write(data)
-            await writer.drain()
-    with suppress(OSError):
-        writer.close()
-        await writer.wait_closed()
 
 
 @pytest.fixture(scope="session")
@@ -44,10 +23,12 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 @pytest.fixture
 async def url(tls: Certificates, store_url: str, prefix: str) -> AsyncIterator[str]:
     async with LocalBroker(store_url=store_url, prefix=prefix) as broker:
-        terminator = Terminator(broker)
-        server = await asyncio.start_server(terminator.accept, "127.0.0.1", 0, ssl=tls.serving)
-        async with server:
-            yield f"tls://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+        async def dial() -> Streams:
+            return await asyncio.open_connection(sock=await broker.dial())
+
+        async with terminated(dial, tls.serving) as url:
+            yield url
 
 
 async def test_a_job_goes_through_encrypted_connections(url: str, tls: Certificates) -> None:

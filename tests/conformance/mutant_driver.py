@@ -4,13 +4,15 @@ Each mutant is a function that breaks the library, or the driver, in this proces
 """
 
 import asyncio
+import ssl
 import sys
 from collections.abc import Callable
 from typing import Any
 
-from packhorse import driver, outcomes
+from packhorse import backoff, driver, outcomes
 from packhorse.groups import GroupBook
 from packhorse.link import Link
+from packhorse.overtaking import Overtaking
 from packhorse.requests import Requests
 from packhorse.runner import Runner
 from packhorse.transport import Wire
@@ -109,6 +111,16 @@ def never_handles() -> None:
     put(outcomes.OutcomeBook, "_handled", forgetful)
 
 
+def handles_early() -> None:
+    put(Overtaking, "creating", nothing)
+
+
+def repeats_at_once() -> None:
+    retry = Requests._retry
+    put(backoff, "wait_s", lambda _: 0.0)
+    put(Requests, "_retry", lambda self, lane, entry, _: retry(self, lane, entry, None))
+
+
 def answers_for_itself() -> None:
     pushed = GroupBook.pushed
 
@@ -152,6 +164,36 @@ def answers_twice() -> None:
             say(line)
 
     driver.say = twice
+
+
+def trusts_everybody() -> None:
+    _with_checks(check_hostname=False, verify_mode=ssl.CERT_NONE)
+
+
+def trusts_any_host() -> None:
+    _with_checks(check_hostname=False)
+
+
+def _with_checks(**checks: Any) -> None:
+    make = ssl.create_default_context
+
+    def careless(**options: Any) -> ssl.SSLContext:
+        context = make(**options)
+        for name, value in checks.items():
+            setattr(context, name, value)
+        return context
+
+    put(ssl, "create_default_context", careless)
+
+
+def says_more() -> None:
+    say = driver.say
+
+    def chatty(line: Any) -> None:
+        sys.stdout.write("about to say something\n")
+        say(line)
+
+    driver.say = chatty
 
 
 def ends_badly() -> None:

@@ -2,9 +2,12 @@
 
 from collections.abc import Callable
 from functools import partial
+from types import ModuleType
+from typing import Any
 
 import pytest
 
+from packhorse_broker.jobs import attempts, byhand, handlers, waiting
 from packhorse_conformance import broker_scenarios
 from packhorse_conformance.address import TcpAddress
 from packhorse_conformance.running import UNREADABLE
@@ -21,7 +24,7 @@ MUTANT_S = 1.5
 
 
 async def test_our_broker_conforms_and_is_left_without_a_job(address: TcpAddress) -> None:
-    before_it_goes = [scenario for scenario in ALL if not scenario.last]
+    before_it_goes = [scenario for scenario in ALL if not scenario.alone]
     assert_all_passed(await played(before_it_goes, partial(sited, address)))
     async with sited(address) as site:
         wire = await site.client()
@@ -158,3 +161,65 @@ async def test_a_broker_that_breaks_a_rule_is_caught(
     assert result.frames
     async with Meddler(address) as meddler:
         assert_all_passed(await played(chosen(ALL, [caught_by]), partial(sited, meddler.address)))
+
+
+def keeps_its_place(job: Any, now: Any, _: int) -> Any:
+    return waiting.queued(job, now, job.order)
+
+
+def goes_to_the_end(job: Any, now: Any, _: int) -> Any:
+    return waiting.queued(job, now, now.order)
+
+
+def forgets_the_cancellation(
+    before: Any, ended: Any, reason: Any, now: Any, rules: Any, error: bytes | None = None
+) -> Any:
+    return attempts._finish(before, ended, reason, now, rules, error)
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "rule", "caught_by"),
+    [
+        (
+            attempts,
+            "_has_another",
+            lambda job: job.current_attempt < job.attempts,
+            ["cancelling.keeps_the_error", "cancelling.ends_with_its_runner"],
+        ),
+        (
+            attempts,
+            "_last",
+            forgets_the_cancellation,
+            ["cancelling.keeps_the_error", "cancelling.ends_with_its_run_timeout"],
+        ),
+        (
+            attempts,
+            "_set_aside",
+            lambda job, _: job.lost >= job.terms.lost_limit,
+            ["by_hand.forgives_losses"],
+        ),
+        (attempts, "queued", keeps_its_place, ["attempts.goes_to_the_end_when_timed_out"]),
+        (attempts, "queued", goes_to_the_end, ["attempts.keeps_its_place_when_lost"]),
+        (byhand, "queued", keeps_its_place, ["by_hand.queues_at_the_end"]),
+        (
+            byhand,
+            "total_end",
+            lambda job, _: job.course.total_until,
+            ["by_hand.begins_the_total_anew"],
+        ),
+        (handlers, "kept_ms", lambda *_: 0, ["outcomes.is_kept_when_its_handlers_left"]),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+async def test_a_broker_whose_jobs_go_another_way_is_caught(
+    address: TcpAddress,
+    monkeypatch: pytest.MonkeyPatch,
+    module: ModuleType,
+    name: str,
+    rule: Callable[..., Any],
+    caught_by: list[str],
+) -> None:
+    monkeypatch.setattr(module, name, rule)
+    results = await played(chosen(ALL, caught_by), partial(sited, address), MUTANT_S)
+    assert [result.verdict for result in results] == ["failed"] * len(caught_by)
+    assert all(result.expected != UNREADABLE for result in results)

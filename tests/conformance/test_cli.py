@@ -77,6 +77,15 @@ def test_nobody_at_the_address_is_told() -> None:
     assert "can't be reached: No such file" in played.output
 
 
+def test_a_file_without_a_certificate_is_told(tmp_path: Path) -> None:
+    ca_file = tmp_path / "ca.crt"
+    ca_file.write_text("none")
+    options = ["--url", "tls://127.0.0.1:1", "--ca-file", str(ca_file)]
+    played = RUNNER.invoke(main, ["broker", *options])
+    assert played.exit_code == 2
+    assert "it holds no certificate in PEM" in played.output
+
+
 def test_a_driver_that_is_not_there_is_told() -> None:
     played = RUNNER.invoke(main, ["client", "--only", "hello.", "--", "/nowhere/at/all"])
     assert played.exit_code == 2
@@ -86,6 +95,9 @@ def test_a_driver_that_is_not_there_is_told() -> None:
 def test_urls() -> None:
     assert parse("tcp://h:1") == TcpAddress(host="h", port=1)
     assert parse("tcp://h") == TcpAddress(host="h", port=7225)
+    tls = parse("tls://h:1")
+    assert isinstance(tls, TcpAddress)
+    assert (tls.host, tls.port, tls.tls is not None) == ("h", 1, True)
     assert parse("unix:///a/b") == UnixAddress(path="/a/b")
     with pytest.raises(ValueError, match="none of tcp:"):
         parse("h:1")

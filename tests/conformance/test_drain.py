@@ -8,6 +8,7 @@ import pytest
 
 from packhorse_conformance import broker_scenarios
 from packhorse_conformance.address import TcpAddress, parse
+from packhorse_conformance.commands import Commands
 from packhorse_conformance.scenario import Scenario, chosen, scenarios_in
 from packhorse_conformance.site import Site, sited
 from packhorse_conformance.values import Message
@@ -30,7 +31,7 @@ async def test_without_a_command_it_is_skipped(address: TcpAddress) -> None:
 
 
 async def test_a_command_that_fails_is_told(address: TcpAddress) -> None:
-    [result] = await played(DRAIN, partial(sited, address, "exit 3"))
+    [result] = await played(DRAIN, partial(sited, address, Commands(drain="exit 3")))
     assert (result.verdict, result.came) == ("failed", "3")
 
 
@@ -55,7 +56,7 @@ async def test_the_broker_drains(
         target = parse(daemon.url)
         assert isinstance(target, TcpAddress)
         async with Meddler(target, None, change) as meddler:
-            make = partial(sited, meddler.address, f"kill -TERM {daemon.pid}")
+            make = partial(sited, meddler.address, Commands(drain=f"kill -TERM {daemon.pid}"))
             results = await played(DRAIN, make, 4)
     if change is None:
         assert_all_passed(results)

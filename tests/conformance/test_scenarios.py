@@ -20,7 +20,6 @@ PACKAGES: Final = (broker_scenarios, client_scenarios)
 NOT_PROVOKED: Final = {
     Code.SLOW_READER,
     Code.TOO_MANY_CONNECTIONS,
-    Code.UNAVAILABLE,
     Code.INTERNAL,
     Code.STORE_FULL,
 }

@@ -10,6 +10,7 @@ import asyncio
 import base64
 import contextlib
 import json
+import ssl
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
@@ -206,6 +207,7 @@ class Driver:
 
     def __init__(self) -> None:
         self._url = ""
+        self._tls: ssl.SSLContext | None = None
         self._client: Client | None = None
         self._worker: Worker | None = None
         self._loops: list[asyncio.Task[None]] = []
@@ -231,7 +233,7 @@ class Driver:
             if instruction is None:
                 raise Unsupported(f"no instruction {line['do']!r} is known here")
             say({"id": line["id"], "ok": await instruction(line)})
-        except (PackhorseError, Unsupported, KeyError, ValueError, TypeError) as error:
+        except (PackhorseError, Unsupported, KeyError, OSError, ValueError, TypeError) as error:
             say({"id": line["id"], "error": shown_error(error)})
 
     @property
@@ -241,9 +243,9 @@ class Driver:
         return self._client
 
     async def connect(self, line: Line) -> Line:
-        if "ca_file" in line:
-            raise Unsupported("this library has no TLS")
         self._url = line["url"]
+        if "ca_file" in line:
+            self._tls = ssl.create_default_context(cafile=line["ca_file"])
         secret = line.get("secret")
         client = packhorse.connect(
             self._url,
@@ -252,6 +254,7 @@ class Driver:
             timeout=timedelta(milliseconds=line.get("timeout_ms", 30_000)),
             wait_for_broker=timedelta(milliseconds=line.get("connect_timeout_ms", 0)),
             stay=False,
+            tls=self._tls,
         )
         self._client = await client.__aenter__()
         return {"client": client.id, "secret": base64.b64encode(client.secret).decode()}
@@ -275,7 +278,7 @@ class Driver:
         raise job
 
     async def run(self, line: Line) -> Line:
-        worker = Worker(self._url, concurrency=line["credit"])
+        worker = Worker(self._url, tls=self._tls, concurrency=line["credit"])
         worker.middleware(telling)
         for job_type, behaviour in line["how"].items():
             function = BEHAVIOURS.get(behaviour)

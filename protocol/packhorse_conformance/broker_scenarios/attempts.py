@@ -157,3 +157,32 @@ async def sets_aside_what_loses_its_runners(site: Site) -> None:
     [outcome] = await producer.outcomes(1)
     right = (outcome["state"], outcome.get("reason")) == ("FAILED", "RUNNER_TIMEOUT")
     expect(right, "FAILED with RUNNER_TIMEOUT", outcome)
+
+
+@scenario("9")
+async def keeps_its_place_when_lost(site: Site) -> None:
+    """A job whose runner was lost, and that does not wait, is QUEUED at its former place."""
+    producer, runner = await site.client(), await site.client()
+    first, second = site.id("first"), site.id("second")
+    await site.job(producer, id=first, attempts=2)
+    await runner.one("claim", jobs=[first])
+    await site.job(producer, id=second)
+    await runner.answer(runner.begin("bye"))
+    await producer.ask("take", types={site.type(): 2}, credit=2)
+    claimed = [claim["job"] for claim in await producer.claims(2)]
+    expect(claimed == [first, second], "the lost one first", claimed)
+
+
+@scenario("9")
+async def goes_to_the_end_when_timed_out(site: Site) -> None:
+    """A job whose attempt took too long is QUEUED at the end of its queue."""
+    wire = await site.client()
+    first, second = site.id("first"), site.id("second")
+    timeouts = {"run_ms": 3_600_000}
+    claim = await site.claimed(wire, id=first, attempts=2, timeouts=timeouts)
+    await site.job(wire, id=second)
+    await wire.one("extend", claims=[ref(claim, run_ms=30)])
+    await wire.revocation(first, "timeout")
+    await wire.ask("take", types={site.type(): 2}, credit=2)
+    claimed = [claim["job"] for claim in await wire.claims(2)]
+    expect(claimed == [second, first], "the one that waited first", claimed)

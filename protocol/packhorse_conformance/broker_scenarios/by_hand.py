@@ -39,6 +39,54 @@ async def retries_what_was_cancelled(site: Site) -> None:
 
 
 @scenario("14")
+async def keeps_the_larger_number(site: Site) -> None:
+    """`retry` leaves `attempts` as they are where more remain than it asks for."""
+    wire = await site.client()
+    claim = await site.claimed(wire, attempts=9)
+    await wire.one("fail", jobs=[ref(claim, error={}, retry=False)])
+    await wire.one("retry", jobs=[claim["job"]], attempts=2)
+    view = await wire.one("get", jobs=[claim["job"]])
+    expect(view["attempts"] == 9, "9 attempts in all", view)
+
+
+@scenario("14")
+async def forgives_losses(site: Site) -> None:
+    """Losses before a `retry` no longer count towards the job's `lost_limit`."""
+    producer = await site.client()
+    job = await site.job(producer, handle=True, attempts=9, lost_limit=2)
+    await _lose(site, job)
+    await _lose(site, job)
+    [outcome] = await producer.outcomes(1)
+    expect(outcome.get("reason") == "RUNNER_TIMEOUT", "RUNNER_TIMEOUT", outcome)
+    await producer.one("retry", jobs=[job], attempts=5)
+    await _lose(site, job)
+    view = await producer.one("get", jobs=[job])
+    expect((view["state"], view.get("lost")) == ("QUEUED", 3), "QUEUED, 3 lost in all", view)
+
+
+async def _lose(site: Site, job: str) -> None:
+    """Claims it as somebody who leaves."""
+    runner = await site.client()
+    await runner.one("claim", jobs=[job])
+    await runner.answer(runner.begin("bye"))
+
+
+@scenario("14")
+async def begins_the_total_anew(site: Site) -> None:
+    """A retried job has its whole total timeout once more."""
+    total_ms = 60
+    wire = await site.client()
+    job = await site.job(wire, handle=True, timeouts={"total_ms": total_ms})
+    await wire.outcomes(1)
+    await wire.one("retry", jobs=[job])
+    [outcome] = await wire.outcomes(1)
+    expect(outcome.get("expired") == "total", "`total`", outcome)
+    view = await wire.one("get", jobs=[job])
+    lived_ms = view["finished_at"] - view["queued_at"]
+    expect(lived_ms >= total_ms, f"at least {total_ms} ms since it was queued again", lived_ms)
+
+
+@scenario("14")
 async def takes_the_key_back(site: Site) -> None:
     """A retried job needs its unique key again: `duplicate` where another one holds it."""
     wire = await site.client()
@@ -76,6 +124,22 @@ async def runs_now(site: Site) -> None:
     state = problem.get("details", {}).get("state")
     expect(state == "QUEUED", "`details.state` QUEUED", problem)
     await wire.problem("not_found", "run_now", jobs=[site.name("missing")])
+
+
+@scenario("14")
+async def queues_at_the_end(site: Site) -> None:
+    """What `run_now` or `retry` queues stands behind what was QUEUED before."""
+    wire = await site.client()
+    delayed, failed, waiting = [site.id(name) for name in ("delayed", "failed", "waiting")]
+    await site.job(wire, id=delayed, delay_ms=3_600_000)
+    claim = await site.claimed(wire, id=failed)
+    await wire.one("fail", jobs=[ref(claim, error={})])
+    await site.job(wire, id=waiting)
+    await wire.one("run_now", jobs=[delayed])
+    await wire.one("retry", jobs=[failed])
+    await wire.ask("take", types={site.type(): 3}, credit=3)
+    claimed = [claim["job"] for claim in await wire.claims(3)]
+    expect(claimed == [waiting, delayed, failed], "the one that waited first", claimed)
 
 
 @scenario("14")

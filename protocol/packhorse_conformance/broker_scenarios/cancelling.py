@@ -71,6 +71,66 @@ async def ends_as_cancelled(site: Site) -> None:
         await wire.problem("wrong_state", "claim", jobs=[claim["job"]])
 
 
+@scenario("10")
+async def keeps_the_error(site: Site) -> None:
+    """Whatever the `fail` says of another attempt, the job is CANCELLED, with the error of it."""
+    wire = await site.client()
+    error = {"type": "Stopped", "message": "as you wished \u2713"}
+    for again in ({"retry": True, "retry_in_ms": 0}, {"retry": True, "retry_in_ms": 60_000}, {}):
+        claim = await site.claimed(wire, handle=True, attempts=9)
+        await wire.one("cancel", jobs=[claim["job"]], grace_ms=60_000)
+        entry = await wire.one("fail", jobs=[ref(claim, error=error, **again)])
+        expect(entry["state"] == "FAILED", f"FAILED with {again}", entry)
+        [outcome] = await wire.outcomes(1)
+        right = (outcome.get("reason"), outcome.get("error")) == ("CANCELLED", error)
+        expect(right, "the reason CANCELLED, and the error", outcome)
+
+
+@scenario("14")
+async def ends_with_its_runner(site: Site) -> None:
+    """A cancelled job whose runner is lost is CANCELLED, and not tried again."""
+    producer, runner = await site.client(), await site.client()
+    job = await site.job(producer, handle=True, attempts=9)
+    await runner.one("claim", jobs=[job])
+    await producer.one("cancel", jobs=[job], grace_ms=60_000)
+    await runner.answer(runner.begin("bye"))
+    [outcome] = await producer.outcomes(1)
+    expect(outcome.get("reason") == "CANCELLED", "the reason CANCELLED", outcome)
+
+
+@scenario("14")
+async def ends_with_its_run_timeout(site: Site) -> None:
+    """A run timeout ends a cancelled job as CANCELLED, also at its last attempt."""
+    wire = await site.client()
+    for attempts in (1, 9):
+        timeouts = {"run_ms": 3_600_000}
+        claim = await site.claimed(wire, handle=True, attempts=attempts, timeouts=timeouts)
+        await wire.one("cancel", jobs=[claim["job"]], grace_ms=60_000)
+        await wire.one("extend", claims=[ref(claim, run_ms=30)])
+        [outcome] = await wire.outcomes(1)
+        expect(outcome.get("reason") == "CANCELLED", "the reason CANCELLED", outcome)
+
+
+@scenario("14")
+async def ends_by_its_total_timeout(site: Site) -> None:
+    """A total timeout ends a cancelled job as JOB_TIMEOUT."""
+    wire = await site.client()
+    job = site.name("job")
+    create = site.new(id=job, attempts=9, timeouts={"total_ms": 300})
+    begun = [
+        wire.begin("create", jobs=[create], handle=True),
+        wire.begin("claim", jobs=[job]),
+        wire.begin("cancel", jobs=[job], grace_ms=60_000),
+    ]
+    site.remember(job)
+    for request in begun:
+        answer = await wire.answer(request)
+        expect(answer["t"] == "ok" and "problem" not in answer["results"][0], "each done", answer)
+    [outcome] = await wire.outcomes(1)
+    right = (outcome.get("reason"), outcome.get("expired")) == ("JOB_TIMEOUT", "total")
+    expect(right, "JOB_TIMEOUT by `total`", outcome)
+
+
 @scenario("14")
 async def takes_the_claim_away(site: Site) -> None:
     """When the grace time is over the claim is revoked; `grace_ms` 0 does so at once."""
@@ -100,7 +160,10 @@ async def shortens_the_grace_time(site: Site) -> None:
     expect(right, "the first request to hold", view["cancel"])
     await wire.one("cancel", jobs=[job], grace_ms=50)
     cancelled = await wire.cancellation(job)
-    expect(cancelled["grace_ms"] <= 50, "`cancelling` again, with the shorter time", cancelled)
+    right = (cancelled["grace_ms"] <= 50, cancelled.get("why")) == (True, "first")
+    expect(
+        right, "`cancelling` again, with the shorter time and the reason that there was", cancelled
+    )
     await wire.revocation(job, "cancelled")
 
 

@@ -111,3 +111,22 @@ async def outlives_its_members(site: Site) -> None:
     await other.one("join", groups=[group])
     [outcome] = await other.outcomes(1)
     expect(outcome["job"] == job, "the outcome", outcome)
+
+
+@scenario("11")
+async def answers_for_one_group_alone(site: Site) -> None:
+    """What one group has handled is still to be handled by another one."""
+    wire = await site.client()
+    first, second = site.name("first"), site.name("second")
+    [entry] = await site.create(wire, site.new(), group=first)
+    job = entry["job"]
+    await wire.one("handle", jobs=[job], group=second)
+    claim = await wire.one("claim", jobs=[job])
+    await wire.one("complete", jobs=[ref(claim)])
+    await wire.one("handled", jobs=[job], group=first)
+    await wire.problem("not_handler", "handled", jobs=[job], group=first)
+    await wire.one("join", groups=[first, second])
+    [outcome] = await wire.outcomes(1)
+    expect(outcome.get("group") == second, "the other group's outcome", outcome)
+    await wire.one("handled", jobs=[job], group=second)
+    await wire.problem("not_found", "get", jobs=[job])

@@ -164,3 +164,20 @@ async def pushes_many(site: Site) -> None:
     await wire.ask("handled", jobs=jobs)
     await wire.fence()
     wire.nothing_more("outcomes")
+
+
+@scenario("11")
+async def is_kept_when_its_handlers_left(site: Site) -> None:
+    """A finished job whose last handler is removed stays as long as its `keep_ms` says."""
+    wire, handler = await site.client(), await site.client()
+    job = await site.job(wire, keep_ms=3_600_000)
+    await handler.one("handle", jobs=[job])
+    claim = await wire.one("claim", jobs=[job])
+    await wire.one("complete", jobs=[ref(claim)])
+    await handler.outcomes(1)
+    view = await wire.one("get", jobs=[job])
+    expect(view.get("expires_at", 0) == 0, "no `expires_at` while somebody is to handle it", view)
+    await handler.answer(handler.begin("bye"))
+    view = await wire.one("get", jobs=[job])
+    until = view["finished_at"] + 3_600_000
+    expect(view.get("expires_at") == until, "`expires_at` an hour after its end", view)

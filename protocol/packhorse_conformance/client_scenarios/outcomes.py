@@ -42,6 +42,31 @@ async def handles_each_outcome(stage: Stage) -> None:
     expect(set(handled) == {"a", "b"}, "`handled` for both", handled)
 
 
+@scenario("9")
+async def handles_after_the_create(stage: Stage) -> None:
+    """Before a `create` that is repeated there was no `handled`: it would be done twice."""
+    peer = await _handles(stage)
+    answer = stage.driver.do("create", jobs=[{"type": "work", "id": "a"}], handle=True)
+    await peer.expect("create")
+    peer.send(outcomes(outcome("a")))
+    await stage.still_answers(peer)
+    handled = any(message["t"] == "handled" for message in peer.heard)
+    peer.abort()
+    back, _ = await stage.comes_back()
+    repeated = await stage.request_or_answer(back, "create", answer)
+    if repeated is None:
+        told = await answer.problem()
+        expect(told["code"] == "disconnected", "`disconnected`", told)
+        return
+    expect(not handled, "no `handled` before the answer to a `create` that is repeated", "one")
+    back.send(outcomes(outcome("a")))
+    back.ok(repeated, created({"id": "a"}, state="COMPLETE", existed=True))
+    await answer.ok()
+    await stage.driver.event("outcome", lambda event: event["outcome"]["job"] == "a")
+    told_as_handled = await back.expect("handled")
+    expect(told_as_handled["jobs"] == ["a"], "`handled` for the job", told_as_handled)
+
+
 @scenario("11")
 async def waits_for_an_outcome(stage: Stage) -> None:
     """Waiting for a job makes the client its handler; the outcome is told and `handled`."""

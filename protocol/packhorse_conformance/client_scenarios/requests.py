@@ -1,10 +1,18 @@
 """How a client asks, and what it makes of answers."""
 
+import time
+from typing import Final
+
 from packhorse_conformance.peer import items_of, ok, problem, refused
 from packhorse_conformance.scenario import scenario
 from packhorse_conformance.stage import Stage, news, view
 from packhorse_conformance.verdict import expect
 from packhorse_protocol.errors import CODE_SCOPES, RETRYABLE
+
+RETRY_AFTER_MS: Final = 700
+"""Far above what a library waits by itself before the first repetition."""
+SLACK_MS: Final = 20
+"""How much too early a timer may be, by another clock than the library's."""
 
 
 @scenario("5")
@@ -104,6 +112,24 @@ async def goes_by_retryable(stage: Stage) -> None:
         else:
             error = await answer.error(code)
             expect(error["retryable"], f"`{code}` with `retryable` true", error)
+
+
+@scenario("17")
+async def waits_as_it_is_told(stage: Stage) -> None:
+    """What is repeated by itself is not repeated before `retry_after_ms` has passed."""
+    peer = await stage.connect()
+    answer = stage.driver.do("cancel", job="a")
+    peer.refuse(await peer.expect("cancel"), "unavailable", retry_after_ms=RETRY_AFTER_MS)
+    refused_s = time.monotonic()
+    repeated = await stage.request_or_answer(peer, "cancel", answer)
+    if repeated is None:
+        await answer.error("unavailable")
+        return
+    waited_ms = round((time.monotonic() - refused_s) * 1_000)
+    in_time = waited_ms >= RETRY_AFTER_MS - SLACK_MS
+    expect(in_time, f"{RETRY_AFTER_MS} ms before it comes again", waited_ms)
+    peer.ok(repeated, {"state": "FAILED"})
+    await answer.ok()
 
 
 @scenario("17")
