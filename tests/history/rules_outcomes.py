@@ -59,9 +59,11 @@ def _said(case: Case, story: Story, outcome: Entry) -> bool:
             return bool(asked.idle_ms or asked.run_ms or asked.total_ms)
         case _:
             holders = {claim.who for claim in story.claims}
+            given_back = story.tokens("release", done=False)
             return any(case.was_given_up(who) or not case.heard[who] for who in holders) or all(
-                # Else the claim that was lost is one of which its runner never learnt.
-                claim.attempt != outcome.attempt
+                # Else the claim that was lost is one of which its runner never learnt: a later
+                # attempt, or the same one again after it was given back.
+                claim.attempt != outcome.attempt or claim.token in given_back
                 for claim in story.claims
             )
 

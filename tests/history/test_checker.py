@@ -253,6 +253,16 @@ EXPLAINED: Final[list[tuple[str, Plant]]] = [
         ),
     ),
     (
+        "a job that was given back, and lost with a claim that its runner never learnt of",
+        add(
+            create(300, job="unseen"),
+            claim(350, "bob", "unseen", "a1", 1, 1),
+            call(360, "bob", "release", job="unseen", token="a1"),
+            failed(400, "unseen", code="RUNNER_TIMEOUT", attempt=1),
+            call(450, "ann", "remove", job="unseen"),
+        ),
+    ),
+    (
         "a unique key given on by a job whose claim reached its paused runner late",
         add(
             create(300, job="first", asked=UNIQUE),
