@@ -38,6 +38,7 @@ STAGES: Final[dict[str, tuple[str, ...]]] = {
             "store.types",
             "store.usage",
             "store.work",
+            "store.writer",
         ),
     ),
     "records": ("store.records",),
