@@ -104,7 +104,8 @@ async def test_a_retried_job_has_one_outcome_more(client: Client, make_worker: M
     await client.retry("a")
     await client.cancel("a")
     rest = client.outcomes(auto=False)
-    second = await anext(rest)
+    async with asyncio.timeout(20):
+        second = await anext(rest)
     assert (first.reason, second.reason) == ("FAILED", "CANCELLED")
     assert first.version < second.version
     await rest.aclose()

@@ -125,6 +125,7 @@ async def test_a_retried_job_has_another_outcome(scripted: ScriptedBroker) -> No
         first = await taking
         push(peer, "a", group="g")
         push(peer, "a", version=6, group="g")
+        push(peer, "b", group="g")
         second = await anext(found)
         assert (first.version, second.version) == (3, 6)
         await found.aclose()
