@@ -57,7 +57,7 @@ STAGES: Final[dict[str, tuple[str, ...]]] = {
 
 WORKER_MODULES: Final = (
     *("context", "deadlines", "execution", "failures", "functions", "injection", "middleware"),
-    *("reports", "runner", "worker"),
+    *("places", "reports", "runner", "worker"),
 )
 
 NOT_COUNTED: Final = (
