@@ -8,9 +8,8 @@ Nothing here waits, and a call that is refused changes nothing.
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from enum import Enum
-from typing import Final, Generic, TypeVar, cast
+from typing import Any, ClassVar, Final, Generic, TypeVar
 
 from packhorse_protocol import codec
 from packhorse_protocol.errors import (
@@ -30,7 +29,6 @@ from packhorse_protocol.messages import (
     Hello,
     Ok,
     Refused,
-    Request,
     Welcome,
 )
 from packhorse_protocol.shapes import Listing, fields_of
@@ -48,6 +46,9 @@ class ConnectionState(Enum):
     """What arrives can't be cut into frames and is ignored; the broker may say so and close."""
     CLOSED = "closed"
     """Nothing passes any more; what arrives is ignored."""
+
+    # Looked up for every message: by identity, without a call of Python code.
+    __hash__ = object.__hash__
 
 
 CLIENT_MAY_SEND: Final[dict[ConnectionState, frozenset[type]]] = {
@@ -68,8 +69,13 @@ BROKER_MAY_SEND: Final[dict[ConnectionState, frozenset[type]]] = {
 }
 """What may pass from the broker to the client in each state."""
 
+_OPEN: Final = ConnectionState.OPEN
+
 _DEAF: Final = frozenset({ConnectionState.BROKEN, ConnectionState.CLOSED})
 """States in which nothing is read any more."""
+
+_STEPS: Final = frozenset({Hello, Welcome, Refused})
+"""Messages that may change the state."""
 
 BATCH_FIELD: Final[dict[type, str]] = {
     request: field.name
@@ -85,6 +91,8 @@ Outgoing = TypeVar("Outgoing", ClientMessage, BrokerMessage)
 
 class _Connection(ABC, Generic[Incoming, Outgoing]):
     """What both ends share: the state, the limits, and the loop over frames."""
+
+    _may_send: ClassVar[dict[ConnectionState, frozenset[type]]]
 
     def __init__(self, max_frame_bytes: int) -> None:
         if not HANDSHAKE_FRAME_BYTES <= max_frame_bytes <= MAX_FRAME_BYTES:
@@ -118,21 +126,27 @@ class _Connection(ABC, Generic[Incoming, Outgoing]):
         connection goes on. A `FramingError` is always the last item: the state is BROKEN then.
         What arrives in the states BROKEN and CLOSED is ignored.
         """
-        items: list[Incoming | MalformedMessage | FramingError] = []
         if self._state in _DEAF:
-            return items
+            return []
+        body = self._reader.sole_body(data)
+        if body is not None:
+            return [self._item(body)]
+        items: list[Incoming | MalformedMessage | FramingError] = []
         self._reader.feed(data)
         try:
             while self._state not in _DEAF and (body := self._reader.next_body()) is not None:
-                try:
-                    items.append(self._accept(body))
-                except MalformedMessage as malformed:
-                    items.append(malformed)
+                items.append(self._item(body))
         except FramingError as broken:
             items.append(broken)
             self._state = ConnectionState.BROKEN
             self._reader.clear()
         return items
+
+    def _item(self, body: bytes) -> Incoming | MalformedMessage:
+        try:
+            return self._accept(body)
+        except MalformedMessage as malformed:
+            return malformed
 
     def send(self, message: Outgoing) -> bytes:
         """The bytes to write for a message.
@@ -140,6 +154,10 @@ class _Connection(ABC, Generic[Incoming, Outgoing]):
         Raises `LocalProtocolError` if it may not be sent in this state or holds a value that the
         wire does not allow, `FrameTooLarge` if its frame is larger than the other side accepts.
         """
+        if type(message) not in self._may_send[self._state]:
+            raise LocalProtocolError(
+                f"{type(message).__name__} may not be sent in state {self._state.value}"
+            )
         self._check(message)
         body = codec.encode(message, self._send_limit_bytes)
         self._sent(message)
@@ -156,20 +174,21 @@ class _Connection(ABC, Generic[Incoming, Outgoing]):
 
     @abstractmethod
     def _check(self, message: Outgoing) -> None:
-        """Raises `LocalProtocolError` for a message that may not be sent now."""
+        """Raises `LocalProtocolError` for a message that may not be sent now though others of its
+        kind may."""
 
     @abstractmethod
     def _sent(self, message: Outgoing) -> None:
         """Takes note of a message that is on its way."""
 
     def _step(self, message: ClientMessage | BrokerMessage) -> None:
-        """Follows the state table for a message that has passed, in either direction."""
+        """Follows the state table for one of `_STEPS` that has passed, in either direction."""
         match message:
             case Hello():
                 self._state = ConnectionState.GREETED
             case Welcome():
                 self._state = ConnectionState.OPEN
-            case Refused(closing=closing) if closing or self._state is not ConnectionState.OPEN:
+            case Refused(closing=closing) if closing or self._state is not _OPEN:
                 self.close()
 
 
@@ -183,11 +202,13 @@ class BrokerConnection(_Connection[ClientMessage, BrokerMessage]):
     `max_frame_bytes`, which the welcome has to announce as its `limits.frame_bytes`.
     """
 
+    _may_send = BROKER_MAY_SEND
+
     def __init__(self, *, max_frame_bytes: int) -> None:
         super().__init__(max_frame_bytes)
 
     def _accept(self, body: bytes) -> ClientMessage:
-        if self._state is ConnectionState.OPEN:
+        if self._state is _OPEN:
             message = codec.decode_client_message(body)
             if type(message) is Hello:
                 raise MalformedMessage("the hello was accepted already", path="t")
@@ -212,30 +233,22 @@ class BrokerConnection(_Connection[ClientMessage, BrokerMessage]):
         return message
 
     def _check(self, message: BrokerMessage) -> None:
-        _check_allowed(message, BROKER_MAY_SEND, self._state)
-        if type(message) is Welcome and message.limits.frame_bytes != self._max_frame_bytes:
-            raise LocalProtocolError(
-                f"the welcome announces frames of {message.limits.frame_bytes} bytes,"
-                f" but {self._max_frame_bytes} are accepted"
-            )
-        opened = self._state is ConnectionState.OPEN
-        if type(message) is Refused and not (opened or message.closing):
+        if type(message) is Welcome:
+            if message.limits.frame_bytes != self._max_frame_bytes:
+                raise LocalProtocolError(
+                    f"the welcome announces frames of {message.limits.frame_bytes} bytes,"
+                    f" but {self._max_frame_bytes} are accepted"
+                )
+        elif type(message) is Refused and not (message.closing or self._state is _OPEN):
             raise LocalProtocolError(
                 f"an error in state {self._state.value} has to be a closing one"
             )
 
     def _sent(self, message: BrokerMessage) -> None:
-        self._step(message)
-        if type(message) is Welcome:
-            self._reader.limit_bytes = self._send_limit_bytes = self._max_frame_bytes
-
-
-@dataclass(frozen=True, slots=True)
-class _Pending:
-    """What the answer to a request has to look like."""
-
-    record: type
-    entries: int
+        if type(message) in _STEPS:
+            self._step(message)
+            if type(message) is Welcome:
+                self._reader.limit_bytes = self._send_limit_bytes = self._max_frame_bytes
 
 
 class ClientConnection(_Connection[BrokerMessage, ClientMessage]):
@@ -250,50 +263,62 @@ class ClientConnection(_Connection[BrokerMessage, ClientMessage]):
     version and to be ignored.
     """
 
+    _may_send = CLIENT_MAY_SEND
+
     def __init__(self, *, max_frame_bytes: int = MAX_FRAME_BYTES) -> None:
         super().__init__(max_frame_bytes)
         self._versions: tuple[int, ...] = ()
-        self._pending: dict[int, _Pending] = {}
+        self._awaited: dict[int, type] = {}
+        """Id of a pending request -> the record of each entry in its answer."""
+        self._entries: dict[int, int] = {}
+        """Likewise, how many entries there have to be."""
 
     @property
     def pending_requests(self) -> int:
         """How many requests have been sent and not answered; the welcome bounds them."""
-        return len(self._pending)
+        return len(self._awaited)
 
     def _accept(self, body: bytes) -> BrokerMessage:
         try:
-            message = codec.decode_broker_message(body, self._results_of)
+            message = codec.decode_broker_message(body, self._awaited.get)
             if type(message) not in BROKER_MAY_SEND[self._state]:
                 raise MalformedMessage(
                     f"{type(message).__name__} is not allowed in state {self._state.value}"
                 )
-            self._admit(message)
+            if type(message) is Ok:
+                self._admit_ok(message)
+            elif type(message) in _STEPS:
+                self._admit_step(message)
         except MalformedMessage as malformed:
             if malformed.request_id is not None and malformed.code is not Code.UNSUPPORTED:
-                self._pending.pop(malformed.request_id, None)
+                self._is_answered(malformed.request_id)
             raise
-        self._step(message)
         return message
 
-    def _admit(self, message: BrokerMessage) -> None:
-        """What follows from a message beside its step. Raises `MalformedMessage`."""
-        match message:
-            case Ok(id=request_id, results=results):
-                expected = self._pending[request_id].entries
-                if len(results) != expected:
-                    raise MalformedMessage(
-                        f"has {len(results)} entries for {expected} items",
-                        path="results",
-                        request_id=request_id,
-                    )
-                del self._pending[request_id]
-            case Refused(id=int() as request_id):
-                if self._pending.pop(request_id, None) is None:
-                    raise MalformedMessage(
-                        "answers no pending request", path="id", request_id=request_id
-                    )
-            case Welcome():
-                self._admit_welcome(message)
+    def _admit_ok(self, ok: Ok) -> None:
+        expected = self._entries[ok.id]
+        if len(ok.results) != expected:
+            raise MalformedMessage(
+                f"has {len(ok.results)} entries for {expected} items",
+                path="results",
+                request_id=ok.id,
+            )
+        del self._awaited[ok.id], self._entries[ok.id]
+
+    def _admit_step(self, message: BrokerMessage) -> None:
+        if type(message) is Welcome:
+            self._admit_welcome(message)
+        elif type(message) is Refused and message.id is not None:
+            if not self._is_answered(message.id):
+                raise MalformedMessage(
+                    "answers no pending request", path="id", request_id=message.id
+                )
+        self._step(message)
+
+    def _is_answered(self, request_id: int) -> bool:
+        """From now on; whether it was pending."""
+        self._entries.pop(request_id, None)
+        return self._awaited.pop(request_id, None) is not None
 
     def _admit_welcome(self, welcome: Welcome) -> None:
         if welcome.version not in self._versions:
@@ -311,38 +336,18 @@ class ClientConnection(_Connection[BrokerMessage, ClientMessage]):
             )
         self._reader.limit_bytes = self._send_limit_bytes = announced
 
-    def _results_of(self, request_id: int) -> type | None:
-        pending = self._pending.get(request_id)
-        return None if pending is None else pending.record
-
     def _check(self, message: ClientMessage) -> None:
-        _check_allowed(message, CLIENT_MAY_SEND, self._state)
-        request = _as_request(message)
-        if request is not None and request.id in self._pending:
+        request: Any = message
+        if type(request) in RESULTS and request.id in self._awaited:
             raise LocalProtocolError(f"request {request.id} is not answered yet")
 
     def _sent(self, message: ClientMessage) -> None:
-        self._step(message)
-        if type(message) is Hello:
-            self._versions = message.versions
-        request = _as_request(message)
-        if request is not None:
+        request: Any = message
+        record = RESULTS.get(type(request))
+        if record is not None:
             batch = BATCH_FIELD.get(type(request))
-            self._pending[request.id] = _Pending(
-                record=RESULTS[type(request)],
-                entries=1 if batch is None else len(getattr(request, batch)),
-            )
-
-
-def _as_request(message: ClientMessage) -> Request | None:
-    # A look-up: `isinstance` with a union of all requests takes several times as long.
-    return cast(Request, message) if type(message) in RESULTS else None
-
-
-def _check_allowed(
-    message: ClientMessage | BrokerMessage,
-    may_send: dict[ConnectionState, frozenset[type]],
-    state: ConnectionState,
-) -> None:
-    if type(message) not in may_send[state]:
-        raise LocalProtocolError(f"{type(message).__name__} may not be sent in state {state.value}")
+            self._awaited[request.id] = record
+            self._entries[request.id] = 1 if batch is None else len(getattr(request, batch))
+        elif type(message) is Hello:
+            self._versions = message.versions
+            self._step(message)

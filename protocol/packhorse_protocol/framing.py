@@ -21,6 +21,7 @@ def frame(body: bytes) -> bytes:
 
 class FrameReader:
     """Cuts what arrived into bodies: `feed` each chunk, then call `next_body` until it is None.
+    A chunk of which `sole_body` makes a body is not fed.
 
     `limit_bytes` is the largest body accepted. It may be changed between two calls; it is applied
     as soon as a frame's length is known, before its body is held.
@@ -31,7 +32,8 @@ class FrameReader:
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
         self._buffer: bytes | bytearray = b""
-        """The last chunk as it came, unless a frame began in the one before."""
+        """Empty where nothing is pending, else the last chunk as it came, unless a frame began in
+        the one before."""
         self._start = 0
 
     @property
@@ -39,13 +41,26 @@ class FrameReader:
         """Bytes held that belong to no body returned yet."""
         return len(self._buffer) - self._start
 
+    def sole_body(self, data: bytes) -> bytes | None:
+        """The body where the next bytes of the stream are just one whole frame, as most are.
+
+        Else None: they are to be fed then.
+        """
+        length = len(data) - HEADER_BYTES
+        if (
+            not self._buffer
+            and 0 < length <= self.limit_bytes
+            and int.from_bytes(data[:HEADER_BYTES], "big") == length
+        ):
+            return data[HEADER_BYTES:]
+        return None
+
     def feed(self, data: bytes) -> None:
         """Takes the next bytes of the stream."""
-        if self._start == len(self._buffer):
-            self._buffer = data
-            self._start = 0
-            return
         buffer = self._buffer
+        if not buffer:
+            self._buffer = data
+            return
         if isinstance(buffer, bytes):
             self._buffer = buffer = bytearray(memoryview(buffer)[self._start :])
             self._start = 0
@@ -70,7 +85,10 @@ class FrameReader:
         end = body_start + length
         if len(buffer) < end:
             return None
-        self._start = end
+        if end == len(buffer):
+            self.clear()
+        else:
+            self._start = end
         if type(buffer) is bytes:
             return buffer[body_start:end]
         with memoryview(buffer) as view:
