@@ -83,7 +83,8 @@ class Load:
         for number in counted():
             if self._stopping:
                 return
-            new = NewJob(type="t", id=f"load-{number}")
+            # Kept, so that a completion that is repeated is answered like the first.
+            new = NewJob(type="t", id=f"load-{number}", keep_ms=60_000)
             await repeated(self._creator, Create, jobs=(new,))
             self._created += 1
 
