@@ -21,6 +21,9 @@ ARGS ?=
 # Of `make test` and `make test-debug`: flags for pytest, as in `make test TESTS="-k claim"`.
 TESTS ?=
 
+# Of `make test`: how many processes run the tests in Python. They wait more than they compute.
+PROCESSES ?= 2
+
 # Of `make chaos` and `make fuzz`: for how long, the seed of an earlier run to repeat it, and of
 # chaos on which store: embedded, partitioned, sentinel, sentinel-replicated or cluster.
 SECONDS ?= 60
@@ -94,7 +97,7 @@ test: test-python test-typescript test-go conformance ## run all tests there are
 
 test-python: $(STAMP) ## run those in Python, interop's among them, and show branch coverage
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest $(TESTS)
+	$(BIN)/coverage run -m pytest --numprocesses $(PROCESSES) --dist loadfile $(TESTS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

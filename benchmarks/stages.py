@@ -38,6 +38,7 @@ STAGES: Final[dict[str, tuple[str, ...]]] = {
             "store.types",
             "store.usage",
             "store.work",
+            "store.writer",
         ),
     ),
     "records": ("store.records",),
@@ -56,7 +57,7 @@ STAGES: Final[dict[str, tuple[str, ...]]] = {
 
 WORKER_MODULES: Final = (
     *("context", "deadlines", "execution", "failures", "functions", "injection", "middleware"),
-    *("reports", "runner", "worker"),
+    *("places", "reports", "runner", "worker"),
 )
 
 NOT_COUNTED: Final = (

@@ -5,9 +5,10 @@ make of a job is the state machine's.
 """
 
 import os
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, TypeAlias
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, Final, TypeAlias, TypeVar
 
 from packhorse_broker import views
 from packhorse_broker.clock import StoreClock
@@ -59,13 +60,18 @@ from packhorse_protocol.messages import (
 CLAIM_OVERHEAD_BYTES: Final = 2_048
 """More than a claim takes in a frame beside its payload and headers."""
 
-Entry: TypeAlias = Problem | tuple[str, Command]
-"""An item of a request: refused before it was asked of a job, or what is asked of which job."""
+Asked = TypeVar("Asked", bound=Command)
+
+Items: TypeAlias = Sequence[tuple[str, Asked]]
+"""What is asked of which job."""
+
+Settled: TypeAlias = Iterable[tuple[tuple[str, Asked], Result]]
+"""The same, and what came of it."""
+
+Problems: TypeAlias = Mapping[int, Problem]
+"""Items of a request that nothing is asked for, by their places in it: they are refused at once."""
 
 Ending: TypeAlias = commands.Release | commands.Complete | commands.Fail
-
-Settled: TypeAlias = Iterable[tuple[tuple[str, Command], Result]]
-"""What was asked of each job, and what came of it."""
 
 _CLAIM_IS_OVER: Final = (RefusalCode.STALE_CLAIM, RefusalCode.NOT_FOUND)
 
@@ -118,23 +124,30 @@ class Changing:
     # -- creating and removing
 
     def create(self, session: Session, request: Create, reply: Reply) -> None:
-        entries: list[Entry] = [
-            self._too_large("payload", len(job.payload), self._config.max_payload_bytes)
-            or self._not_offered(job)
-            or (self._wrong_unique(job, job.unique, session) if job.unique is not None else None)
-            or self._operations.creation(
-                job, session.client, handle=request.handle, group=request.group
-            )
-            for job in request.jobs
-        ]
-        self._apply(request, entries, views.created, reply)
+        items: list[tuple[str, commands.Create]] = []
+        problems: dict[int, Problem] = {}
+        due: defaultdict[str, int] = defaultdict(int)
+        for place, job in enumerate(request.jobs):
+            problem = self._not_creatable(job, session)
+            if problem is not None:
+                problems[place] = problem
+            else:
+                item = self._operations.creation(
+                    job, session.client, handle=request.handle, group=request.group
+                )
+                items.append(item)
+            if not (job.delay_ms or job.delay_until):
+                due[job.type] += 1
+        self._apply(request, items, views.created, reply, problems)
         if not self._operations.behind:
-            due = (job.type for job in request.jobs if not (job.delay_ms or job.delay_until))
-            for job_type, jobs in Counter(due).items():
+            for job_type, jobs in due.items():
                 self._feeder.coming(job_type, jobs)
 
-    def _not_offered(self, job: NewJob) -> Problem | None:
-        """What the store, as it is now, is not good for."""
+    def _not_creatable(self, job: NewJob, session: Session) -> Problem | None:
+        """It is too large, or what the store, as it is now, is not good for, or held wrongly."""
+        most = self._config.max_payload_bytes
+        if len(job.payload) > most:
+            return _too_large("payload", len(job.payload), most)
         if self._store.full:
             return views.problem(
                 Code.STORE_FULL, "the store's memory is nearly full: let jobs end first"
@@ -143,7 +156,7 @@ class Changing:
             return views.problem(
                 Code.NOT_DURABLE, "this store does not say when a change is on its disk"
             )
-        return None
+        return self._wrong_unique(job, job.unique, session) if job.unique is not None else None
 
     def _wrong_unique(self, job: NewJob, unique: Unique, session: Session) -> Problem | None:
         if unique.scope == "window" and unique.window_ms is None:
@@ -194,10 +207,7 @@ class Changing:
 
     def claim(self, session: Session, request: ClaimJobs, reply: Reply) -> None:
         client = session.client
-        entries: list[Entry] = [
-            (job, commands.Claim(client, os.urandom(NONCE_BYTES))) for job in request.jobs
-        ]
-
+        items = [(job, commands.Claim(client, os.urandom(NONCE_BYTES))) for job in request.jobs]
         room = self._config.max_frame_bytes
 
         def claimed(applied: Applied, _: Command) -> Claim | Problem:
@@ -217,71 +227,64 @@ class Changing:
                 session.hold(job.id, job.type, job.token)
             return views.claim_view(job, self._clock.now_ms(), self._outages.known)
 
-        self._apply(request, entries, claimed, reply)
+        self._apply(request, items, claimed, reply)
 
     def release(self, session: Session, request: Release, reply: Reply) -> None:
-        entries: list[Problem | tuple[str, Ending]] = [
-            (claim.job, commands.Release(session.client, claim.token)) for claim in request.claims
-        ]
-        self._end(session, request, entries, reply)
+        """What is given back is drawn before all that came after it, so it has to be back before
+        its place is given out."""
+        client = session.client
+        items = [(claim.job, commands.Release(client, claim.token)) for claim in request.claims]
+        self._end(session, request, items, reply)
 
     def complete(self, session: Session, request: Complete, reply: Reply) -> None:
-        entries: list[Problem | tuple[str, Ending]] = [
-            self._too_large("result", len(job.result), self._config.max_result_bytes)
-            or (
-                job.job,
-                commands.Complete(session.client, job.token, pack_result(job.result)),
-            )
-            for job in request.jobs
-        ]
-        self._end(session, request, entries, reply)
+        most = self._config.max_result_bytes
+        items: list[tuple[str, commands.Complete]] = []
+        problems: dict[int, Problem] = {}
+        for place, job in enumerate(request.jobs):
+            if len(job.result) > most:
+                problems[place] = _too_large("result", len(job.result), most)
+            else:
+                session.ends(job.job, job.token)
+                command = commands.Complete(session.client, job.token, pack_result(job.result))
+                items.append((job.job, command))
+        self._end(session, request, items, reply, problems)
 
     def fail(self, session: Session, request: Fail, reply: Reply) -> None:
-        entries: list[Problem | tuple[str, Ending]] = [
-            (
-                job.job,
-                commands.Fail(
-                    session.client,
-                    job.token,
-                    pack_error(job.error),
-                    job.retry,
-                    job.retry_in_ms,
-                ),
+        items: list[tuple[str, commands.Fail]] = []
+        for job in request.jobs:
+            session.ends(job.job, job.token)
+            command = commands.Fail(
+                session.client, job.token, pack_error(job.error), job.retry, job.retry_in_ms
             )
-            for job in request.jobs
-        ]
-        self._end(session, request, entries, reply)
+            items.append((job.job, command))
+        self._end(session, request, items, reply)
 
     def _end(
         self,
         session: Session,
         request: Request,
-        entries: Sequence[Problem | tuple[str, Ending]],
+        items: Items[Ending],
         reply: Reply,
+        problems: Problems | None = None,
     ) -> None:
-        """A claim that ends makes room for one that is drawn in the same transaction; but what is
-        given back is drawn before all that came after it, so it has to be back first."""
-        ends = [entry for entry in entries if not isinstance(entry, Problem)]
-        for job, command in ends:
-            if not isinstance(command, commands.Release):
-                session.ends(job, command.token)
-
-        def over(settled: Settled) -> None:
-            made_room = False
-            for (job, command), (_, result) in zip(ends, settled, strict=True):
-                if isinstance(result, Applied):
-                    continue
-                session.ended(command.token)
-                if isinstance(result, JobRefusal) and result.code in _CLAIM_IS_OVER:
-                    made_room |= session.let_go(job, command.token)
-            if made_room:
-                self._feeder.offer(session)
-
-        self._apply(request, entries, views.ended, reply, settled=over)
+        """A claim that ends makes room for one that is drawn in the same transaction."""
+        over = partial(self._over, session)
+        self._apply(request, items, views.ended, reply, problems, over)
         self._feeder.offer_at_once(session)
 
+    def _over(self, session: Session, settled: Settled[Ending]) -> None:
+        made_room = False
+        for (job, command), result in settled:
+            if isinstance(result, Applied):
+                continue
+            session.goes_on(job, command.token)
+            if isinstance(result, JobRefusal) and result.code in _CLAIM_IS_OVER:
+                made_room |= session.let_go(job, command.token)
+        if made_room:
+            self._feeder.offer(session)
+
     def extend(self, session: Session, request: Extend, reply: Reply) -> None:
-        entries: list[Entry] = [
+        items = [
             (claim.job, commands.Extend(session.client, claim.token, claim.run_ms))
             for claim in request.claims
         ]
@@ -292,10 +295,10 @@ class Changing:
                 remaining_ms=views.remaining_ms(applied.job, now_ms, self._outages.known)
             )
 
-        self._apply(request, entries, extended, reply)
+        self._apply(request, items, extended, reply)
 
     def progress(self, session: Session, request: ReportProgress, reply: Reply) -> None:
-        entries: list[Entry] = [
+        items = [
             (
                 report.job,
                 commands.ReportProgress(
@@ -304,20 +307,32 @@ class Changing:
             )
             for report in request.reports
         ]
-        self._apply(request, entries, _done, reply)
+        self._apply(request, items, _done, reply)
 
     def write_log(self, session: Session, request: WriteLog, reply: Reply) -> None:
-        most = self._config.max_log_message_bytes
-        entries: list[Entry] = [
-            self._too_large("log message", max(map(_text_bytes, report.messages)), most)
-            or self._too_many_lines(report)
-            or (
-                report.job,
-                commands.WriteLog(session.client, report.token, report.messages),
+        items: list[tuple[str, commands.WriteLog]] = []
+        problems: dict[int, Problem] = {}
+        for place, report in enumerate(request.reports):
+            problem = self._not_loggable(report)
+            if problem is not None:
+                problems[place] = problem
+            else:
+                command = commands.WriteLog(session.client, report.token, report.messages)
+                items.append((report.job, command))
+        self._apply(request, items, _done, reply, problems)
+
+    def _not_loggable(self, report: LogReport) -> Problem | None:
+        most_bytes, most = self._config.max_log_message_bytes, self._config.max_log_entries
+        longest = max(len(message.encode()) for message in report.messages)
+        if longest > most_bytes:
+            return _too_large("log message", longest, most_bytes)
+        if len(report.messages) > most:
+            return views.problem(
+                Code.TOO_MANY,
+                f"{len(report.messages)} messages at once, at most {most}",
+                limit=str(most),
             )
-            for report in request.reports
-        ]
-        self._apply(request, entries, _done, reply)
+        return None
 
     # -- handling
 
@@ -328,7 +343,7 @@ class Changing:
     def handled(self, session: Session, request: Handled, reply: Reply) -> None:
         command = commands.Handled(session.client, request.group)
 
-        def room(settled: Settled) -> None:
+        def room(settled: Settled[Command]) -> None:
             jobs = [job for (job, _), result in settled if not isinstance(result, Failed)]
             self._delivery.handled(session, jobs, request.group)
 
@@ -341,57 +356,47 @@ class Changing:
     def _apply(
         self,
         request: Request,
-        entries: Sequence[Entry],
-        view: Callable[[Applied, Command], object],
+        items: Items[Asked],
+        view: Callable[[Applied, Asked], object],
         reply: Reply,
-        *,
-        settled: Callable[[Settled], None] | None = None,
+        problems: Problems | None = None,
+        settled: Callable[[Settled[Asked]], None] | None = None,
     ) -> None:
-        """Asks the commands of their jobs and answers each entry with its view or its problem."""
-        items = [entry for entry in entries if not isinstance(entry, Problem)]
-
-        def done(results: list[Result], durable: bool) -> None:
-            answers = [
-                view(result, command) if isinstance(result, Applied) else views.problem_of(result)
-                for (_, command), result in zip(items, results, strict=True)
-            ]
-            if len(items) < len(entries):
-                left = iter(answers)
-                answers = [entry if isinstance(entry, Problem) else next(left) for entry in entries]
-            reply(
-                Ok(
-                    id=request.id,
-                    results=tuple(answers),
-                    durability=None if durable else "not_met",
-                )
-            )
-            if settled is not None:
-                settled(zip(items, results, strict=True))
-
+        """Asks the commands of their jobs and answers each with the view of what came of it."""
+        done = partial(_answer, request, items, view, reply, problems, settled)
         if items:
             self._operations.apply(items, done)
         else:
             done([], True)
 
-    # -- limits
 
-    @staticmethod
-    def _too_large(what: str, size: int, most: int) -> Problem | None:
-        if size <= most:
-            return None
-        return views.problem(
-            Code.TOO_LARGE, f"the {what} has {size} bytes, at most {most}", limit=str(most)
-        )
+def _answer(
+    request: Request,
+    items: Items[Asked],
+    view: Callable[[Applied, Asked], object],
+    reply: Reply,
+    problems: Problems | None,
+    settled: Callable[[Settled[Asked]], None] | None,
+    results: list[Result],
+    durable: bool,
+) -> None:
+    answers = [
+        view(result, command) if isinstance(result, Applied) else views.problem_of(result)
+        for (_, command), result in zip(items, results, strict=True)
+    ]
+    if problems:
+        for place, problem in problems.items():
+            answers.insert(place, problem)
+    ok = Ok(id=request.id, results=tuple(answers), durability=None if durable else "not_met")
+    reply(ok)
+    if settled is not None:
+        settled(zip(items, results, strict=True))
 
-    def _too_many_lines(self, report: LogReport) -> Problem | None:
-        most = self._config.max_log_entries
-        if len(report.messages) <= most:
-            return None
-        return views.problem(
-            Code.TOO_MANY,
-            f"{len(report.messages)} messages at once, at most {most}",
-            limit=str(most),
-        )
+
+def _too_large(what: str, size: int, most: int) -> Problem:
+    return views.problem(
+        Code.TOO_LARGE, f"the {what} has {size} bytes, at most {most}", limit=str(most)
+    )
 
 
 def _done(_: Applied, __: Command) -> Done:
@@ -399,7 +404,3 @@ def _done(_: Applied, __: Command) -> Done:
 
 
 _DONE: Final = Done()
-
-
-def _text_bytes(text: str) -> int:
-    return len(text.encode())

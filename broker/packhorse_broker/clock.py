@@ -49,12 +49,14 @@ class StoreClock:
 
     def now_ms(self) -> int:
         """Never less than it was before."""
-        self._newest_ms = max(self._newest_ms, int(monotonic_ms() + self._offset_ms))
+        now_ms = int(time.monotonic() * 1000 + self._offset_ms)
+        if now_ms > self._newest_ms:
+            self._newest_ms = now_ms
         return self._newest_ms
 
     def next_order(self) -> int:
         """Microseconds since the epoch, larger with each call: a place in a queue."""
-        order = int((monotonic_ms() + self._offset_ms) * 1000)
+        order = int((time.monotonic() * 1000 + self._offset_ms) * 1000)
         self._newest_order = order if order > self._newest_order else self._newest_order + 1
         return self._newest_order
 

@@ -28,6 +28,7 @@ from packhorse_protocol import (
     FramingError,
     LocalProtocolError,
     MalformedMessage,
+    PackhorseProtocolError,
     fit,
     split,
 )
@@ -63,7 +64,11 @@ class Gate(Protocol):
     async def welcome(self, hello: Hello, connection: "Connection") -> Session | Refused: ...
     def opened(self, session: Session) -> None: ...
     def request(
-        self, session: Session, request: Request, reply: Callable[[Ok | Refused], None]
+        self,
+        session: Session,
+        request: Request,
+        items: int,
+        reply: Callable[[Ok | Refused], None],
     ) -> None: ...
     def writable(self, session: Session) -> None: ...
     def unsendable(self, session: Session, claim: Claim, why: str) -> None: ...
@@ -98,6 +103,8 @@ class Connection(asyncio.Protocol):
         self._peer = ""
         self._out: list[bytes] = []
         self._flush_due = False
+        self._session_waits = False
+        """Whether the session may have something to push, or to say after its pushes."""
         self._room = asyncio.Event()
         self._room.set()
         self._intake = Intake(server.loop, server.config, self._take)
@@ -121,25 +128,21 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._closing:
             return
-        if self.session is not None:
-            self.session.last_response_ms = monotonic_ms()
+        session = self.session
+        if session is not None:
+            session.last_response_ms = monotonic_ms()
         self._intake.received(data)
 
     def _take(self, data: bytes) -> None:
-        if self._closing:
-            return
         items = self._protocol.receive(data)
         self._intake.leave_turn(len(items))
         for item in items:
-            if isinstance(item, FramingError):
-                self.close(item.code, item.message)
+            if self._closing:
                 return
-            if isinstance(item, MalformedMessage):
+            if isinstance(item, PackhorseProtocolError):
                 self._refuse(item)
             else:
                 self._receive(item)
-            if self._transport is None or self._transport.is_closing():
-                return
 
     def pause_writing(self) -> None:
         self._room.clear()
@@ -162,17 +165,19 @@ class Connection(asyncio.Protocol):
     # -- messages
 
     def _receive(self, message: ClientMessage) -> None:
+        session = self.session
         if isinstance(message, Hello):
             self._hello(message)
         elif isinstance(message, ClientBeat):
             return
-        elif self.session is None or self.session.closed:
+        elif session is None or session.closed:
             self.close(Code.HELLO_REQUIRED, "the session is over")
         else:
             items = items_of(message)
             self._intake.begun(items)
-            self._server.gate.request(self.session, message, partial(self._reply, items))
-            if isinstance(message, Create) and self._server.gate.crowded():
+            gate = self._server.gate
+            gate.request(session, message, items, partial(self._reply, items))
+            if isinstance(message, Create) and gate.crowded():
                 self._intake.slow_down()
 
     def _hello(self, hello: Hello) -> None:
@@ -209,8 +214,11 @@ class Connection(asyncio.Protocol):
         self._server.gate.opened(answer)
         self._intake.resume()
 
-    def _refuse(self, malformed: MalformedMessage) -> None:
-        """One bad message: it is answered, and the connection goes on once it had its hello."""
+    def _refuse(self, malformed: MalformedMessage | FramingError) -> None:
+        """One bad message is answered, and the connection goes on once it had its hello."""
+        if isinstance(malformed, FramingError):
+            self.close(malformed.code, malformed.message)
+            return
         self.send(
             Refused(
                 id=malformed.request_id,
@@ -226,16 +234,15 @@ class Connection(asyncio.Protocol):
     def _reply(self, items: int, message: Ok | Refused) -> None:
         self._intake.ended(items)
         self.send(message)
-        if self.session is not None and self.session.closed and not self._intake.in_flight:
+        session = self.session
+        if session is not None and session.closed and not self._intake.in_flight:
             self._close_after_flush()
 
     # -- the session's outlet
 
     def send(self, message: BrokerMessage) -> None:
-        if self._transport is None or self._transport.is_closing():
-            return
-        if self._protocol.state is ConnectionState.BROKEN and not _is_last(message):
-            # What came in one read with the broken frame is done, but can't be answered any more.
+        transport = self._transport
+        if transport is None or transport.is_closing():
             return
         try:
             frame = self._protocol.send(message)
@@ -245,6 +252,9 @@ class Connection(asyncio.Protocol):
             _log.warning("reply.too_large", connection=self.id, error=str(error))
             frame = self._protocol.send(fit(message, error.limit_bytes))
         except LocalProtocolError as error:
+            if self._protocol.state is ConnectionState.BROKEN and not _is_last(message):
+                # What came in one read with the broken frame is done, but can't be answered.
+                return
             if not isinstance(message, Ok):
                 raise
             _log.error("reply.not_allowed", connection=self.id, error=str(error))
@@ -253,12 +263,13 @@ class Connection(asyncio.Protocol):
                 Refused(id=message.id, code=Code.INTERNAL, message=broken, retryable=True)
             )
         self._out.append(frame)
-        self.flush_soon()
+        if not self._flush_due:
+            self._flush_later()
 
     def flush_soon(self) -> None:
+        self._session_waits = True
         if not self._flush_due:
-            self._flush_due = True
-            self._server.loop.call_soon(self._flush)
+            self._flush_later()
 
     def has_room(self) -> bool:
         return self._room.is_set()
@@ -281,6 +292,10 @@ class Connection(asyncio.Protocol):
 
     # -- writing
 
+    def _flush_later(self) -> None:
+        self._flush_due = True
+        self._server.loop.call_soon(self._flush)
+
     def _flush(self) -> None:
         """One write for all that was sent in this turn of the loop, pushes as far as is room."""
         self._flush_due = False
@@ -291,25 +306,28 @@ class Connection(asyncio.Protocol):
         if self._is_over_full(transport):
             self._give_up_slow_reader(transport)
             return
-        session = self.session
-        if session is not None and not session.closed:
-            if session.has_pushes():
-                self._add_pushes(session, transport)
-            session.part_if_served()
-        if self._out:
-            transport.write(b"".join(self._out))
-            self._out.clear()
+        if self._session_waits:
+            self._add_pushes(transport)
+        out = self._out
+        if out:
+            transport.write(b"".join(out))
+            out.clear()
             self._sent_ms = monotonic_ms()
 
-    def _add_pushes(self, session: Session, transport: asyncio.Transport) -> None:
+    def _add_pushes(self, transport: asyncio.Transport) -> None:
         """What has no room waits in the session, and its next items in the store."""
+        session = self.session
+        if session is None or session.closed:
+            return
         size_bytes = transport.get_write_buffer_size() + sum(map(len, self._out))
         while size_bytes < self._high_water_bytes and (push := session.next_push()) is not None:
             frames = self._push_frames(push)
             size_bytes += sum(map(len, frames))
             self._out += frames
-        if session.has_pushes() and self.has_room():
+        self._session_waits = session.has_pushes()
+        if self._session_waits and self.has_room():
             self.flush_soon()
+        session.part_if_served()
 
     def _is_over_full(self, transport: asyncio.Transport) -> bool:
         """Looked at before more is written: what was written last had its time to leave."""

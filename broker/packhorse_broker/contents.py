@@ -62,8 +62,17 @@ def terms_of(job: NewJob) -> Terms | None:
 
     `delay_ms`, `delay_until` and `unique.on_duplicate` are no terms: they belong to the create.
     """
-    if _is_plain(job):
-        return None
+    if (
+        not job.priority
+        and not job.labels
+        and job.backoff is None
+        and job.timeouts is None
+        and job.unique is None
+        and job.lost_limit is None
+        and job.keep_ms is None
+        and job.durability is None
+    ):
+        return None  # As of every plain job, quickly.
     timeouts = job.timeouts or _NO_TIMEOUTS
     terms = Terms(
         priority=job.priority,
@@ -85,19 +94,6 @@ def on_duplicate_of(job: NewJob) -> OnDuplicate:
     if job.unique is None:
         return OnDuplicate.REJECT
     return _ON_DUPLICATE[job.unique.on_duplicate]
-
-
-def _is_plain(job: NewJob) -> bool:
-    return not (
-        job.priority
-        or job.labels
-        or job.backoff is not None
-        or job.timeouts is not None
-        or job.unique is not None
-        or job.lost_limit is not None
-        or job.keep_ms is not None
-        or job.durability is not None
-    )
 
 
 def _backoff(backoff: WireBackoff) -> Backoff:

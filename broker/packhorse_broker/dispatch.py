@@ -16,7 +16,6 @@ from packhorse_broker.config import Config
 from packhorse_broker.operations import Operations
 from packhorse_broker.sessions import Session
 from packhorse_broker.store.errors import StoreUnavailable
-from packhorse_broker.weights import items_of
 from packhorse_protocol import Code
 from packhorse_protocol import messages as wire
 from packhorse_protocol.messages import Bye, Done, Ok, Refused, Request, Role
@@ -92,9 +91,9 @@ class Dispatch:
         self._changing = changing
         self._looking: dict[type, Look] = {**looking, Bye: self._bye}
 
-    def handle(self, session: Session, request: Request, reply: Reply) -> None:
-        """Raises nothing: what goes wrong is answered."""
-        refused = self._refusal(session, request)
+    def handle(self, session: Session, request: Request, items: int, reply: Reply) -> None:
+        """`items`: how many it has. Raises nothing: what goes wrong is answered."""
+        refused = self._refusal(session, request, items)
         if refused is not None:
             reply(refused)
             return
@@ -104,19 +103,19 @@ class Dispatch:
         else:
             self._spawn(self._look(session, request, reply))
 
-    def _refusal(self, session: Session, request: Request) -> Refused | None:
+    def _refusal(self, session: Session, request: Request, items: int) -> Refused | None:
+        roles = session.roles
         role = ROLE_OF.get(type(request))
-        if role is not None and role not in session.roles:
+        if role is not None and role not in roles:
             return views.refused(request, Code.FORBIDDEN, f"this client lacks the role {role!r}")
         if (
-            isinstance(request, wire.Create)
+            "handle" not in roles
+            and isinstance(request, wire.Create)
             and (request.handle or request.group is not None)
-            and "handle" not in session.roles
         ):
             return views.refused(request, Code.FORBIDDEN, "this client lacks the role 'handle'")
         if self._broker.draining and isinstance(request, REFUSED_WHILE_DRAINING):
             return views.refused(request, Code.DRAINING, "this broker is going away")
-        items = items_of(request)
         if items > self._max_batch:
             return views.refused(
                 request,

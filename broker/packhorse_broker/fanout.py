@@ -3,7 +3,7 @@
 Changes committed here come whole; those of other brokers as notices, which say where to look.
 """
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Final
 
@@ -65,16 +65,18 @@ class Fanout:
         self._types_changed = types_changed
 
     def committed(self, changes: Sequence[Change]) -> None:
-        queued: Counter[str] = Counter()
+        queued: defaultdict[str, int] = defaultdict(int)
         for change in changes:
             job = change.job
             for ended in change.ended_claims:
                 self._claim_ended(job.id, ended)
             if change.queued:
                 queued[job.type] += 1
-            elif job.course is not None and newly_requested(change):
-                self._tell_cancelled(job)
-            if job.handlers or job.course is not None:
+            if job.course is not None:
+                if newly_requested(change):
+                    self._tell_cancelled(job)
+                self._delivery.changed(change)
+            elif job.handlers:
                 self._delivery.changed(change)
         self._watching.committed(changes)
         for job_type, jobs in queued.items():

@@ -96,8 +96,11 @@ class Operations:
         job: NewJob, client: str, *, handle: bool, group: str | None = None
     ) -> tuple[str, Create]:
         """The command that creates a job; its id is made here unless it was chosen."""
-        job_id = job.id if job.id is not None else new_job_id(job)
         terms = terms_of(job)
+        if job.id is None:
+            job_id, digest = new_job_id(job), None
+        else:
+            job_id, digest = job.id, fingerprint(job, terms)
         command = Create(
             id=job_id,
             type=job.type,
@@ -107,7 +110,7 @@ class Operations:
             attempts=job.attempts,
             persistent=job.persistent,
             handler=client if handle else None,
-            fingerprint=fingerprint(job, terms) if job.id is not None else None,
+            fingerprint=digest,
             group=group,
             delay_ms=job.delay_ms,
             delay_until=job.delay_until,

@@ -202,7 +202,7 @@ class Parts:
 
     def reception(self, library: str, host: Host) -> Reception:
         """Lets clients in, and knows what answers them. `library`: as they are told who it is."""
-        reception = Reception(
+        return Reception(
             self._config,
             self.sessions,
             self._registry,
@@ -212,6 +212,7 @@ class Parts:
             self.delivery,
             self.watching,
             self.holding,
+            self._dispatch(host),
             broker=self._broker,
             library=library,
             store=self._store_watch,
@@ -220,7 +221,9 @@ class Parts:
             crowded=lambda: self.committer.crowded or self._store_watch.full,
             spawn=self._spawn,
         )
-        reception.dispatch = Dispatch(
+
+    def _dispatch(self, host: Host) -> Dispatch:
+        return Dispatch(
             self._config,
             self.operations,
             self._changing().requests(),
@@ -232,7 +235,6 @@ class Parts:
             host,
             self._spawn,
         )
-        return reception
 
     def _changing(self) -> Changing:
         return Changing(

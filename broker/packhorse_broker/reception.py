@@ -33,9 +33,7 @@ from packhorse_protocol.messages import (
     Error,
     Hello,
     Limits,
-    Ok,
     Refused,
-    Request,
     Role,
     Welcome,
 )
@@ -68,6 +66,7 @@ class Reception:
         delivery: Delivery,
         watching: Watching,
         holding: Holding,
+        dispatch: Dispatch,
         *,
         broker: str,
         library: str,
@@ -77,6 +76,8 @@ class Reception:
         crowded: Callable[[], bool],
         spawn: Callable[[Coroutine[Any, Any, None]], None],
     ) -> None:
+        """`crowded`: whether whoever creates is to be slowed down, for the store takes no more so
+        soon."""
         self._config = config
         self._sessions = sessions
         self._registry = registry
@@ -88,13 +89,13 @@ class Reception:
         self._holding = holding
         self._broker = broker
         self._library = library
+        self.request = dispatch.handle
         self._store = store
         self._connected = connected
-        self._crowded = crowded
+        self.crowded = crowded
         self._registering = asyncio.Lock()
         self._draining = draining
         self._spawn = spawn
-        self.dispatch: Dispatch | None = None
 
     async def welcome(self, hello: Hello, connection: Connection) -> Session | Refused:
         """Registers or resumes the client and sends its welcome."""
@@ -218,16 +219,6 @@ class Reception:
         session.ready = True
         self._feeder.offer(session)
         self._delivery.catch_up(session)
-
-    def request(
-        self, session: Session, request: Request, reply: Callable[[Ok | Refused], None]
-    ) -> None:
-        assert self.dispatch is not None
-        self.dispatch.handle(session, request, reply)
-
-    def crowded(self) -> bool:
-        """Whether whoever creates is to be slowed down: the store takes no more so soon."""
-        return self._crowded()
 
     def writable(self, session: Session) -> None:
         """The client reads again: what was held back for it can go on."""

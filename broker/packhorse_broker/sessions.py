@@ -6,10 +6,12 @@ reads.
 """
 
 import asyncio
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final, Protocol
+
+from msgspec import Struct
 
 from packhorse_broker.clock import monotonic_ms
 from packhorse_broker.pushes import (
@@ -71,6 +73,15 @@ class Outlet(Protocol):
         """Ends the session; the connection stays for the last answers, then closes."""
 
 
+class _Held(Struct, gc=False):
+    """A claim of the client as a runner."""
+
+    type: str
+    token: bytes
+    ending: bool = False
+    """Whether it has said how it ended and that is not committed yet: it uses no place any more."""
+
+
 class Session:
     """One client, connected. Only `sessions.py` and the connection touch the pending pushes."""
 
@@ -78,12 +89,9 @@ class Session:
         "_asked",
         "_cancellations",
         "_claims",
-        "_ending",
-        "_ending_of",
         "_events",
         "_held",
         "_held_back_bytes",
-        "_held_of",
         "_lookups",
         "_outcomes",
         "_over",
@@ -91,6 +99,8 @@ class Session:
         "_reserved",
         "_reserved_of",
         "_revocations",
+        "_used",
+        "_used_of",
         "behind",
         "client",
         "closed",
@@ -141,13 +151,11 @@ class Session:
         """Whose turn it is among the types that it takes."""
         self.groups: tuple[str, ...] = ()
         """Groups of handlers of which it is a member."""
-        self._held: dict[str, tuple[str, bytes]] = {}
-        """Jobs that this client holds as their runner: type and token."""
-        self._held_of: dict[str, int] = {}
-        self._ending: dict[bytes, str] = {}
-        """Tokens of claims of which it has said how they ended, until that is committed, and the
-        types: their places may be given out in the same transaction."""
-        self._ending_of: dict[str, int] = {}
+        self._held: dict[str, _Held] = {}
+        """Claims of this client as a runner, by job."""
+        self._used = 0
+        """Places of the claims that it holds and that are not ending."""
+        self._used_of: defaultdict[str, int] = defaultdict(int)
         self._lookups = 0
         self._over: set[bytes] = set()
         """Tokens of claims that ended during a lookup."""
@@ -178,8 +186,8 @@ class Session:
         most = self.takes.get(job_type, 0)
         if not most or not self.listens:
             return 0
-        used = self._held_of.get(job_type, 0) + self._reserved_of.get(job_type, 0)
-        return max(0, min(self.free, most - used + self._ending_of.get(job_type, 0)))
+        used = self._used_of.get(job_type, 0) + self._reserved_of.get(job_type, 0)
+        return max(0, min(self.free, most - used))
 
     def rooms(self) -> dict[str, int]:
         """The same of all types; those of which it takes none now may be left out."""
@@ -191,7 +199,7 @@ class Session:
             job_type: most if most < free else free
             for job_type, most in self.takes.items()
         }
-        for job_type in (*self._held_of, *self._reserved_of):
+        for job_type in (*self._used_of, *self._reserved_of):
             if job_type in rooms:
                 rooms[job_type] = self.room_for(job_type)
         return rooms
@@ -205,7 +213,7 @@ class Session:
     def free(self) -> int:
         """Places of all types that are neither used nor set aside; less than 0 after the credit
         was lowered."""
-        return self.credit - len(self._held) - self._reserved + len(self._ending)
+        return self.credit - self._used - self._reserved
 
     def reserved(self, job_type: str) -> int:
         """For how many claims of a type room is set aside."""
@@ -234,19 +242,23 @@ class Session:
             self.part(None)
 
     def ends(self, job: str, token: bytes) -> None:
-        """It is being committed that this claim is over."""
+        """It is being committed that this claim is over: its place may be given out in the same
+        transaction."""
         held = self._held.get(job)
-        if held is not None and held[1] == token and token not in self._ending:
+        if held is not None and held.token == token and not held.ending:
+            held.ending = True
             self.moves += 1
-            job_type = self._ending[token] = held[0]
-            self._ending_of[job_type] = self._ending_of.get(job_type, 0) + 1
+            self._used -= 1
+            self._used_of[held.type] -= 1
 
-    def ended(self, token: bytes) -> None:
-        """It was committed, or not."""
-        job_type = self._ending.pop(token, None)
-        if job_type is not None:
+    def goes_on(self, job: str, token: bytes) -> None:
+        """It was not committed."""
+        held = self._held.get(job)
+        if held is not None and held.token == token and held.ending:
+            held.ending = False
             self.moves += 1
-            self._ending_of[job_type] -= 1
+            self._used += 1
+            self._used_of[held.type] += 1
 
     @contextmanager
     def lookup(self) -> Iterator[None]:
@@ -263,14 +275,14 @@ class Session:
     def hold(self, job: str, job_type: str, token: bytes) -> bool:
         """The client has become the job's runner; False: that was known, or is over."""
         held = self._held.get(job)
-        if held == (job_type, token) or token in self._over:
+        if token in self._over or (held is not None and held.token == token):
             return False
-        self.moves += 1
         if held is not None:
-            self.ended(held[1])
-            self._held_of[held[0]] -= 1
-        self._held_of[job_type] = self._held_of.get(job_type, 0) + 1
-        self._held[job] = (job_type, token)
+            self.ends(job, held.token)
+        self._held[job] = _Held(job_type, token)
+        self.moves += 1
+        self._used += 1
+        self._used_of[job_type] += 1
         return True
 
     def let_go(self, job: str, token: bytes) -> bool:
@@ -278,23 +290,22 @@ class Session:
         if self._lookups:
             self._over.add(token)
         held = self._held.get(job)
-        if held is None or held[1] != token:
+        if held is None or held.token != token:
             return False
-        self.moves += 1
-        self.ended(token)
+        if not held.ending:
+            self.ends(job, token)
         self._asked.pop(job, None)
         del self._held[job]
-        self._held_of[held[0]] -= 1
         return True
 
     @property
     def holds(self) -> dict[str, bytes]:
         """Jobs that the client holds, and the token of each claim."""
-        return {job: token for job, (_, token) in self._held.items()}
+        return {job: held.token for job, held in self._held.items()}
 
     def holds_claim(self, job: str, token: bytes) -> bool:
         held = self._held.get(job)
-        return held is not None and held[1] == token
+        return held is not None and held.token == token
 
     # -- pushes
 
@@ -389,6 +400,8 @@ class Sessions:
 
     def __init__(self) -> None:
         self._by_client: dict[str, Session] = {}
+        self.get = self._by_client.get
+        """By the client's id; None: it is not connected."""
 
     def add(self, session: Session) -> None:
         """The newest connection of a client wins; the former one is told and closed."""
@@ -401,9 +414,6 @@ class Sessions:
         session.closed = True
         if self._by_client.get(session.client) is session:
             del self._by_client[session.client]
-
-    def get(self, client: str) -> Session | None:
-        return self._by_client.get(client)
 
     def __iter__(self) -> Iterator[Session]:
         return iter(list(self._by_client.values()))

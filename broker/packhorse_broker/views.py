@@ -131,16 +131,15 @@ def entry_view(entry: LogEntry) -> WireLogEntry:
     )
 
 
-def created(applied: Applied, command: Command) -> Created:
+def created(applied: Applied, command: Create) -> Created:
     """Of the job that a create made, or of the one that was there already."""
-    assert isinstance(command, Create)
     job = applied.job
     duplicate: Literal["joined", "replaced"] | None = None
     if job.id != command.id:
         duplicate = "joined" if command.on_duplicate is OnDuplicate.JOIN else "replaced"
     return Created(
         job=job.id,
-        state=state_name(job.state),
+        state=_STATES[job.state],
         existed=applied.before is not None and duplicate is None,
         duplicate=duplicate,
     )

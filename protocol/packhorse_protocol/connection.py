@@ -301,7 +301,7 @@ class ClientConnection(_Connection[BrokerMessage, ClientMessage]):
                 self._admit_step(message)
         except MalformedMessage as malformed:
             if malformed.request_id is not None and malformed.code is not Code.UNSUPPORTED:
-                self._is_answered(malformed.request_id)
+                self._settle(malformed.request_id)
             raise
         return message
 
@@ -318,15 +318,12 @@ class ClientConnection(_Connection[BrokerMessage, ClientMessage]):
     def _admit_step(self, message: BrokerMessage) -> None:
         if type(message) is Welcome:
             self._admit_welcome(message)
-        elif type(message) is Refused and not self._is_expected(message):
+        elif type(message) is Refused and message.id is not None and not self._settle(message.id):
             raise MalformedMessage("answers no pending request", path="id", request_id=message.id)
         self._step(message)
 
-    def _is_expected(self, refused: Refused) -> bool:
-        return refused.id is None or self._is_answered(refused.id)
-
-    def _is_answered(self, request_id: int) -> bool:
-        """From now on; whether it was pending."""
+    def _settle(self, request_id: int) -> bool:
+        """The request is not pending any more; whether it was."""
         self._entries.pop(request_id, None)
         return self._awaited.pop(request_id, None) is not None
 

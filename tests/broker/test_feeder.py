@@ -328,3 +328,13 @@ async def test_nothing_is_looked_for_while_paused(scene: Scene) -> None:
     await scene.queues.answer(0)
     scene.feeder.paused = True
     assert scene.feeder.thought_empty() == []
+
+
+async def test_a_place_that_came_free_during_a_draw_is_drawn_for_as_it_ends(scene: Scene) -> None:
+    """Before anything else is done: so its draw goes with the end that made it free."""
+    runner = scene.runner("r")
+    await scene.take(runner, 2, t=2)
+    await scene.queues.answer(1, more=True)
+    draw = scene.queues.draws.pop(0)
+    draw.done([], True)
+    assert [len(draw.claims) for draw in scene.queues.draws] == [1]

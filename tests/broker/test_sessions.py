@@ -60,6 +60,33 @@ def test_what_matters_most_is_pushed_first() -> None:
     assert kinds == [Claims, Cancelling, Revoke, Outcomes, Events]
 
 
+def test_a_claim_that_is_ending_uses_no_place_until_it_is_known_to_go_on() -> None:
+    runner = session()
+    runner.ready, runner.credit, runner.takes = True, 2, {"t": 1, "other": 2}
+    runner.hold("j", "t", TOKEN)
+    assert runner.rooms() == {"t": 0, "other": 1}
+    runner.ends("j", TOKEN)
+    runner.ends("j", TOKEN)
+    assert runner.rooms() == {"t": 1, "other": 2}
+    runner.goes_on("j", TOKEN)
+    runner.goes_on("j", TOKEN)
+    assert runner.rooms() == {"t": 0, "other": 1}
+    runner.ends("j", TOKEN)
+    assert runner.let_go("j", TOKEN)
+    runner.goes_on("j", TOKEN)
+    assert runner.rooms() == {"t": 1, "other": 2}
+
+
+def test_a_claim_takes_the_place_of_one_of_the_same_job_that_was_ending() -> None:
+    runner = session()
+    runner.ready, runner.credit, runner.takes = True, 2, {"t": 2}
+    runner.hold("j", "t", TOKEN)
+    runner.ends("j", TOKEN)
+    assert runner.hold("j", "t", b"another".ljust(16))
+    runner.goes_on("j", TOKEN)
+    assert runner.room_for("t") == runner.free == 1
+
+
 def test_of_a_claim_only_the_newest_cancellation_is_pushed_and_only_while_it_is_held() -> None:
     waiting = session()
     for job in ("ended", "again", "held"):

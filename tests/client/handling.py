@@ -19,12 +19,17 @@ from tests.client.scripted import Peer
 NOT_FOUND = Problem(code="not_found", message="there is no such job")
 
 
-def outcome(job: str, *, result: bytes = b"\x05") -> OutcomeMessage:
-    return OutcomeMessage(job=job, type="t", state="COMPLETE", version=3, result=result)
+def outcome(
+    job: str, *, result: bytes = b"\x05", version: int = 3, group: str | None = None
+) -> OutcomeMessage:
+    return OutcomeMessage(
+        job=job, type="t", state="COMPLETE", version=version, result=result, group=group
+    )
 
 
-def push(peer: Peer, *jobs: str) -> None:
-    peer.send(Outcomes(outcomes=tuple(map(outcome, jobs))))
+def push(peer: Peer, *jobs: str, version: int = 3, group: str | None = None) -> None:
+    found = tuple(outcome(job, version=version, group=group) for job in jobs)
+    peer.send(Outcomes(outcomes=found))
 
 
 async def create(client: Client, peer: Peer, job_id: str) -> Job:

@@ -97,6 +97,20 @@ async def test_a_failed_job_is_retried(client: Client, make_worker: MakeWorker) 
     ]
 
 
+async def test_a_retried_job_has_one_outcome_more(client: Client, make_worker: MakeWorker) -> None:
+    """Its handlers get it, whatever became of the former one."""
+    await failed(client, make_worker, "a")
+    first = await client.job("a").outcome(handled=False)
+    await client.retry("a")
+    await client.cancel("a")
+    rest = client.outcomes(auto=False)
+    async with asyncio.timeout(20):
+        second = await anext(rest)
+    assert (first.reason, second.reason) == ("FAILED", "CANCELLED")
+    assert first.version < second.version
+    await rest.aclose()
+
+
 async def test_a_pending_job_is_run_now(client: Client) -> None:
     job = await client.create("t", delay="1h")
     assert await job.run_now(why="now") == "QUEUED"

@@ -6,23 +6,9 @@ import pytest
 
 from packhorse import errors
 from packhorse_protocol.limits import MAX_GROUPS
-from packhorse_protocol.messages import Done, Handled, Join, Outcomes
-from packhorse_protocol.messages import Outcome as OutcomeMessage
+from packhorse_protocol.messages import Done, Handled, Join
 from tests.client.handling import begun, push, synchronise
-from tests.client.scripted import Peer, ScriptedBroker, connected
-
-
-def push_for(peer: Peer, group: str, *jobs: str) -> None:
-    peer.send(
-        Outcomes(
-            outcomes=tuple(
-                OutcomeMessage(
-                    job=job, type="t", state="COMPLETE", version=3, result=b"\x05", group=group
-                )
-                for job in jobs
-            )
-        )
-    )
+from tests.client.scripted import ScriptedBroker, connected
 
 
 async def test_a_member_joins_takes_and_leaves(scripted: ScriptedBroker) -> None:
@@ -32,7 +18,7 @@ async def test_a_member_joins_takes_and_leaves(scripted: ScriptedBroker) -> None
         join = await peer.expect(Join)
         assert join.groups == ("g",)
         peer.ok(join, Done())
-        push_for(peer, "g", "a", "b")
+        push(peer, "a", "b", group="g")
         outcome = await taking
         assert (outcome.job, outcome.group, outcome.result()) == ("a", "g", 5)
         await synchronise(client, peer)  # so nothing was handled
@@ -52,7 +38,7 @@ async def test_handled_by_hand(scripted: ScriptedBroker) -> None:
         found = client.outcomes(group="g", auto=False)
         taking = asyncio.ensure_future(anext(found))
         peer.ok(await peer.expect(Join), Done())
-        push_for(peer, "g", "a", "b")
+        push(peer, "a", "b", group="g")
         first, second = await taking, await anext(found)
         acknowledging = asyncio.gather(second.handled(), first.handled())
         handled = await peer.expect(Handled)
@@ -81,8 +67,8 @@ async def test_several_groups_and_the_client_s_own(scripted: ScriptedBroker) -> 
         assert joins[-1].groups == ("g", "h")
         for join in joins:
             peer.ok(join, Done())
-        push_for(peer, "h", "a")
-        push_for(peer, "g", "a")
+        push(peer, "a", group="h")
+        push(peer, "a", group="g")
         push(peer, "a")
         for name in ("g", "h"):
             assert (await taking[name]).group == name
@@ -97,7 +83,7 @@ async def test_readers_of_one_group_share_it(scripted: ScriptedBroker) -> None:
         taking = [asyncio.ensure_future(anext(found)) for found in streams]
         for _ in streams:
             peer.ok(await peer.expect(Join), Done())
-        push_for(peer, "g", "a", "b")
+        push(peer, "a", "b", group="g")
         assert {outcome.job for outcome in await asyncio.gather(*taking)} == {"a", "b"}
         await streams[0].aclose()
         await synchronise(client, peer)  # so it is still a member
@@ -111,7 +97,7 @@ async def test_joined_again_after_a_reconnect(scripted: ScriptedBroker) -> None:
         found = client.outcomes(group="g", auto=False)
         taking = asyncio.ensure_future(anext(found))
         peer.ok(await peer.expect(Join), Done())
-        push_for(peer, "g", "a", "b", "c")
+        push(peer, "a", "b", "c", group="g")
         held = await taking
         dropped = await anext(found)
         assert (held.job, dropped.job) == ("a", "b")
@@ -122,11 +108,26 @@ async def test_joined_again_after_a_reconnect(scripted: ScriptedBroker) -> None:
         join = await again.expect(Join)
         assert join.groups == ("g",)
         again.ok(join, Done())
-        push_for(again, "g", "a", "b", "c")
+        push(again, "a", "b", "c", group="g")
         assert [(await anext(found)).job for _ in range(2)] == ["c", "b"]
         acknowledging = asyncio.create_task(held.handled())
         again.ok(await again.expect(Handled), Done())
         await acknowledging
+        await found.aclose()
+
+
+async def test_a_retried_job_has_another_outcome(scripted: ScriptedBroker) -> None:
+    async with connected(scripted) as (client, peer):
+        found = client.outcomes(group="g", auto=False)
+        taking = asyncio.ensure_future(anext(found))
+        peer.ok(await peer.expect(Join), Done())
+        push(peer, "a", group="g")
+        first = await taking
+        push(peer, "a", group="g")
+        push(peer, "a", version=6, group="g")
+        push(peer, "b", group="g")
+        second = await anext(found)
+        assert (first.version, second.version) == (3, 6)
         await found.aclose()
 
 
@@ -139,7 +140,7 @@ async def test_what_comes_for_a_group_that_was_left_is_let_go(scripted: Scripted
         taking.cancel()
         await asyncio.wait([taking])
         assert (await peer.expect(Join)).groups == ()
-        push_for(peer, "g", "a")
+        push(peer, "a", group="g")
         await synchronise(client, peer)
     assert await peer.end() == []
 
@@ -149,10 +150,10 @@ async def test_a_handled_under_way_is_not_given_again(scripted: ScriptedBroker) 
         found = client.outcomes(group="g", auto=False)
         taking = asyncio.ensure_future(anext(found))
         peer.ok(await peer.expect(Join), Done())
-        push_for(peer, "g", "a")
+        push(peer, "a", group="g")
         quiet = asyncio.create_task((await taking).handled())
         handled = await peer.expect(Handled)
-        push_for(peer, "g", "a", "b")
+        push(peer, "a", "b", group="g")
         assert (await anext(found)).job == "b"
         peer.ok(handled, Done())
         await quiet

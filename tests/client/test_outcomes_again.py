@@ -149,6 +149,64 @@ async def test_a_removed_job_is_not_handled_again_after_a_lost_registration(
             await gone.outcome()
 
 
+# -- a job that was retried by hand ---------------------------------------------------------------
+
+
+async def test_a_retried_job_has_another_outcome(scripted: ScriptedBroker) -> None:
+    """Also while the program has the former one, for those who ask for the job's too."""
+    async with connected(scripted) as (client, peer):
+        job = await create(client, peer, "a")
+        push(peer, "a")
+        rest = client.outcomes(auto=False)
+        first = await anext(rest)
+        for _ in range(2):
+            push(peer, "a")
+            push(peer, "a", version=6)
+            push(peer, "b")
+        second = await anext(rest)
+        assert (first.version, second.version) == (3, 6)
+        assert (await anext(rest)).job == "b"
+        assert await job.outcome(handled=False) is second
+        await rest.aclose()
+
+
+async def test_it_comes_while_the_former_is_being_handled(scripted: ScriptedBroker) -> None:
+    async with connected(scripted) as (client, peer):
+        push(peer, "a")
+        rest = client.outcomes(auto=False)
+        acknowledging = asyncio.create_task((await anext(rest)).handled())
+        handled = await peer.expect(Handled)
+        gc.collect()
+        push(peer, "a")
+        push(peer, "a", version=6)
+        push(peer, "b")
+        assert (await anext(rest)).version == 6
+        peer.ok(handled, Done())
+        await acknowledging
+        await rest.aclose()
+
+
+async def test_what_was_handled_of_it_leaves_the_other_in_the_crowd(
+    scripted: ScriptedBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outcomes, "CROWD_OUTCOMES", 1)
+    async with connected(scripted) as (client, peer):
+        rest = client.outcomes(auto=False)
+        push(peer, "a")
+        first = await anext(rest)
+        push(peer, "a", version=6)
+        push(peer, "b")
+        second = await anext(rest)
+        assert second.version == 6
+        for held in (first, await anext(rest), second):
+            assert client._session.outcomes._crowded.is_set()
+            acknowledging = asyncio.create_task(held.handled())
+            peer.ok(await peer.expect(Handled), Done())
+            await acknowledging
+        assert not client._session.outcomes._crowded.is_set()
+        await rest.aclose()
+
+
 # -- a lost registration --------------------------------------------------------------------------
 
 

@@ -164,9 +164,12 @@ async def test_what_is_being_taken_all_the_time_is_left_for_later(
             grows: bool = True,
             ahead: Sequence[bytes] = (),
             absent: Sequence[bytes] = (),
+            behind: Sequence[bytes] = (),
         ) -> list[Any] | None:
             await raw("HSET", keys.taken(GROUP), "b", "b-4")
-            return await super().commit(commands, grows=grows, ahead=ahead, absent=absent)
+            return await super().commit(
+                commands, grows=grows, ahead=ahead, absent=absent, behind=behind
+            )
 
     await one.take(GROUP, ["a"])
     lane = Overtaken(opener.lane()._address, keys.writer("overtaken"))

@@ -10,7 +10,7 @@ from packhorse_broker.store.keys import PartitionKeys
 from packhorse_broker.store.types import TypeSettings, encode_settings
 from tests.support.commands import claim, create, first_token
 from tests.support.inspection import Contents, Raw
-from tests.support.opening import Caller, Opener
+from tests.support.opening import TIMEOUT_MS, Caller, Opener
 from tests.support.proxy import Fault, FaultProxy
 from tests.support.telling import told
 
@@ -22,9 +22,9 @@ async def states(raw: Raw, keys: PartitionKeys) -> dict[str, State]:
     return {job_id: job.state for job_id, job in found.jobs.items()}
 
 
-async def prepared(opener: Opener, url: str | None = None) -> Caller:
+async def prepared(opener: Opener, url: str | None = None, timeout_ms: int = TIMEOUT_MS) -> Caller:
     """One whose next transaction finds the settings of its type read ahead."""
-    caller = opener.committer(url)
+    caller = opener.committer(url, timeout_ms=timeout_ms)
     await caller.submit(create("earlier"))
     return caller
 
@@ -114,7 +114,9 @@ async def test_a_refused_create_is_looked_up_before_it_is_said(
 async def test_a_job_taken_for_new_comes_once_whatever_fails(
     opener: Opener, proxy: FaultProxy, raw: Raw, keys: PartitionKeys, fault: Fault
 ) -> None:
-    caller = await prepared(opener, proxy.url)
+    # What is kept back in silence is waited for so long.
+    timeout_ms = 2_000 if fault is Fault.SILENCE else TIMEOUT_MS
+    caller = await prepared(opener, proxy.url, timeout_ms)
     proxy.fail(fault)
     created = caller.submit(create("a"))
     await proxy.met()

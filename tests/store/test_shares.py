@@ -130,7 +130,7 @@ def test_who_else_claims_may_change_before_the_answer_comes() -> None:
     """The queue held as many as were asked for, so it may hold more."""
     rivals = ALONE
     keys = PartitionKeys("test", 0)
-    candidates = Candidates(keys, Shares(lambda _: rivals, lambda: START_MS))
+    candidates = Candidates(keys, Shares(lambda _: rivals, lambda: START_MS), lambda: START_MS)
     asked = candidates.asking({"t": 40})
     rivals = Rivals(NAMES, 0)
     window = candidates.windows({"t": 40}, [waiting(40), *([] for _ in asked[1:])])["t"]

@@ -159,10 +159,13 @@ async def test_a_failure_is_told_when_all_have_ended(
             grows: bool = False,
             ahead: Sequence[bytes] = (),
             absent: Sequence[bytes] = (),
+            behind: Sequence[bytes] = (),
         ) -> list[Any] | None:
             arrived.set()
             await go_on.wait()
-            return await super().commit(commands, grows=grows, ahead=ahead, absent=absent)
+            return await super().commit(
+                commands, grows=grows, ahead=ahead, absent=absent, behind=behind
+            )
 
     away = Away(opener.address(), b"away")
     slow = Slow(opener.address(), store.keys[2].writer("slow"))

@@ -8,7 +8,7 @@ from typing import Final
 from packhorse_broker.jobs.commands import Claim, Command
 from packhorse_broker.jobs.model import Applied, Retention, Rules
 from packhorse_broker.store.changes import Change
-from packhorse_broker.store.committer import Committer, Publish
+from packhorse_broker.store.committer import Committer
 from packhorse_broker.store.committers import Committing
 from packhorse_broker.store.durability import AFTER_EXEC, Waits
 from packhorse_broker.store.keys import PartitionKeys
@@ -17,6 +17,7 @@ from packhorse_broker.store.reader import Reader
 from packhorse_broker.store.transaction import Lane
 from packhorse_broker.store.types import TypeBook
 from packhorse_broker.store.work import Draw, Result, Submission
+from packhorse_broker.store.writer import Publish
 from tests.support.clock import ManualClock
 
 RULES: Final = Rules(

@@ -8,7 +8,7 @@ priorities waiting each gets at least one of FAIR_EVERY x (n + 1) claims, its ol
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from packhorse_broker.jobs.model import Job
 from packhorse_broker.store.keys import PartitionKeys, job_of_member
@@ -27,6 +27,9 @@ MIXED_DRAWS: Final = 1_000
 
 MAX_UNDRAWABLE: Final = 1_000
 """Entries at the head of a queue that are looked past because they can't be claimed."""
+
+AHEAD_MS: Final = 20
+"""So long what was looked at for the next batch is taken for the head of the queue."""
 
 
 class _Turns:
@@ -50,7 +53,14 @@ class Window:
     """The head of a queue, as far as a batch wants it, and what its fair turns may take."""
 
     def __init__(
-        self, candidates: deque[str], fair: deque[str], *, full: bool, left: bool, claims: int
+        self,
+        candidates: deque[str],
+        fair: deque[str],
+        *,
+        full: bool,
+        left: bool,
+        claims: int,
+        ahead: bool = False,
     ) -> None:
         self.candidates = candidates
         self.fair = fair
@@ -60,10 +70,14 @@ class Window:
         """Whether jobs were left to other brokers."""
         self.claims = claims
         """Claims since the last fair turn."""
+        self.ahead = ahead
+        """Whether it was looked at before the batch was asked for."""
         self.undrawable = 0
         """Candidates that were passed over though nobody in this batch took them."""
         self.mixed = False
         """Whether a job of another priority than the plain one was seen."""
+        self.was_short = False
+        """Whether a claim found nothing to take."""
         self.probed = False
         self.took_turn = False
         self.fair_score: bytes | None = None
@@ -97,19 +111,43 @@ def nothing_waits() -> Window:
     return Window(deque(), deque(), full=False, left=False, claims=0)
 
 
+class _Head(NamedTuple):
+    """Entries at the head of a queue, and how many were asked for."""
+
+    members: list[bytes]
+    asked: int
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the queue may hold more."""
+        return len(self.members) == self.asked
+
+
 class Candidates:
-    """`asking` before a batch of draws, `windows` with the store's answers, `settled` after it."""
+    """`asking` before a batch of draws, `windows` with the store's answers, `settled` after it.
+
+    Behind a batch that left jobs in its queues goes `asking_ahead`; `ahead` then has the windows of
+    the batch that comes next, if it comes soon and wants no more.
+    """
 
     def __init__(
-        self, keys: PartitionKeys, shares: Shares, in_use: Callable[[str], bool] = lambda _: True
+        self,
+        keys: PartitionKeys,
+        shares: Shares,
+        now_ms: Callable[[], int],
+        in_use: Callable[[str], bool] = lambda _: True,
     ) -> None:
         """`in_use`: whether anybody takes a type; others are forgotten, if there are many."""
         self._keys = keys
         self._shares = shares
+        self._now_ms = now_ms
         self._turns = TypeNotes(_Turns, in_use)
         self._asked: dict[str, tuple[int, int]] = {}
         """How many entries were asked for, and for fair turns: who else claims may be another one
         by the answer."""
+        self._asked_ahead: dict[str, int] = {}
+        self._ahead: dict[str, _Head] = {}
+        self._ahead_until_ms = 0
 
     def asking(self, wanted: Mapping[str, int]) -> list[bytes]:
         """The commands for so many candidates of each type."""
@@ -134,20 +172,64 @@ class Candidates:
         answers = iter(replies)
         found: dict[str, Window] = {}
         for job_type, claims in wanted.items():
-            members = next(answers)
-            own, left = self._shares.own(job_type, members)
             count, fair = self._asked[job_type]
-            turns = self._turns[job_type]
-            window = Window(
-                deque(own[: claims + turns.undrawable]),
-                deque(),
-                full=len(members) == count and bool(own),
-                left=left,
-                claims=turns.claims,
-            )
+            head = _Head(next(answers), count)
+            found[job_type] = window = self._window(job_type, claims, head)
             if fair:
                 _put_fair(window, next(answers))
-            found[job_type] = window
+        return found
+
+    def _window(self, job_type: str, claims: int, head: "_Head", *, ahead: bool = False) -> Window:
+        own, left = self._shares.own(job_type, head.members)
+        turns = self._turns[job_type]
+        return Window(
+            deque(own[: claims + turns.undrawable]),
+            deque(),
+            full=head.is_full and bool(own),
+            left=left,
+            claims=turns.claims,
+            ahead=ahead,
+        )
+
+    def asking_ahead(self, windows: Mapping[str, Window], wanted: Mapping[str, int]) -> list[bytes]:
+        """The commands that look at queues of one priority, from which more can be drawn, for the
+        next batch. They see what the transaction before them has left."""
+        self._asked_ahead.clear()
+        for job_type, window in windows.items():
+            turns = self._turns[job_type]
+            if not window.full or window.mixed or turns.mixed_draws or window.left:
+                continue
+            likely = wanted[job_type] * 3 // 2 + 8
+            self._asked_ahead[job_type] = self._shares.window(job_type, likely) + window.undrawable
+        return [
+            pack(("ZRANGE", self._keys.queue(job_type), 0, count - 1))
+            for job_type, count in self._asked_ahead.items()
+        ]
+
+    def looked_ahead(self, replies: Iterable[list[bytes]]) -> None:
+        """What the store answered to `asking_ahead`; nothing, if that can't be had."""
+        asked = self._asked_ahead.items()
+        self._ahead = {
+            job_type: _Head(members, count)
+            for (job_type, count), members in zip(asked, replies, strict=False)
+        }
+        self._ahead_until_ms = self._now_ms() + AHEAD_MS
+
+    def ahead(self, wanted: Mapping[str, int]) -> dict[str, Window] | None:
+        """The windows for so many claims of each type, if all were looked at far enough; once."""
+        known, self._ahead = self._ahead, {}
+        if not known or self._now_ms() > self._ahead_until_ms:
+            return None
+        found: dict[str, Window] = {}
+        for job_type, claims in wanted.items():
+            turns = self._turns[job_type]
+            ahead = known.get(job_type)
+            enough = self._shares.window(job_type, claims) + turns.undrawable
+            if ahead is None or ahead.asked < enough or not ahead.is_full:
+                return None
+            if _fair_turns(turns, claims):
+                return None
+            found[job_type] = self._window(job_type, claims, ahead, ahead=True)
         return found
 
     def mixed(self, job_type: str) -> None:

@@ -1,12 +1,10 @@
 """Group commit: what many callers ask of one partition goes into one transaction.
 
 While a transaction is in flight the next batch collects; what ends or claims jobs goes before what
-creates them (`backlog.py`). A batch watches the records of its jobs, the settings of their types
-and the unique keys that it needs, but no index. It decides the commands for one job in the order of
-arrival (the second on the first one's result), and writes everything in one EXEC. If something
-watched changed meanwhile the batch is read and decided again; one that keeps being disturbed is
-split in halves, so that one contended job can't hold up its neighbours. In a store that is full
-what grows is refused, and the rest of its batch goes on. Nobody is answered before EXEC was.
+creates them (`backlog.py`). If something changed that a batch depends on, it is read and decided
+again (`writer.py`); one that keeps being disturbed is split in halves, so that one contended job
+can't hold up its neighbours. In a store that is full what grows is refused, and the rest of its
+batch goes on. Nobody is answered before EXEC was.
 """
 
 import asyncio
@@ -20,21 +18,18 @@ import structlog
 from packhorse_broker.jobs.commands import Claim
 from packhorse_broker.jobs.model import Rules
 from packhorse_broker.store.backlog import MAX_BATCH, Backlog, Room
-from packhorse_broker.store.bodies import claims_of, put_bodies
-from packhorse_broker.store.candidates import Candidates, Window
-from packhorse_broker.store.changes import Change, told_of
-from packhorse_broker.store.durability import Durability, Waits
+from packhorse_broker.store.candidates import Candidates
+from packhorse_broker.store.changes import Change
+from packhorse_broker.store.durability import Waits
 from packhorse_broker.store.errors import StoreError, StoreFull, StoreUnavailable
-from packhorse_broker.store.foresight import Foresight
 from packhorse_broker.store.keys import PartitionKeys
-from packhorse_broker.store.packing import pack
-from packhorse_broker.store.round import Clock, Round, with_retention
+from packhorse_broker.store.round import Clock, Round
 from packhorse_broker.store.shares import ALONE, Rivals, Shares
-from packhorse_broker.store.supply import Supply, UsageElsewhere
+from packhorse_broker.store.supply import UsageElsewhere
 from packhorse_broker.store.transaction import Lane
 from packhorse_broker.store.types import TypeBook
 from packhorse_broker.store.work import Draw, Failed, Result, Submission, Work, grows, halves
-from packhorse_broker.store.writes import Writes
+from packhorse_broker.store.writer import RETRY_PAUSE_S, Publish, Writer
 
 _log = structlog.get_logger(__name__)
 
@@ -53,13 +48,6 @@ EXPIRY_LOOKS: Final = 4
 _OVERDUE: Final = StoreUnavailable("the store did not come to it in time")
 _UNKNOWN: Final = StoreUnavailable("the store did not answer in time; it may have been done")
 _CLOSED: Final = StoreUnavailable("the broker closed before it was done")
-
-RETRY_PAUSE_S: Final = (0.01, 0.1)
-"""Bounds of the random pause before a store that was away is tried again."""
-
-
-Publish = Callable[[Sequence[Change]], bytes | None]
-"""What other brokers are told of changes, sent in the same transaction; None: nothing."""
 
 
 class Committer:
@@ -86,14 +74,7 @@ class Committer:
         """`in_use`: whether anybody takes a type; `room`: what this one shares with other
         committers."""
         self._lane = lane
-        self._keys = keys
-        self._rules = rules
-        self._clock = clock
-        self._types = types
         self._wait_ms = wait_ms
-        self._waits = waits
-        """How it is waited for what jobs or the broker ask for beyond EXEC."""
-        self._publish = publish
         self._committed = committed
         self._backlog = Backlog(room if room is not None else Room())
         self._in_flight: list[Work] = []
@@ -101,13 +82,20 @@ class Committer:
         self._closing = False
         self._task: asyncio.Task[None] | None = None
         self._expiry: asyncio.Task[None] | None = None
-        self._known_types: set[str] = set()
         self.shares = Shares(rivals, clock.now_ms)
-        self._candidates = Candidates(keys, self.shares, in_use)
         self._left = left
         """Told of types of which jobs were left to other brokers, who may not come to them."""
-        self._supply = Supply(lane, keys, types, elsewhere)
-        self._foresight = Foresight(lane, keys)
+        self._writer = Writer(
+            lane,
+            keys,
+            rules,
+            clock,
+            types=types,
+            waits=waits,
+            publish=publish,
+            candidates=Candidates(keys, self.shares, clock.now_ms, in_use),
+            elsewhere=elsewhere,
+        )
         self.commits = 0
         self.conflicts = 0
         self.commands = 0
@@ -140,8 +128,7 @@ class Committer:
 
     def begin_anew(self) -> None:
         """The store was wiped: which types it has seen is not known any more."""
-        self._known_types.clear()
-        self._lane.distrust()
+        self._writer.begin_anew()
 
     @property
     def waiting(self) -> int:
@@ -231,7 +218,7 @@ class Committer:
         conflicts = 0
         while True:
             try:
-                round_ = await self._attempt(batch, into_full=into_full)
+                round_ = await self._writer.attempt(batch, into_full=into_full)
             except StoreFull:
                 raise
             except StoreUnavailable:
@@ -240,6 +227,7 @@ class Committer:
                 await asyncio.sleep(random.uniform(*RETRY_PAUSE_S))
                 continue
             if round_ is not None:
+                self.commits += bool(round_.changes)
                 self._settle(batch, round_)
                 for job_type in round_.left:
                     _call(self._left, job_type)
@@ -251,105 +239,6 @@ class Committer:
             if conflicts >= MAX_CONFLICTS:
                 raise StoreUnavailable("the job keeps being changed by others")
             await asyncio.sleep(random.uniform(0, CONFLICT_PAUSE_MS) / 1000)
-
-    async def _attempt(
-        self, batch: list[Work], *, into_full: bool, boldly: bool = True
-    ) -> Round | None:
-        """Watch, read, decide, write, EXEC; None after a conflict.
-
-        `boldly`: a few jobs that are created are taken for new ones, and are looked for by the
-        transaction itself; if that fails they are read like others.
-        """
-        windows = await self._windows(
-            [work for work in batch if isinstance(work, Draw) and not work.of_created]
-        )
-        round_ = Round(self._clock, self._rules_of)
-        new = self._foresight.new_jobs(batch) if boldly and not windows else ()
-        round_.records.update(dict.fromkeys(new))
-        await self._supply.read(round_, batch, windows)
-        round_.decide(batch, windows)
-        round_.left = [job_type for job_type, window in windows.items() if window.left]
-        changes = list(round_.changes.values())
-        if len(changes) < len(new) or (self._lane.trusts and not changes):
-            # EXEC will not prove what was taken for granted.
-            await self._lane.forget()
-            return await self._attempt(batch, into_full=into_full, boldly=False)
-        if not changes:
-            if round_.records or round_.broken or round_.settings:
-                await self._lane.forget()
-            self._candidates.settled(windows)
-            return round_
-        writes = Writes(self._keys, self._known_types)
-        for change in changes:
-            writes.add(change)
-            terms = change.job.terms
-            if terms is not None and terms.priority:
-                self._candidates.mixed(change.job.type)
-        commands = writes.commands()
-        claims = claims_of(batch, round_)
-        bodies = [claimed.job.id for _, _, claimed in claims]
-        if bodies:
-            # First: a job that is claimed and removed in one batch is still given whole.
-            commands.insert(0, ("MGET", *map(self._keys.body, bodies)))
-        message = self._publish(told_of(changes))
-        if message is not None:
-            commands.append(("SPUBLISH", self._keys.events, message))
-        replies = await self._lane.commit(
-            commands,
-            grows=not into_full,
-            ahead=self._foresight.needed_next(round_, changes),
-            absent=[self._keys.record(job_id) for job_id in new],
-        )
-        if replies is None:
-            if new:
-                return await self._attempt(batch, into_full=into_full, boldly=False)
-            return None
-        wanted = _wanted(changes)
-        if wanted or self._waits().least:
-            round_.durable = await self._is_durable(Durability(wanted))
-        self._known_types |= writes.new_types
-        if bodies:
-            found = replies[0] if replies else await self._read_bodies(bodies)
-            put_bodies(claims, dict(zip(bodies, found, strict=True)))
-        self._candidates.settled(windows)
-        self.commits += 1
-        return round_
-
-    async def _is_durable(self, wanted: Durability) -> bool:
-        """Waits for what is wanted of the transaction just committed; whether it came."""
-        waits = self._waits()
-        wait = waits.command(wanted)
-        if wait is None:
-            return True
-        if waits.hopeless(wanted):
-            return False
-        return waits.met(await self._lane.acknowledged(wait))
-
-    def _rules_of(self, job_type: str) -> Rules:
-        return with_retention(self._rules, self._types[job_type])
-
-    async def _windows(self, draws: list[Draw]) -> dict[str, Window]:
-        """Heads of the queues that are drawn from. They are watched as records, never as a queue:
-        then a new job in a queue disturbs no claim."""
-        wanted: dict[str, int] = {}
-        for draw in draws:
-            wanted[draw.type] = wanted.get(draw.type, 0) + draw.size
-        if not wanted:
-            return {}
-        replies = await self._lane.ask(*self._candidates.asking(wanted))
-        return self._candidates.windows(wanted, replies)
-
-    async def _read_bodies(self, ids: list[str]) -> list[bytes | None]:
-        """Bodies of jobs whose claim was applied but whose answer was lost. The claims stand, so
-        this waits for as long as the store is away."""
-        while True:
-            try:
-                [bodies] = await self._lane.ask(pack(("MGET", *map(self._keys.body, ids))))
-            except StoreUnavailable:
-                await asyncio.sleep(random.uniform(*RETRY_PAUSE_S))
-            else:
-                found: list[bytes | None] = bodies
-                return found
 
     # -- answer
 
@@ -363,17 +252,7 @@ class Committer:
             else:
                 _call(work.done, *next(drawn))
         if round_.changes:
-            _call(self._committed, told_of(list(round_.changes.values())))
-
-
-def _wanted(changes: Sequence[Change]) -> int:
-    """The durability that the jobs of a batch ask for, all of them together."""
-    wanted = 0
-    for change in changes:
-        terms = change.job.terms
-        if terms is not None and terms.durability > wanted:
-            wanted = terms.durability
-    return wanted
+            _call(self._committed, round_.told)
 
 
 def _call(callback: Callable[..., None], *args: object) -> None:

@@ -7,6 +7,7 @@ dropped, never used again.
 """
 
 import asyncio
+from collections.abc import Awaitable
 from copy import copy
 from typing import Any
 from weakref import WeakSet
@@ -147,16 +148,16 @@ class Link:
         """
         return await self.exchange(b"".join(commands), len(commands))
 
-    async def exchange(self, data: bytes, replies: int) -> list[Any]:
+    def exchange(self, data: bytes, replies: int) -> Awaitable[list[Any]]:
         """One write, and so many replies, under one timeout. Raises as `ask`; it is not known
         then what was sent."""
         if self.is_left:
             raise LostConnection("the connection to the store is left")
-        return await self._replies.exchange(data, replies, self._timeout_s)
+        return self._replies.exchange(data, replies, self._timeout_s)
 
-    async def more(self, replies: int) -> list[Any]:
+    def more(self, replies: int) -> Awaitable[list[Any]]:
         """Further replies to what was sent by `exchange`. Raises as `ask`."""
-        return await self._replies.more(replies, self._timeout_s)
+        return self._replies.more(replies, self._timeout_s)
 
     async def next_reply(self) -> Any:
         """The next reply, however long it takes."""

@@ -9,7 +9,7 @@ from packhorse_broker.store.assignments import Assignments
 from packhorse_broker.store.assignments_at_home import Assigning, AssignmentsAtHome
 from packhorse_broker.store.backlog import Room
 from packhorse_broker.store.changes import Change
-from packhorse_broker.store.committer import Committer, Publish
+from packhorse_broker.store.committer import Committer
 from packhorse_broker.store.committers import Committers, Committing
 from packhorse_broker.store.durability import Waits
 from packhorse_broker.store.finder import Finder
@@ -31,6 +31,7 @@ from packhorse_broker.store.type_reader import TypeReader
 from packhorse_broker.store.type_readers import ReadingTypes, TypeReaders
 from packhorse_broker.store.types import TypeBook
 from packhorse_broker.store.usage_elsewhere import UsageElsewhere
+from packhorse_broker.store.writer import Publish
 
 Part = TypeVar("Part")
 Whole = TypeVar("Whole")

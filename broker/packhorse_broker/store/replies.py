@@ -7,7 +7,7 @@ through asyncio.wait_for, which on Python 3.11 may lose a cancellation.
 
 import asyncio
 import contextlib
-from collections import deque
+import math
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -34,15 +34,19 @@ class Replies(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._parser = hiredis.Reader(
             protocolError=InvalidResponse,
-            replyError=DefaultParser.parse_error,
+            replyError=self._error,
             notEnoughData=_NOT_YET,
         )
-        self._arrived: deque[Any] = deque()
+        self._arrived: list[Any] = []
         self._wanted = 0
         self._waiter: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._deadline_s = 0.0
+        """Of the exchange that is waited for. The timer is set anew only when it has run: almost
+        all exchanges are over by then."""
         self._lost: RedisError | None = None
-        self._refused: RedisError | None = None
-        """The first reply that is an error, among those that were not taken yet."""
+        self._has_errors = False
+        """Whether errors have arrived that are not taken yet, perhaps within EXEC's answer."""
 
     @classmethod
     async def open(cls, url: str, options: dict[str, Any]) -> "Replies":
@@ -88,14 +92,14 @@ class Replies(asyncio.Protocol):
         """The next replies to what was written. Raises as `exchange`."""
         if len(self._arrived) >= count:
             return await self._take(count)
-        timer = self._loop.call_later(timeout_s, self._expire)
-        try:
-            return await self._take(count)
-        finally:
-            timer.cancel()
+        self._deadline_s = self._loop.time() + timeout_s
+        if self._timer is None:
+            self._timer = self._loop.call_later(timeout_s, self._expire)
+        return await self._take(count)
 
     async def next(self) -> Any:
         """The next reply, however long it takes. Raises as `exchange`."""
+        self._deadline_s = math.inf
         [reply] = await self._take(1)
         return reply
 
@@ -115,13 +119,11 @@ class Replies(asyncio.Protocol):
                 self._waiter = None
             if len(arrived) < count:
                 self._give_up()
-        if len(arrived) == count:
-            replies = list(arrived)
-            arrived.clear()
-        else:
-            replies = [arrived.popleft() for _ in range(min(count, len(arrived)))]
-        if self._refused is not None:
-            refused, self._refused = _first_error(replies), _first_error(arrived)
+        replies = arrived[:count]
+        del arrived[:count]
+        if self._has_errors:
+            self._has_errors = _first_error(arrived) is not None
+            refused = _first_error(replies)
             if refused is not None:
                 raise refused
         return replies
@@ -137,37 +139,46 @@ class Replies(asyncio.Protocol):
     # -- what the loop calls
 
     def data_received(self, data: bytes) -> None:
-        parser, arrived = self._parser, self._arrived
-        parser.feed(data)
+        self._parser.feed(data)
+        arrived = self._arrived
         try:
-            while (reply := parser.gets()) is not _NOT_YET:
-                arrived.append(reply)
-                if isinstance(reply, RedisError):
-                    self._refused = self._refused or reply
+            arrived.extend(iter(self._parser.gets, _NOT_YET))
         except InvalidResponse as error:
             self._end(error)
             self._transport.abort()
             return
+        waiter = self._waiter
+        if waiter is None or waiter.done():
+            return
         # Behind an error there may be no more: EXEC is not answered by a server that let go.
-        if self._waiter is not None and (self._refused or len(arrived) >= self._wanted):
-            _wake(self._waiter)
+        if len(arrived) >= self._wanted or (self._has_errors and _first_error(arrived) is not None):
+            waiter.set_result(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
         self._end(LostConnection(f"the store closed the connection{f': {exc}' if exc else ''}"))
 
+    def _error(self, text: str) -> RedisError:
+        self._has_errors = True
+        error: RedisError = DefaultParser.parse_error(text)  # type: ignore[no-untyped-call]
+        return error
+
     def _expire(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_exception(StoreTimeout("the store did not answer in time"))
+        self._timer = None
+        waiter = self._waiter
+        if waiter is None or waiter.done():
+            return
+        left_s = self._deadline_s - self._loop.time()
+        if left_s <= 0:
+            waiter.set_exception(StoreTimeout("the store did not answer in time"))
+        elif left_s < math.inf:
+            self._timer = self._loop.call_later(left_s, self._expire)
 
     def _end(self, why: RedisError) -> None:
         self._lost = self._lost or why
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_exception(why)
-
-
-def _wake(waiter: "asyncio.Future[None]") -> None:
-    if not waiter.done():
-        waiter.set_result(None)
 
 
 def _first_error(replies: Iterable[Any]) -> RedisError | None:

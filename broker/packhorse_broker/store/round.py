@@ -5,7 +5,7 @@ unique keys, of which the holder decides; types that are paused, draining or ful
 """
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from random import random
 from typing import Final, Protocol, TypeAlias
 
@@ -93,12 +93,19 @@ class Round:
         self.usage: dict[str, tuple[int, int]] = {}
         """Jobs and bytes of the types that have a limit."""
         self.changes: dict[str, Change] = {}
+        self.told: Sequence[Change] = ()
+        """What is told of them."""
         self.results: list[list[Result]] = []
         self.left: list[str] = []
         """Types of which jobs were left to other brokers."""
         self.durable = True
         """Whether what was waited for after EXEC came in time."""
         self.drawn: list[tuple[list[Applied], bool]] = []
+
+    @property
+    def may_have_claimed(self) -> bool:
+        """Whether claims were asked for at all."""
+        return bool(self.drawn or self._by_record)
 
     # -- what has to be read
 
@@ -360,6 +367,7 @@ class Round:
                 break
             applied = self._draw_one(draw.type, claim, window)
             if applied is None:
+                window.was_short = True
                 break
             drawn.append(applied)
             drawn_bytes += applied.job.body_bytes

@@ -77,6 +77,8 @@ class Lane:
         self._link: Link | None = None
         self._ahead: dict[bytes, bytes | None] = {}
         """Keys that are watched, and have been read since, for the next transaction."""
+        self.behind: list[Any] = []
+        """Answers to what was asked behind the last transaction; none, if they can't be had."""
         self.trusts = False
         """Whether what was read ahead is taken for what is there: only EXEC can tell."""
         self.in_doubt = False
@@ -158,11 +160,13 @@ class Lane:
         grows: bool = False,
         ahead: Sequence[bytes] = (),
         absent: Sequence[bytes] = (),
+        behind: Sequence[bytes] = (),
     ) -> list[Any] | None:
         """Applies all commands or none: their replies, or None if a watched key changed.
 
-        Keys in `ahead` are watched and read at once for the next transaction. String keys in
-        `absent` were not read: if one of them is there, None, as if it had changed.
+        Keys in `ahead` are watched and read at once for the next transaction; what plain commands
+        find `behind` this one is then in the attribute. String keys in `absent` were not read: if
+        one of them is there, None, as if it had changed.
 
         What `grows` a full store refuses: StoreFull. It takes the rest, though after None first.
         Replies are an empty list if the transaction is known to be applied but its answer was
@@ -174,6 +178,7 @@ class Lane:
             self._drop()
             return None
         self._ahead = {}
+        self.behind = []
         self.trusts = False
         self._written_on = None
         self._number += 1
@@ -188,7 +193,7 @@ class Lane:
         self.in_doubt = True
         try:
             there, replies = await self._execute(
-                link, block, len(commands) + len(closing), ahead, absent
+                link, block, len(commands) + len(closing), [*_watched(ahead), *behind], absent
             )
         except StoreFull:
             self._drop()
@@ -205,8 +210,8 @@ class Lane:
             raise
         finally:
             self.in_doubt = False
-        if ahead:
-            await self._read_ahead(link, ahead)
+        if ahead or behind:
+            await self._read_ahead(link, ahead, len(behind))
         if there:
             await self.ask(*(pack(("PERSIST", key)) for key in there))
         if replies is None:
@@ -217,10 +222,11 @@ class Lane:
         self._written_on = link
         return replies[: len(commands)]
 
-    async def _read_ahead(self, link: Link, keys: Sequence[bytes]) -> None:
+    async def _read_ahead(self, link: Link, keys: Sequence[bytes], behind: int) -> None:
         """The answers that stand behind those of the transaction, whose outcome is known."""
+        watched = 2 if keys else 0
         try:
-            _, values = await link.more(2)
+            found = await link.more(watched + behind)
         except (RedisError, OSError, TimeoutError) as error:
             _log.debug("store.not_read_ahead", error=describe(error))
             self._drop()
@@ -228,7 +234,9 @@ class Lane:
             self._drop()
             raise
         else:
-            self._ahead = dict(zip(keys, values, strict=True))
+            if watched:
+                self._ahead = dict(zip(keys, found[watched - 1], strict=True))
+            self.behind = found[watched:]
 
     async def acknowledged(self, wait: bytes) -> Any:
         """The answer to WAIT or WAITAOF for the transaction just committed.
@@ -254,11 +262,11 @@ class Lane:
         link: Link,
         block: bytes,
         commands: int,
-        ahead: Sequence[bytes],
+        behind: Sequence[bytes],
         absent: Sequence[bytes],
     ) -> tuple[list[bytes], list[Any] | None]:
         """Sends MULTI..EXEC as one write: sent singly, a lost connection could be reopened in
-        between and commands would run outside of the transaction. What is read ahead goes with
+        between and commands would run outside of the transaction. What stands behind it goes with
         it, and its answers are left to be read.
 
         Before it goes a look at keys that are thought to be absent. It changes what it finds, which
@@ -268,7 +276,6 @@ class Lane:
         looks: list[bytes] = []
         if absent:
             looks = [pack(("WATCH", *absent)), *(pack(("GETEX", key, *_FAR_OFF)) for key in absent)]
-        behind = _watched(ahead) if ahead else ()
         data = b"".join([*looks, block, *behind])
         try:
             if not looks:
@@ -347,9 +354,9 @@ class Lane:
         self._drop()
 
 
-def _watched(keys: Sequence[bytes]) -> tuple[bytes, bytes]:
-    """Commands that watch keys and read them."""
-    return pack(("WATCH", *keys)), pack(("MGET", *keys))
+def _watched(keys: Sequence[bytes]) -> Sequence[bytes]:
+    """Commands that watch keys and read them, if there are any."""
+    return (pack(("WATCH", *keys)), pack(("MGET", *keys))) if keys else ()
 
 
 async def _looked(link: Link, data: bytes, looks: int) -> list[Any]:

@@ -33,7 +33,6 @@ class Run:
     __slots__ = (
         "_ended",
         "_halt",
-        "_reporter",
         "_session",
         "cancelling",
         "claim",
@@ -42,6 +41,7 @@ class Run:
         "given_up",
         "grace_s",
         "phase",
+        "reports",
         "task",
     )
 
@@ -57,9 +57,10 @@ class Run:
         self.given_up = False
         """Revoked or released: whatever the function does, nobody is told."""
         self.task: asyncio.Task[None]
+        self.reports: Reporter | None = None
+        """What the function said of itself, if it did."""
         self._session = session
         self._halt: Halt | None = None
-        self._reporter: Reporter | None = None
         self._ended: asyncio.Future[None] | None = None
 
     @property
@@ -70,8 +71,8 @@ class Run:
 
     @property
     def reporter(self) -> Reporter:
-        if self._reporter is None:
-            self._reporter = Reporter(
+        if self.reports is None:
+            self.reports = Reporter(
                 self.claim,
                 self._session.requests,
                 self._session.limits,
@@ -79,13 +80,8 @@ class Run:
                 self.give_up,
             )
             if self.given_up:
-                self._reporter.stop()
-        return self._reporter
-
-    async def reported(self) -> None:
-        """Returns when what the function said of itself is answered."""
-        if self._reporter is not None:
-            await self._reporter.flushed()
+                self.reports.stop()
+        return self.reports
 
     @property
     def ended(self) -> "asyncio.Future[None]":
@@ -107,8 +103,7 @@ class Run:
         self.cancelling = True
         self.grace_s = cancellation.grace_ms / 1_000
         self.halt.cancel(cancellation.why)
-        if self.phase == "running" and self.function.kind != "thread":
-            self.task.cancel()
+        self._interrupt()
 
     def give_up(self) -> None:
         """The claim is over; what ran under it counts no more."""
@@ -116,10 +111,14 @@ class Run:
             return
         self.given_up = True
         self.grace_s = REVOKED_GRACE_S
-        if self._reporter is not None:
-            self._reporter.stop()
+        if self.reports is not None:
+            self.reports.stop()
         self.halt.revoke()
-        if self.phase == "running":  # what waits sees it when it begins
+        self._interrupt()
+
+    def _interrupt(self) -> None:
+        # What has not begun sees it then. A thread is waited for: it needs its place until it ends.
+        if self.phase == "running" and self.function.kind != "thread":
             self.task.cancel()
 
 
@@ -182,9 +181,11 @@ class Executor:
             raise run.halt.error()
         run.phase = "running"
         function = run.function
-        positional: tuple[Any, ...] = ()
-        keywords: dict[str, Any] = {}
-        if function.kind != "process":  # which unpacks it there
+        positional: tuple[Any, ...]
+        keywords: dict[str, Any]
+        if function.kind == "process":  # it is unpacked there
+            positional, keywords = (), {}
+        else:
             try:
                 positional, keywords = function.arguments(run.claim.payload)
             except PayloadError as error:

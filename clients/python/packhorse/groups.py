@@ -5,20 +5,17 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Final, TypeAlias
+from typing import Final
 from weakref import WeakValueDictionary
 
 from packhorse.acknowledging import Acknowledgements
 from packhorse.errors import InvalidValue
 from packhorse.kinds import ForGroup
-from packhorse.outcome import Outcome, from_message
+from packhorse.outcome import JobEnd, Outcome, from_message
 from packhorse.requests import Requests, quietly
 from packhorse_protocol.limits import MAX_GROUPS
 from packhorse_protocol.messages import Done
 from packhorse_protocol.messages import Outcome as OutcomeMessage
-
-JobLife: TypeAlias = tuple[str, int]
-"""A job and the time of its creation: an id may be used again."""
 
 
 class Membership:
@@ -27,8 +24,8 @@ class Membership:
     def __init__(self, group: str) -> None:
         self.group: Final = group
         self.readers = 0
-        self._kept: OrderedDict[JobLife, Outcome] = OrderedDict()
-        self._given: WeakValueDictionary[JobLife, Outcome] = WeakValueDictionary()
+        self._kept: OrderedDict[JobEnd, Outcome] = OrderedDict()
+        self._given: WeakValueDictionary[JobEnd, Outcome] = WeakValueDictionary()
         """Those in the program's hands: one that it drops unhandled is to come again."""
         self._changed = asyncio.Event()
         self._end: Callable[[], Exception] | None = None
@@ -40,16 +37,16 @@ class Membership:
                 raise self._end()
             self._changed.clear()
             await self._changed.wait()
-        life, outcome = self._kept.popitem(last=False)
-        self._given[life] = outcome
+        end, outcome = self._kept.popitem(last=False)
+        self._given[end] = outcome
         return outcome
 
-    def has(self, life: JobLife) -> bool:
+    def has(self, end: JobEnd) -> bool:
         """Whether its outcome is here, or with the program."""
-        return life in self._kept or life in self._given
+        return end in self._kept or end in self._given
 
-    def add(self, life: JobLife, outcome: Outcome) -> None:
-        self._kept[life] = outcome
+    def add(self, end: JobEnd, outcome: Outcome) -> None:
+        self._kept[end] = outcome
         self._changed.set()
 
     def end(self, error: Callable[[], Exception]) -> None:
@@ -67,7 +64,7 @@ class GroupBook:
     def __init__(self, requests: Requests) -> None:
         self._requests = requests
         self._memberships: dict[str, Membership] = {}
-        self._acknowledging: Acknowledgements[tuple[str, JobLife]] = Acknowledgements()
+        self._acknowledging: Acknowledgements[tuple[str, JobEnd]] = Acknowledgements()
         self._end: Callable[[], Exception] | None = None
 
     @asynccontextmanager
@@ -99,16 +96,16 @@ class GroupBook:
         """Outcomes for groups; after a reconnect also those that were pushed before."""
         for message in messages:
             membership = self._memberships.get(message.group or "")
-            life = (message.job, message.created_at)
-            if membership is None or membership.has(life):
+            end = (message.job, message.created_at, message.version)
+            if membership is None or membership.has(end):
                 # Of a group that was left while it was on its way: another member gets it.
                 continue
-            if (membership.group, life) in self._acknowledging:
+            if (membership.group, end) in self._acknowledging:
                 continue
             handled = ForGroup(message.job, membership.group)
             send = partial(self._requests.handled_for_group.submit, handled)
-            acknowledge = self._acknowledging.later((membership.group, life), send)
-            membership.add(life, from_message(message, acknowledge))
+            acknowledge = self._acknowledging.later((membership.group, end), send)
+            membership.add(end, from_message(message, acknowledge))
 
     def connected_again(self) -> None:
         """A membership ends with its connection."""

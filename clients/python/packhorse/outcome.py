@@ -12,6 +12,10 @@ from packhorse_protocol.messages import Outcome as OutcomeMessage
 
 Acknowledge: TypeAlias = Callable[[], "asyncio.Future[Done]"]
 
+JobEnd: TypeAlias = tuple[str, int, int]
+"""What tells outcomes apart: a job, the time of its creation, as an id may be used again, and its
+version, as it may be retried by hand."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, weakref_slot=True, eq=False)
 class Outcome:
@@ -38,6 +42,8 @@ class Outcome:
     """The attempt that ended the job, from 1."""
     group: str | None
     """The group of handlers that it came for; None: for this client."""
+    version: int
+    """The job's when it ended or later; larger with each end, where it is retried by hand."""
     created_at: int
     started_at: int
     finished_at: int
@@ -138,6 +144,7 @@ def from_message(message: OutcomeMessage, acknowledge: Acknowledge) -> Outcome:
         key=message.key,
         attempt=message.attempt,
         group=message.group,
+        version=message.version,
         created_at=message.created_at,
         started_at=message.started_at,
         finished_at=message.finished_at,

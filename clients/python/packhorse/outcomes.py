@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 
 from packhorse.acknowledging import Acknowledgements
 from packhorse.errors import NotFound, PackhorseError
-from packhorse.outcome import Acknowledge, Outcome, from_message, from_view
+from packhorse.outcome import Acknowledge, JobEnd, Outcome, from_message, from_view
 from packhorse.requests import Requests
 from packhorse_protocol.messages import Done, Ended
 from packhorse_protocol.messages import Outcome as OutcomeMessage
@@ -79,12 +79,11 @@ class OutcomeBook:
         self._given: WeakValueDictionary[str, Outcome] = WeakValueDictionary()
         self._kept: OrderedDict[str, Outcome] = OrderedDict()
         self._kept_changed = asyncio.Event()
-        self._acknowledging: Acknowledgements[tuple[str, int]] = Acknowledgements()
-        """By job and the time of its creation: an id may be used again."""
+        self._acknowledging: Acknowledgements[JobEnd] = Acknowledgements()
         self._looking: asyncio.Task[None] | None = None
         self._awaited: dict[Ticket, None] = {}
-        self._unhandled: dict[str, int] = {}
-        """Jobs whose outcome came and is not handled, and when they were created."""
+        self._unhandled: dict[str, JobEnd] = {}
+        """By job, of outcomes that came and are not handled."""
         self._crowded = asyncio.Event()
         self._eased = asyncio.Event()
         """The contrary of crowded."""
@@ -122,7 +121,7 @@ class OutcomeBook:
             self._tickets.pop(former.job, None)
             self._given.pop(former.job, None)
             self._kept.pop(former.job, None)
-            self._dealt_with(former.job, former.created_at)
+            self._dealt_with((former.job, former.created_at, former.version))
 
     async def handle(self, ticket: Ticket) -> None:
         """Becomes a handler of the job, so that its outcome comes. Raises `NotFound`."""
@@ -168,26 +167,30 @@ class OutcomeBook:
         """What the broker pushed; after a resume also what it pushed before."""
         for message in messages:
             former = self.known(message.job)
-            if (message.job, message.created_at) in self._acknowledging:
+            end = (message.job, message.created_at, message.version)
+            if end in self._acknowledging:
                 continue
-            if former is not None and former.created_at == message.created_at:
-                continue
-            self.forget(former)
-            acknowledge = self._acknowledge_later(message.job, message.created_at)
-            self._arrived(from_message(message, acknowledge))
+            if former is not None:
+                if former.created_at != message.created_at:
+                    self.forget(former)
+                elif former.version >= message.version:
+                    continue
+            self._arrived(from_message(message, self._acknowledge_later(end)))
 
     def removed(self, jobs: Sequence[str]) -> None:
         """These jobs are gone: whoever waits for one of them, now or later, waits in vain."""
         for job in jobs:
-            self._dealt_with(job, self._unhandled.get(job, 0))
+            end = self._unhandled.get(job)
+            if end is not None:
+                self._dealt_with(end)
             ticket = self._open.get(job)
             if ticket is not None and ticket.handling:
                 ticket.fail(NotFound("it was removed", subject=job))
 
     def registration_lost(self) -> None:
         """The broker forgot this client: it becomes a handler again of what it still waits for."""
-        for job, created_at in list(self._unhandled.items()):
-            self._dealt_with(job, created_at)
+        for end in list(self._unhandled.values()):
+            self._dealt_with(end)
         for ticket in list(self._open.values()):
             if ticket.handling and ticket.error is None:
                 again = self._requests.handle.submit(ticket.job)
@@ -216,13 +219,14 @@ class OutcomeBook:
                 return
             self._keep(outcome)
         self._given[outcome.job] = outcome
-        self._unhandled[outcome.job] = outcome.created_at
+        self._unhandled[outcome.job] = (outcome.job, outcome.created_at, outcome.version)
         if len(self._unhandled) >= CROWD_OUTCOMES:
             self._crowded.set()
             self._eased.clear()
         if ticket is not None:
             ticket.outcome = outcome
             ticket.error = None
+            ticket.taken = False
             ticket.arrived.set()
             self._open.pop(outcome.job, None)
 
@@ -230,16 +234,18 @@ class OutcomeBook:
         self._kept[outcome.job] = outcome
         self._kept_changed.set()
 
-    def _acknowledge_later(self, job: str, created_at: int) -> Acknowledge:
-        return self._acknowledging.later((job, created_at), partial(self._handled, job, created_at))
+    def _acknowledge_later(self, end: JobEnd) -> Acknowledge:
+        return self._acknowledging.later(end, partial(self._handled, end))
 
-    def _handled(self, job: str, created_at: int) -> "asyncio.Future[Done]":
-        self._dealt_with(job, created_at)
+    def _handled(self, end: JobEnd) -> "asyncio.Future[Done]":
+        self._dealt_with(end)
+        job, _, _ = end
         return self._requests.handled.submit(job)
 
-    def _dealt_with(self, job: str, created_at: int) -> None:
+    def _dealt_with(self, end: JobEnd) -> None:
         """It takes up no room any more among those that the broker wants handled."""
-        if self._unhandled.get(job) == created_at:
+        job, _, _ = end
+        if self._unhandled.get(job) == end:
             del self._unhandled[job]
             if len(self._unhandled) < CROWD_OUTCOMES:
                 self._crowded.clear()
@@ -293,7 +299,8 @@ class OutcomeBook:
         except PackhorseError as error:
             _log.debug("could not get the outcome of job %s: %s", ticket.job, error)
             return
-        outcome = from_view(view, self._acknowledge_later(view.id, view.created_at))
+        end = (view.id, view.created_at, view.version)
+        outcome = from_view(view, self._acknowledge_later(end))
         if outcome is not None and ticket.outcome is None:
             self._arrived(outcome)
 

@@ -21,7 +21,7 @@ from packhorse.execution import Executor, Run
 from packhorse.failures import CANCELLED, unfit
 from packhorse.functions import JobFunction, Terms
 from packhorse.link import MakeError
-from packhorse.prefetching import Prefetched
+from packhorse.places import Places
 from packhorse.requests import quietly
 from packhorse.session import RunnerHooks, Session
 from packhorse_protocol.messages import (
@@ -46,8 +46,7 @@ _log = logging.getLogger("packhorse")
 class Runner:
     """`start`, then jobs run as they are pushed; `drain` and `release` to end.
 
-    How many run at once is bounded by the credit given to the broker, unless more are fetched
-    ahead: those wait here.
+    As many run at once as there are places, in all and of each type; other claims wait here.
     """
 
     def __init__(
@@ -64,7 +63,7 @@ class Runner:
         self._functions = functions
         self._concurrency = concurrency
         self._prefetch = prefetch
-        self._prefetched = Prefetched(functions, concurrency) if prefetch else None
+        self._places = Places(functions, concurrency=concurrency, prefetch=prefetch)
         self._runs: dict[bytes, Run] = {}
         self._returning: dict[bytes, asyncio.Future[Ended]] = {}
         """Claims that are given back, by token, until the broker has them: it may push them again
@@ -72,7 +71,7 @@ class Runner:
         self._taking = False
         self._draining = False
         self._idle = asyncio.Event()
-        self._idle.set()
+        """Set whenever the last claim is over."""
         self._loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[MakeError] = self._loop.create_future()
         """Set when the session is over and no job will come any more."""
@@ -112,19 +111,22 @@ class Runner:
         except PackhorseError:
             # The answer to a first try may have been lost with its connection, not the claim; or
             # it was fetched ahead.
-            run = next((run for run in self._runs.values() if run.claim.job == job_id), None)
+            runs = (run for run in self._runs.values() if not run.given_up)
+            run = next((run for run in runs if run.claim.job == job_id), None)
             if run is None:
                 raise
         else:
             self._claimed([claim])
             run = self._runs.get(claim.token)
-        if run is not None and self._prefetched is not None and self._prefetched.promote(run):
+        if run is not None and self._places.promote(run):
             self._begin(run)
 
     async def drain(self) -> None:
         """Takes nothing more, gives back what has not begun, and returns when no job runs."""
         await self._take_no_more()
-        await self._idle.wait()
+        if self._runs:
+            self._idle.clear()
+            await self._idle.wait()
 
     async def release(self) -> None:
         """Ends what runs and gives its claims back, which costs no attempt.
@@ -159,22 +161,23 @@ class Runner:
             quietly(taken)
             # First, so that the broker does not push again what it gets back.
             await self._settled([taken])
-        for run in self._prefetched.drop_all() if self._prefetched is not None else ():
-            self._give_back(run.claim)
-            self.over(run)
+        for run in self._places.drop_all():
+            self._give_back_unbegun(run)
 
     # -- what the session tells --------------------------------------------------------------
 
     def _connected(self, lost: bool) -> None:
+        # What this client still holds of it is pushed again.
+        for run in self._places.drop_all():
+            self.over(run)
         if lost:
             self._give_up_all()
         if self._taking:
             quietly(self._take())
-        self._begin_waiting()
 
     def _claimed(self, claims: Sequence[Claim]) -> None:
         for claim in claims:
-            if claim.token in self._returning:
+            if self._returning and claim.token in self._returning:
                 continue
             known = self._runs.get(claim.token)
             if known is not None:  # pushed again after a resume
@@ -186,25 +189,24 @@ class Runner:
                 continue
             run = Run(claim, function, self._session)
             self._runs[claim.token] = run
-            self._idle.clear()
-            if self._prefetched is None or self._prefetched.enter(run):
+            if self._places.enter(run):
                 self._begin(run)
+            elif not self._places.wait(run):
+                self._give_back_unbegun(run)
         # Functions that need not wait end before it.
         self._session.requests.pump_soon()
 
     def _begin(self, run: Run) -> None:
-        name = f"packhorse-job-{run.claim.job}"
         # Not `asyncio.create_task`: that asks for the loop, which is a call into the system.
-        run.task = self._loop.create_task(self._run(run), name=name)
+        run.task = self._loop.create_task(self._run(run), name=f"packhorse-job-{run.claim.job}")
 
     def _cancelling(self, cancellations: Sequence[Cancellation]) -> None:
         for cancellation in cancellations:
             run = self._runs.get(cancellation.token)
             if run is None:
                 continue
-            if self._drop_waiting(run):
-                self._give_back(run.claim)
-                self.over(run)
+            if self._places.drop(run):
+                self._give_back_unbegun(run)
             else:
                 run.cancel(cancellation)
 
@@ -225,14 +227,10 @@ class Runner:
             self._give_up(run)
 
     def _give_up(self, run: Run) -> None:
-        if self._drop_waiting(run):
+        if self._places.drop(run):
             self.over(run)
         else:
             run.give_up()
-
-    def _drop_waiting(self, run: Run) -> bool:
-        """Whether it waited for a place; it does not any more."""
-        return self._prefetched is not None and self._prefetched.drop(run)
 
     # -- one job -----------------------------------------------------------------------------
 
@@ -244,27 +242,26 @@ class Runner:
             end = await self._executor.execute(run)
             if not run.given_up:
                 run.phase = "reporting"
-                await run.reported()
+                if run.reports is not None:
+                    await run.reports.flushed()
                 self._tell(run, end)
                 told = True
         finally:
-            if self._prefetched is not None:
-                self._prefetched.leave(run)
-                if told or run.given_up:  # else the whole loop is about to end
-                    self._begin_waiting()
+            # Neither told nor given up, the whole loop is about to end.
+            if self._places.leave(run) and (told or run.given_up):
+                self._begin_waiting()
             if not told:
                 self.over(run)
 
     def _begin_waiting(self) -> None:
         """Those that have a place now. Without a connection none: by the time that it is back the
         broker may have given them to others."""
-        if self._prefetched is None or self._draining or not self._session.connected:
+        if self._draining or not self._session.connected:
             return
-        while (run := self._prefetched.next()) is not None:
+        while (run := self._places.next()) is not None:
             if run.deadline.remaining_s == 0:
-                self._prefetched.leave(run)
-                self._give_back(run.claim)
-                self.over(run)
+                self._places.leave(run)
+                self._give_back_unbegun(run)
             else:
                 self._begin(run)
 
@@ -294,6 +291,10 @@ class Runner:
         run.end()
         if not self._runs:
             self._idle.set()
+
+    def _give_back_unbegun(self, run: Run) -> None:
+        self._give_back(run.claim)
+        self.over(run)
 
     def _give_back(self, claim: Claim) -> None:
         ref = ClaimRef(job=claim.job, token=claim.token)

@@ -66,6 +66,11 @@ class Outcome:
         return self._wrapped.group
 
     @property
+    def version(self) -> int:
+        """The job's when it ended or later; larger with each end, where it is retried by hand."""
+        return self._wrapped.version
+
+    @property
     def created_at(self) -> int:
         return self._wrapped.created_at
 
