@@ -199,8 +199,9 @@ class Requests:
                 if isinstance(result, Problem):
                     self._refuse_item(flight, entry, result)
                 elif not (receiver := entry.receiver).done():
-                    whole = met or not isinstance(result, Created)
-                    receiver.set_result(result if whole else NotMet(result))
+                    if not met and isinstance(result, Created):
+                        result = NotMet(result)
+                    receiver.set_result(result)
         if self._emptied is not None and not self._unanswered:
             self._emptied.set()
         # Who got an answer runs next, and may ask for more.
