@@ -9,7 +9,7 @@ Nothing here waits, and a call that is refused changes nothing.
 
 from abc import ABC, abstractmethod
 from enum import Enum
-from typing import Any, ClassVar, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from packhorse_protocol import codec
 from packhorse_protocol.errors import (
@@ -92,8 +92,6 @@ Outgoing = TypeVar("Outgoing", ClientMessage, BrokerMessage)
 class _Connection(ABC, Generic[Incoming, Outgoing]):
     """What both ends share: the state, the limits, and the loop over frames."""
 
-    _may_send: ClassVar[dict[ConnectionState, frozenset[type]]]
-
     def __init__(self, max_frame_bytes: int) -> None:
         if not HANDSHAKE_FRAME_BYTES <= max_frame_bytes <= MAX_FRAME_BYTES:
             raise ValueError(
@@ -148,20 +146,13 @@ class _Connection(ABC, Generic[Incoming, Outgoing]):
         except MalformedMessage as malformed:
             return malformed
 
+    @abstractmethod
     def send(self, message: Outgoing) -> bytes:
         """The bytes to write for a message.
 
         Raises `LocalProtocolError` if it may not be sent in this state or holds a value that the
         wire does not allow, `FrameTooLarge` if its frame is larger than the other side accepts.
         """
-        if type(message) not in self._may_send[self._state]:
-            raise LocalProtocolError(
-                f"{type(message).__name__} may not be sent in state {self._state.value}"
-            )
-        self._check(message)
-        body = codec.encode(message, self._send_limit_bytes)
-        self._sent(message)
-        return frame(body)
 
     def close(self) -> None:
         """The transport has ended or is given up: nothing passes from now on."""
@@ -172,14 +163,8 @@ class _Connection(ABC, Generic[Incoming, Outgoing]):
     def _accept(self, body: bytes) -> Incoming:
         """The message in a frame's body, with all that follows from it. May refuse it."""
 
-    @abstractmethod
-    def _check(self, message: Outgoing) -> None:
-        """Raises `LocalProtocolError` for a message that may not be sent now though others of its
-        kind may."""
-
-    @abstractmethod
-    def _sent(self, message: Outgoing) -> None:
-        """Takes note of a message that is on its way."""
+    def _not_now(self, kind: type) -> LocalProtocolError:
+        return LocalProtocolError(f"{kind.__name__} may not be sent in state {self._state.value}")
 
     def _step(self, message: ClientMessage | BrokerMessage) -> None:
         """Follows the state table for one of `_STEPS` that has passed, in either direction."""
@@ -202,10 +187,21 @@ class BrokerConnection(_Connection[ClientMessage, BrokerMessage]):
     `max_frame_bytes`, which the welcome has to announce as its `limits.frame_bytes`.
     """
 
-    _may_send = BROKER_MAY_SEND
-
     def __init__(self, *, max_frame_bytes: int) -> None:
         super().__init__(max_frame_bytes)
+
+    def send(self, message: BrokerMessage) -> bytes:
+        kind = type(message)
+        if kind not in BROKER_MAY_SEND[self._state]:
+            raise self._not_now(kind)
+        if kind not in _STEPS:
+            return frame(codec.encode(message, self._send_limit_bytes))
+        self._check_step(message)
+        body = codec.encode(message, self._send_limit_bytes)
+        self._step(message)
+        if kind is Welcome:
+            self._reader.limit_bytes = self._send_limit_bytes = self._max_frame_bytes
+        return frame(body)
 
     def _accept(self, body: bytes) -> ClientMessage:
         if self._state is _OPEN:
@@ -232,7 +228,7 @@ class BrokerConnection(_Connection[ClientMessage, BrokerMessage]):
         self._step(message)
         return message
 
-    def _check(self, message: BrokerMessage) -> None:
+    def _check_step(self, message: BrokerMessage) -> None:
         if type(message) is Welcome:
             if message.limits.frame_bytes != self._max_frame_bytes:
                 raise LocalProtocolError(
@@ -243,12 +239,6 @@ class BrokerConnection(_Connection[ClientMessage, BrokerMessage]):
             raise LocalProtocolError(
                 f"an error in state {self._state.value} has to be a closing one"
             )
-
-    def _sent(self, message: BrokerMessage) -> None:
-        if type(message) in _STEPS:
-            self._step(message)
-            if type(message) is Welcome:
-                self._reader.limit_bytes = self._send_limit_bytes = self._max_frame_bytes
 
 
 class ClientConnection(_Connection[BrokerMessage, ClientMessage]):
@@ -263,8 +253,6 @@ class ClientConnection(_Connection[BrokerMessage, ClientMessage]):
     version and to be ignored.
     """
 
-    _may_send = CLIENT_MAY_SEND
-
     def __init__(self, *, max_frame_bytes: int = MAX_FRAME_BYTES) -> None:
         super().__init__(max_frame_bytes)
         self._versions: tuple[int, ...] = ()
@@ -277,6 +265,28 @@ class ClientConnection(_Connection[BrokerMessage, ClientMessage]):
     def pending_requests(self) -> int:
         """How many requests have been sent and not answered; the welcome bounds them."""
         return len(self._awaited)
+
+    def send(self, message: ClientMessage) -> bytes:
+        kind = type(message)
+        if kind not in CLIENT_MAY_SEND[self._state]:
+            raise self._not_now(kind)
+        if kind in RESULTS:
+            return self._send_request(message, kind)
+        body = codec.encode(message, self._send_limit_bytes)
+        if isinstance(message, Hello):
+            self._versions = message.versions
+            self._step(message)
+        return frame(body)
+
+    def _send_request(self, request: Any, kind: type) -> bytes:
+        request_id = request.id
+        if request_id in self._awaited:
+            raise LocalProtocolError(f"request {request_id} is not answered yet")
+        body = codec.encode(request, self._send_limit_bytes)
+        batch = BATCH_FIELD.get(kind)
+        self._awaited[request_id] = RESULTS[kind]
+        self._entries[request_id] = 1 if batch is None else len(getattr(request, batch))
+        return frame(body)
 
     def _accept(self, body: bytes) -> BrokerMessage:
         try:
@@ -332,19 +342,3 @@ class ClientConnection(_Connection[BrokerMessage, ClientMessage]):
                 path="limits.frame_bytes",
             )
         self._reader.limit_bytes = self._send_limit_bytes = announced
-
-    def _check(self, message: ClientMessage) -> None:
-        request: Any = message
-        if type(request) in RESULTS and request.id in self._awaited:
-            raise LocalProtocolError(f"request {request.id} is not answered yet")
-
-    def _sent(self, message: ClientMessage) -> None:
-        request: Any = message
-        record = RESULTS.get(type(request))
-        if record is not None:
-            batch = BATCH_FIELD.get(type(request))
-            self._awaited[request.id] = record
-            self._entries[request.id] = 1 if batch is None else len(getattr(request, batch))
-        elif type(message) is Hello:
-            self._versions = message.versions
-            self._step(message)

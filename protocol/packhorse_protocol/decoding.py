@@ -65,22 +65,26 @@ _ARE_PLAIN: Final = {
 def client_message(body: bytes) -> Any:
     """The message that a client sent, None where the codec has to look at it."""
     try:
-        message = _decode_client(body) if _is_usual(body) else None
+        if len(body) > _LONG_MAP_BYTES and _is_unusual(body):
+            return None
+        message = _decode_client(body)
     except _UNREAD:
         return None
-    return message if message is not None and _ARE_PLAIN[type(message)](message) else None
+    return message if _ARE_PLAIN[type(message)](message) else None
 
 
 def broker_message(body: bytes, results_of: Callable[[int], type | None]) -> Any:
     """The message that a broker sent, None where the codec has to look at it."""
     try:
-        message = _decode_broker(body) if _is_usual(body) else None
+        if len(body) > _LONG_MAP_BYTES and _is_unusual(body):
+            return None
+        message = _decode_broker(body)
         if type(message) is _Reply:
             record = results_of(message.id)
             return None if record is None else _ok(message, record)
     except _UNREAD:
         return None
-    return message if message is not None and _ARE_PLAIN[type(message)](message) else None
+    return message if _ARE_PLAIN[type(message)](message) else None
 
 
 def _ok(reply: _Reply, record: type) -> Ok | None:
@@ -101,12 +105,9 @@ def _results_of(record: type) -> tuple[Callable[[Raw], Any], Callable[[object], 
     return decoder.decode, plain_names_of(entries)
 
 
-def _is_usual(body: bytes) -> bool:
-    size_bytes = len(body)
-    if size_bytes <= _LONG_MAP_BYTES:
-        return True
+def _is_unusual(body: bytes) -> bool:
     # An entry takes a byte at least: a body no longer than this can't have too many.
-    return size_bytes <= limits.MAX_ELEMENTS and not any(
+    return len(body) > limits.MAX_ELEMENTS or any(
         first in body and _may_be_long(body, found(body)) for first, found in _LENGTHS_OF_MAPS
     )
 

@@ -40,12 +40,6 @@ def _is_wide(shape: Shape) -> bool:
             return False
 
 
-_IS_PLAIN: Final[dict[type, Callable[[Any], bool]]] = {
-    record: plain_values_of(Nested(record=record))
-    for messages in (CLIENT_MESSAGES, BROKER_MESSAGES)
-    for record in messages.values()
-    if record is not Ok
-}
 _ARE_PLAIN: Final[dict[type, Callable[[Any], bool]]] = {
     record: plain_values_of(
         Listing(item=Nested(record=record), bounds=Bounds(low=1, high=limits.MAX_ARRAY_ITEMS))
@@ -55,7 +49,25 @@ _ARE_PLAIN: Final[dict[type, Callable[[Any], bool]]] = {
 }
 """Of the entries of an `ok`."""
 
-_WIDE: Final = {record for record in _IS_PLAIN if _is_wide(Nested(record=record))}
+
+def _is_plain_ok(ok: Ok) -> bool:
+    return (
+        ok.durability is None
+        and type(ok.id) is int
+        and 1 <= ok.id <= _MAX_ID
+        and _ARE_PLAIN[type(ok.results[0])](ok.results)
+    )
+
+
+_IS_PLAIN: Final[dict[type, Callable[[Any], bool]]] = {
+    record: _is_plain_ok if record is Ok else plain_values_of(Nested(record=record))
+    for messages in (CLIENT_MESSAGES, BROKER_MESSAGES)
+    for record in messages.values()
+}
+
+_WIDE: Final = {
+    record for record in _IS_PLAIN if record is not Ok and _is_wide(Nested(record=record))
+}
 """Messages that go by way of maps, whose headers are the shortest."""
 
 
@@ -63,21 +75,9 @@ def encoded(message: object) -> bytes | None:
     """The body of the frame for a message, None where the codec has to look at it."""
     kind = type(message)
     try:
-        if not _IS_PLAIN.get(kind, _is_plain_ok)(message):
+        if not _IS_PLAIN[kind](message):
             return None
         body = _encode(to_builtins(message, builtin_types=_BYTES) if kind in _WIDE else message)
     except NOT_PLAIN:
         return None
     return body if len(body) <= MOST_BYTES else None
-
-
-def _is_plain_ok(message: object) -> bool:
-    if type(message) is not Ok or message.durability is not None:
-        return False
-    are_plain = _ARE_PLAIN.get(type(message.results[0]))
-    return (
-        are_plain is not None
-        and type(message.id) is int
-        and 1 <= message.id <= _MAX_ID
-        and are_plain(message.results)
-    )

@@ -5,7 +5,7 @@ and takes longer. What is written here for `ClaimRef`:
 
     def are_plain(value):
         name0 = value.job
-        if not name0.isprintable() or name0[0] == " ":
+        if not name0.isprintable() or name0 < "!":
             return False
         return True
 """
@@ -27,7 +27,8 @@ def plain_names_of(shape: Shape) -> Callable[[object], bool]:
 def _lines(shape: Shape, variable: str, level: int) -> Iterator[str]:
     match shape:
         case Scalar(bounds=bounds) if bounds is not None and bounds.printable:
-            yield f'if not {variable}.isprintable() or {variable}[0] == " ":'
+            # Of printable characters only the space comes before that one.
+            yield f'if not {variable}.isprintable() or {variable} < "!":'
             yield "    return False"
         case Listing(item=item):
             yield from _loop(item, f"item{level}", variable, level)

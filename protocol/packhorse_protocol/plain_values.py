@@ -9,7 +9,7 @@ for `Completion`:
         if type(value) is not part_Completion:
             return False
         job1 = value.job
-        if not job1.isprintable() or len(job1) > 128 or job1[0] == " ":
+        if not job1.isprintable() or len(job1) > 128 or job1 < "!":
             return False
         token1 = value.token
         if type(token1) is not bytes or len(token1) != 16:
@@ -47,7 +47,7 @@ MOST_BYTES: Final = limits.MAX_ELEMENTS
 """Of a body that is encoded in C: an entry takes a byte at least, so it can't have too many."""
 
 NOT_PLAIN: Final = (AttributeError, LookupError, TypeError, ValueError)
-"""What comes of a value of an unexpected type, or msgspec makes of one, and of an empty name."""
+"""What comes of a message or a value of an unexpected type, or msgspec makes of one."""
 
 _Lines: TypeAlias = Iterator[str]
 
@@ -112,10 +112,9 @@ def _unacceptable(kind: type, bounds: Bounds | None, variable: str) -> str:
     if kind is int:
         return f"type({variable}) is not int or not {bounds.low} <= {variable} <= {bounds.high}"
     if bounds.printable:
-        # Nothing but a text can be asked so, and no empty one has a first character.
+        # Nothing but a text can be asked so. Before "!" come "" and what begins with a space.
         return (
-            f"not {variable}.isprintable() or len({variable}) > {bounds.high}"
-            f' or {variable}[0] == " "'
+            f'not {variable}.isprintable() or len({variable}) > {bounds.high} or {variable} < "!"'
         )
     return f"type({variable}) is not {kind.__name__}" + _of_length(bounds, variable)
 
@@ -126,7 +125,9 @@ def _of_length(bounds: Bounds | None, variable: str) -> str:
     low, high = bounds.low, min(bounds.high, MOST_BYTES)
     if low == high:
         return f" or len({variable}) != {low}"
-    parts = [f" or len({variable}) < {low}"] if low else []
+    parts = []
+    if low:
+        parts.append(f" or not {variable}" if low == 1 else f" or len({variable}) < {low}")
     if high < MOST_BYTES:
         parts.append(f" or len({variable}) > {high}")
     return "".join(parts)

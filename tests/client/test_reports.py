@@ -86,7 +86,7 @@ async def test_a_stale_claim_is_told_once_it_is_known(lanes: Lanes) -> None:
     lanes.progress.refuse(entry, StaleClaim("over"))
     await job.flushed()
     assert stale == ["stale"]
-    assert len(lanes.progress) == 0
+    assert len(lanes.progress.waiting) == 0
 
 
 async def test_a_report_that_is_refused_otherwise_is_logged(
@@ -154,7 +154,7 @@ async def test_a_claim_that_is_over_has_nothing_more_to_say(lanes: Lanes) -> Non
     [entry] = lanes.progress.take(LIMITS)
     lanes.progress.refuse(entry, NotFound("gone"))
     await job.flushed()
-    assert (len(lanes.progress), len(lanes.log)) == (0, 0)
+    assert (len(lanes.progress.waiting), len(lanes.log.waiting)) == (0, 0)
     assert stale == ["stale"]
 
 
@@ -171,7 +171,7 @@ async def test_nobody_waits_for_answers_about_a_claim_that_is_over(
     await asyncio.wait(waiting)
     job.progress(1, "")
     assert lanes.lines() == ["a"]
-    assert len(lanes.progress) == 0
+    assert len(lanes.progress.waiting) == 0
 
 
 async def test_long_lines_are_cut(lanes: Lanes) -> None:

@@ -2,15 +2,16 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, Unpack
+
+from msgspec import Struct
 
 from packhorse.durations import Duration
 from packhorse.errors import TooLarge
 from packhorse.gathering import all_or_raise
 from packhorse.job import Job
 from packhorse.kinds import NewForGroup, NotMet
-from packhorse.newjob import JobOptions, NewJob
+from packhorse.newjob import JobOptions, NewJob, message_of
 from packhorse.outcome import Outcome
 from packhorse.payload import NOTHING
 from packhorse.requests import quietly
@@ -22,8 +23,7 @@ CREATE_CHUNK_JOBS: Final = 10_000
 """Jobs that `create_many` has on their way at once, so that memory does not grow with its input."""
 
 
-@dataclass(slots=True)
-class _Creation:
+class _Creation(Struct, eq=False):
     """A job on its way to the broker."""
 
     message: NewJobMessage
@@ -63,11 +63,9 @@ class Creating(OnSession):
         content exists, `QuotaExceeded` and `TypeDraining` if the type takes no more, `StoreFull`,
         `NotDurable`, `TooLarge`, `InvalidValue`, `Unavailable` (no store), `ConnectionLost`.
         """
-        if options:
-            new = NewJob(job_type, arguments, **options)
-            message, former = new.message(), self._session.outcomes.known(new.job_id)
-        else:
-            message, former = NewJob.simplest(job_type, arguments), None
+        message = message_of(job_type, arguments, options)
+        job_id = options.get("job_id")
+        former = None if job_id is None else self._session.outcomes.known(job_id)
         answer = await self._ask(message, handle, group)
         return self._created(message, former, answer, handle, group)
 
@@ -147,25 +145,31 @@ class Creating(OnSession):
         group: str | None,
     ) -> Job:
         """The handle; `former`: of an earlier job that had its id."""
-        durable = type(answer) is not NotMet
-        created = answer.created if isinstance(answer, NotMet) else answer
-        duplicate = created.duplicate
-        if former is not None and not created.existed and duplicate is None:
+        durable = True
+        if isinstance(answer, NotMet):
+            answer, durable = answer.created, False
+        duplicate = answer.duplicate
+        if former is not None and not answer.existed and duplicate is None:
             self._session.outcomes.forget(former)
         return Job(
             self._session,
-            created.job,
+            answer.job,
             job_type=message.type,
             duplicate=duplicate,
             handling=handle or duplicate == "joined",
-            fleeting=duplicate is None and not _is_kept(message, group),
+            # Whether it goes with its end, as this client does not handle it.
+            fleeting=duplicate is None
+            and group is None
+            and not (message.persistent or message.keep_ms),
             durable=durable,
         )
 
     def _ask(
         self, message: NewJobMessage, handle: bool, group: str | None
     ) -> "asyncio.Future[Created | NotMet]":
-        self._check_size(message)
+        limit = self._session.limits.payload_bytes
+        if len(message.payload) > limit:
+            raise _too_large(message, limit)
         requests = self._session.requests
         if group is None and not handle:
             return requests.create.submit(message)
@@ -177,15 +181,6 @@ class Creating(OnSession):
             self._session.overtaking.creating(message.id, answer)
         return answer
 
-    def _check_size(self, message: NewJobMessage) -> None:
-        size, limit = len(message.payload), self._session.limits.payload_bytes
-        if size > limit:
-            raise TooLarge(
-                f"a payload of {size} bytes; this broker takes {limit}",
-                details={"limit": str(limit)},
-                subject=message.id,
-            )
-
 
 def _take_back(creations: Sequence[_Creation | BaseException]) -> None:
     """Those that have not left; of the others nobody is told."""
@@ -195,6 +190,9 @@ def _take_back(creations: Sequence[_Creation | BaseException]) -> None:
             quietly(creation.answer)
 
 
-def _is_kept(message: NewJobMessage, group: str | None) -> bool:
-    """Whether the job is still there when it has ended, though this client does not handle it."""
-    return message.persistent or group is not None or bool(message.keep_ms)
+def _too_large(message: NewJobMessage, limit: int) -> TooLarge:
+    return TooLarge(
+        f"a payload of {len(message.payload)} bytes; this broker takes {limit}",
+        details={"limit": str(limit)},
+        subject=message.id,
+    )

@@ -82,13 +82,23 @@ def _itself(job: str) -> str:
 
 
 def _new_job_bytes(job: NewJob) -> int:
-    labels = sum(_CHARACTER_BYTES * len(label) + 4 for label in job.labels) if job.labels else 0
-    return NAME_BYTES + len(job.payload) + headers_bytes(job.headers) + labels
+    size = NAME_BYTES + len(job.payload)
+    if job.headers:
+        size += headers_bytes(job.headers)
+    if job.labels:
+        size += sum(_CHARACTER_BYTES * len(label) + 4 for label in job.labels)
+    return size
 
 
 def _new_job_elements(job: NewJob) -> int:
-    steps = len(job.backoff.delays_ms) if job.backoff is not None else 0
-    return 2 * len(job.headers or ()) + len(job.labels) + steps + TERMS_ELEMENTS
+    count = TERMS_ELEMENTS
+    if job.headers:
+        count += 2 * len(job.headers)
+    if job.labels:
+        count += len(job.labels)
+    if job.backoff is not None:
+        count += len(job.backoff.delays_ms)
+    return count
 
 
 def _failure_bytes(failure: Failure) -> int:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Generic, Protocol, TypeVar
 
+from msgspec import Struct
+
 from packhorse.errors import InvalidValue, Refused
 from packhorse_protocol.errors import Code
 from packhorse_protocol.messages import Limits, Request
@@ -44,10 +46,6 @@ def _no_subject(_: object) -> str | None:
     return None
 
 
-def _no_cost(_: object) -> int:
-    return 0
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind(Generic[Item, Result]):
     """What a lane's requests are.
@@ -60,8 +58,8 @@ class Kind(Generic[Item, Result]):
 
     build: Callable[[int, tuple[Item, ...]], Request]
     subject: Callable[[Item], str | None] = _no_subject
-    data_bytes: Callable[[Item], int] = _no_cost
-    elements: Callable[[Item], int] = _no_cost
+    data_bytes: Callable[[Item], int] | None = None
+    elements: Callable[[Item], int] | None = None
     said_once: Callable[[Item], object] | None = None
     alone: bool = False
     patient: bool = False
@@ -84,37 +82,30 @@ class Receiver(Protocol[Received]):
         """It was refused, or nobody will know."""
 
 
-class Entry(Generic[Item, Result]):
-    """An item on its way, and who gets its answer."""
+class Entry(Struct, Generic[Item, Result], eq=False):
+    """An item on its way, and who gets its answer. Made in C, as there is one for all that is
+    asked for."""
 
-    __slots__ = ("alone", "item", "receiver", "retry_until", "sends", "tries")
-
-    def __init__(self, item: Item, receiver: Receiver[Result], *, alone: bool) -> None:
-        self.item = item
-        self.receiver = receiver
-        self.alone = alone
-        self.sends = 0
-        """How often it left; above 1 an earlier answer may have been lost."""
-        self.tries = 0
-        """How often the broker asked to try again later."""
-        self.retry_until = 0.0
-        """The loop's time at which trying again ends, set at the first such answer."""
+    item: Item
+    receiver: Receiver[Result]
+    alone: bool
+    left_before: bool = False
+    """Whether it left and came back: an earlier answer may have been lost."""
+    tries: int = 0
+    """How often the broker asked to try again later."""
+    retry_until: float = 0.0
+    """The loop's time at which trying again ends, set at the first such answer."""
 
 
 class Lane(Generic[Item, Result]):
-    """Items that wait to be sent, in order. `waiting_changed` gets the lane when one is added."""
+    """Items that wait to be sent, in order. `begins` gets the lane when it has some to send."""
 
     def __init__(
-        self,
-        kind: Kind[Item, Result],
-        waiting_changed: "Callable[[Lane[Item, Result]], None]",
+        self, kind: Kind[Item, Result], begins: "Callable[[Lane[Item, Result]], None]"
     ) -> None:
         self.kind = kind
-        self._waiting: deque[Entry[Item, Result]] = deque()
-        self._waiting_changed = waiting_changed
-
-    def __len__(self) -> int:
-        return len(self._waiting)
+        self.waiting: deque[Entry[Item, Result]] = deque()
+        self._begins = begins
 
     def submit(self, item: Item) -> "asyncio.Future[Result]":
         """Asks for it at the end of this turn. The future raises the item's own refusal.
@@ -128,40 +119,59 @@ class Lane(Generic[Item, Result]):
 
     def submit_for(self, receiver: Receiver[Result], item: Item) -> None:
         """Asks for it at the end of this turn, for somebody who gets the answer at once."""
-        self._waiting.append(Entry(item, receiver, alone=self.kind.alone))
-        self._waiting_changed(self)
+        waiting = self.waiting
+        waiting.append(Entry(item, receiver, self.kind.alone))
+        # Those behind the first leave with it.
+        if len(waiting) == 1:
+            self._begins(self)
 
     def take(self, limits: Limits) -> list[Entry[Item, Result]]:
         """Takes out the entries of the next frame, within the broker's limits."""
-        kind, waiting = self.kind, self._waiting
+        waiting = self.waiting
+        if len(waiting) == 1:  # however large it is
+            entry = waiting.popleft()
+            return [] if entry.receiver.done() else [entry]
+        kind, most = self.kind, limits.batch
+        data_bytes, elements = kind.data_bytes, kind.elements
         taken: list[Entry[Item, Result]] = []
         room_bytes = limits.frame_bytes - FRAME_OVERHEAD_BYTES
         room_elements = MAX_BATCH_ELEMENTS
         selective = kind.said_once is not None
-        while waiting and len(taken) < limits.batch:
+        while waiting and len(taken) < most:
             entry = waiting[0]
             if entry.receiver.done():
                 waiting.popleft()
                 continue
+            room_bytes -= ITEM_OVERHEAD_BYTES
+            room_elements -= ITEM_ELEMENTS
             try:
-                room_bytes -= ITEM_OVERHEAD_BYTES + kind.data_bytes(entry.item)
-                room_elements -= ITEM_ELEMENTS + kind.elements(entry.item)
+                if data_bytes is not None:
+                    room_bytes -= data_bytes(entry.item)
+                if elements is not None:
+                    room_elements -= elements(entry.item)
             except (TypeError, AttributeError) as error:
                 # A value of another type than it should have: its own caller's, nobody else's.
                 self.fail(waiting.popleft(), InvalidValue(f"it can't be sent: {error}"))
                 continue
-            full = room_bytes < 0 or room_elements < 0 or entry.alone
-            if taken and (full or (selective and not kind.go_together(taken[0].item, entry.item))):
+            if taken and (
+                room_bytes < 0
+                or room_elements < 0
+                or entry.alone
+                or (selective and not kind.go_together(taken[0].item, entry.item))
+            ):
                 break
             taken.append(waiting.popleft())
             if entry.alone:
                 break
         return taken
 
-    def put_back(self, entries: list[Entry[Item, Result]]) -> None:
-        """They wait again, before those that came later."""
-        self._waiting.extendleft(reversed([e for e in entries if not e.receiver.done()]))
-        self._waiting_changed(self)
+    def put_back(self, entries: list[Entry[Item, Result]], *, left: bool = True) -> None:
+        """They wait again, before those that came later. `left`: whether they were sent."""
+        if left:
+            for entry in entries:
+                entry.left_before = True
+        self.waiting.extendleft(reversed([e for e in entries if not e.receiver.done()]))
+        self._begins(self)
 
     def settle(self, entry: Entry[Item, Result], result: Result) -> None:
         """The broker carried it out."""
@@ -171,8 +181,7 @@ class Lane(Generic[Item, Result]):
     def refuse(self, entry: Entry[Item, Result], refusal: Refused) -> None:
         """The broker refused it, which for some is as good as done."""
         gone = self.kind.gone
-        repeated = entry.sends > 1
-        if gone and refusal.code in gone.codes and (repeated or not gone.only_repeated):
+        if gone and refusal.code in gone.codes and (entry.left_before or not gone.only_repeated):
             self.settle(entry, gone.result)
         else:
             self.fail(entry, refusal)
@@ -184,13 +193,11 @@ class Lane(Generic[Item, Result]):
 
     def fail_waiting(self, error: Callable[[], Exception]) -> None:
         """None of those that wait will leave. Each gets an exception of its own."""
-        waiting, self._waiting = self._waiting, deque()
+        waiting, self.waiting = self.waiting, deque()
         for entry in waiting:
             self.fail(entry, error())
 
 
-def headers_bytes(headers: Mapping[str, str] | None) -> int:
+def headers_bytes(headers: Mapping[str, str]) -> int:
     """Most bytes that headers may take in a frame: UTF-8 has up to 4 for a code point."""
-    if not headers:
-        return 0
     return sum(4 * (len(name) + len(value)) + 8 for name, value in headers.items())

@@ -78,17 +78,23 @@ class NewJob:
     """`disk` or `replicated`: what each of its changes has before it is answered, if the broker
     asks for less."""
 
-    @staticmethod
-    def simplest(job_type: str, arguments: object) -> NewJobMessage:
-        """`NewJob(job_type, arguments).message()`."""
-        return NewJobMessage(type=job_type, payload=pack_arguments(arguments), id=new_job_id())
-
     def message(self) -> NewJobMessage:
         """As it is sent. Raises `InvalidValue`, which names the argument, or `PayloadError`."""
-        return self._plain_message() if self._is_plain() else self._whole_message()
+        if not self._is_plain():
+            return self._whole_message()
+        return _plain_message(
+            self.type,
+            self.arguments,
+            payload=self.payload,
+            job_id=self.job_id,
+            key=self.key,
+            headers=self.headers,
+            attempts=self.attempts,
+            persistent=self.persistent,
+        )
 
     def _is_plain(self) -> bool:
-        """Whether it asks for nothing but what most jobs do: those are to be made quickly."""
+        """Whether no more is said of it than of most jobs: those are to be made quickly."""
         return (
             not self.labels
             and not self.priority
@@ -104,25 +110,14 @@ class NewJob:
             and self.durability is None
         )
 
-    def _plain_message(self) -> NewJobMessage:
-        return NewJobMessage(
-            type=self.type,
-            payload=self._packed(),
-            id=self.job_id if self.job_id is not None else new_job_id(),
-            key=self.key,
-            headers=self._headers() if self.headers else None,
-            attempts=self.attempts,
-            persistent=self.persistent,
-        )
-
     def _whole_message(self) -> NewJobMessage:
         unique = self._unique()
         return NewJobMessage(
             type=self.type,
-            payload=self._packed(),
+            payload=_packed(self.arguments, self.payload),
             id=self._id(unique),
             key=self.key,
-            headers=self._headers() if self.headers else None,
+            headers=_headers(self.headers),
             labels=self._labels(),
             unique=unique,
             delay_ms=0 if self.delay is None else milliseconds(self.delay, "delay"),
@@ -136,24 +131,6 @@ class NewJob:
             keep_ms=None if self.keep is None else milliseconds(self.keep, "keep"),
             durability=self._durability(),
         )
-
-    def _packed(self) -> bytes:
-        if self.payload is None:
-            return pack_arguments(self.arguments)
-        if self.arguments is not NOTHING:
-            raise InvalidValue("a job has arguments or a payload of its own, not both")
-        if not isinstance(self.payload, bytes):
-            raise InvalidValue(f"payload: {type(self.payload).__name__} must be bytes")
-        return self.payload
-
-    def _headers(self) -> Mapping[str, str]:
-        if not isinstance(self.headers, Mapping):
-            raise InvalidValue(f"headers: {self.headers!r} is no map")
-        given: list[tuple[object, object]] = list(self.headers.items())
-        for name, value in given:
-            if not (isinstance(name, str) and isinstance(value, str)):
-                raise InvalidValue(f"headers: {name!r}: {value!r} must be texts both")
-        return self.headers
 
     def _labels(self) -> tuple[str, ...]:
         if isinstance(self.labels, str):
@@ -225,6 +202,60 @@ class JobOptions(TypedDict, total=False):
     persistent: bool
     keep: Duration | None
     durability: Durability | None
+
+
+_PLAIN_OPTIONS: Final = frozenset({"payload", "job_id", "key", "headers", "attempts", "persistent"})
+
+
+def message_of(job_type: str, arguments: object, options: JobOptions) -> NewJobMessage:
+    """`NewJob(job_type, arguments, **options).message()`, without the former for most jobs."""
+    if options.keys() <= _PLAIN_OPTIONS:
+        return _plain_message(job_type, arguments, **options)  # type: ignore[misc]  # all of them are known
+    return NewJob(job_type, arguments, **options).message()
+
+
+def _plain_message(
+    job_type: str,
+    arguments: object,
+    *,
+    payload: bytes | None = None,
+    job_id: str | None = None,
+    key: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    attempts: int = 1,
+    persistent: bool = False,
+) -> NewJobMessage:
+    return NewJobMessage(
+        type=job_type,
+        payload=_packed(arguments, payload),
+        id=new_job_id() if job_id is None else job_id,
+        key=key,
+        headers=_headers(headers) if headers else None,
+        attempts=attempts,
+        persistent=persistent,
+    )
+
+
+def _packed(arguments: object, payload: bytes | None) -> bytes:
+    if payload is None:
+        return pack_arguments(arguments)
+    if arguments is not NOTHING:
+        raise InvalidValue("a job has arguments or a payload of its own, not both")
+    if not isinstance(payload, bytes):
+        raise InvalidValue(f"payload: {type(payload).__name__} must be bytes")
+    return payload
+
+
+def _headers(headers: Mapping[str, str] | None) -> Mapping[str, str] | None:
+    if not headers:
+        return None
+    if not isinstance(headers, Mapping):
+        raise InvalidValue(f"headers: {headers!r} is no map")
+    given: list[tuple[object, object]] = list(headers.items())
+    for name, value in given:
+        if not (isinstance(name, str) and isinstance(value, str)):
+            raise InvalidValue(f"headers: {name!r}: {value!r} must be texts both")
+    return headers
 
 
 def _moment(moment: Moment | None, name: str) -> int:

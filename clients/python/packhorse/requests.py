@@ -9,7 +9,10 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 from itertools import count
+from operator import attrgetter
 from typing import Any, Final, TypeVar
+
+from msgspec import Struct
 
 from packhorse import backoff, kinds, kinds_by_hand, kinds_to_read
 from packhorse.errors import REFUSALS, ClientClosed, ConnectionLost, InvalidValue, Refused, TooLarge
@@ -34,14 +37,14 @@ LEFT_TO_CALLER: Final = frozenset({Code.QUOTA, Code.STORE_FULL})
 """Refusals that are not retried here: a full queue may take hours, and who fills it is to know."""
 
 
-class _Flight:
+_ITEM_OF: Final = attrgetter("item")
+
+
+class _Flight(Struct, eq=False):
     """A request that left and is not answered yet."""
 
-    __slots__ = ("entries", "lane")
-
-    def __init__(self, lane: Lane[Any, Any], entries: list[Entry[Any, Any]]) -> None:
-        self.lane = lane
-        self.entries = entries
+    lane: Lane[Any, Any]
+    entries: list[Entry[Any, Any]]
 
 
 class Requests:
@@ -103,20 +106,22 @@ class Requests:
         self._outlet: Wire | None = None
         self._limits: Limits | None = None
         self._pump_due = False
-        self._emptied = asyncio.Event()
-        self._has_room = asyncio.Event()
+        self._emptied: asyncio.Event | None = None
+        """There once somebody waited for answers to all."""
+        self._has_room: asyncio.Event | None = None
+        """There while somebody waits for room."""
         self._unreachable: Callable[[], Exception] | None = None
         self._end: Callable[[], Exception] | None = partial(
             ClientClosed, "the client has not been opened: use it inside `async with`"
         )
 
     def _lane(self, kind: Kind[Item, Result]) -> Lane[Item, Result]:
-        return Lane(kind, self._changed)
+        return Lane(kind, self._begins)
 
     @property
     def waiting(self) -> int:
         """Items that have not left."""
-        return sum(map(len, self._busy))
+        return sum(len(lane.waiting) for lane in self._busy)
 
     @property
     def unanswered(self) -> int:
@@ -126,12 +131,14 @@ class Requests:
     async def room(self) -> None:
         """Returns when fewer than `MAX_WAITING_ITEMS` wait: called before adding many."""
         while self.waiting >= MAX_WAITING_ITEMS and self._end is None:
-            self._has_room.clear()
+            if self._has_room is None:
+                self._has_room = asyncio.Event()
             await self._has_room.wait()
 
     async def answered(self) -> None:
         """Returns when nothing is unanswered, for a connection that is about to be left."""
         while self._unanswered:
+            self._emptied = self._emptied or asyncio.Event()
             self._emptied.clear()
             await self._emptied.wait()
 
@@ -153,13 +160,14 @@ class Requests:
         flights, self._unanswered = self._unanswered, {}
         for flight in reversed(flights.values()):
             flight.lane.put_back(flight.entries)
-        self._emptied.set()
+        if self._emptied is not None:
+            self._emptied.set()
 
     def give_up(self, error: Callable[[], Exception]) -> None:
         """The outage lasts: what can't wait it out fails, and so does what is asked meanwhile."""
         self._unreachable = error
         self._fail_impatient(error)
-        self._has_room.set()
+        self._tell_of_room()
 
     def _fail_impatient(self, error: Callable[[], Exception]) -> None:
         for lane in tuple(self._busy):
@@ -176,7 +184,7 @@ class Requests:
         self._later.clear()
         for lane in tuple(self._busy):
             lane.fail_waiting(error)
-        self._has_room.set()
+        self._tell_of_room()
 
     def answer(self, message: Ok | RefusedMessage) -> None:
         """Gives each item of the answered request its own result."""
@@ -186,14 +194,15 @@ class Requests:
         if isinstance(message, RefusedMessage):
             self._refuse_whole(flight, message)
         else:
+            met = message.durability is None
             for entry, result in zip(flight.entries, message.results, strict=True):
                 if isinstance(result, Problem):
                     self._refuse_item(flight, entry, result)
-                elif message.durability is None or not isinstance(result, Created):
-                    flight.lane.settle(entry, result)
-                else:
-                    flight.lane.settle(entry, NotMet(result))
-        if not self._unanswered:
+                elif not (receiver := entry.receiver).done():
+                    if not met and isinstance(result, Created):
+                        result = NotMet(result)
+                    receiver.set_result(result)
+        if self._emptied is not None and not self._unanswered:
             self._emptied.set()
         # Who got an answer runs next, and may ask for more.
         self.pump_soon()
@@ -218,16 +227,16 @@ class Requests:
 
     def _refuse_whole(self, flight: _Flight, message: RefusedMessage) -> None:
         if message.code == Code.MALFORMED and len(flight.entries) > 1:
-            self._apart(flight)
+            self._apart(flight, left=True)
             return
         for entry in flight.entries:
             self._refuse(flight.lane, entry, message)
 
-    def _apart(self, flight: _Flight) -> None:
+    def _apart(self, flight: _Flight, *, left: bool) -> None:
         """One item spoilt its frame: each goes alone, so that only that one is refused."""
         for entry in flight.entries:
             entry.alone = True
-        flight.lane.put_back(flight.entries)
+        flight.lane.put_back(flight.entries, left=left)
 
     def _refuse(
         self, lane: Lane[Any, Any], entry: Entry[Any, Any], problem: Problem | RefusedMessage
@@ -261,7 +270,7 @@ class Requests:
 
     # -- sending -----------------------------------------------------------------------------
 
-    def _changed(self, lane: Lane[Any, Any]) -> None:
+    def _begins(self, lane: Lane[Any, Any]) -> None:
         self._busy.add(lane)
         if self._outlet is not None:
             if not self._pump_due:
@@ -279,46 +288,53 @@ class Requests:
         """
         if not self._pump_due and self._outlet is not None:
             self._pump_due = True
-            asyncio.get_running_loop().call_soon(self._pump)
+            # Not `asyncio.get_running_loop()`: that is a call into the system.
+            self._outlet.loop.call_soon(self._pump)
 
     def _pump(self) -> None:
         self._pump_due = False
+        if not self._busy:  # as after most answers
+            return
         while self._outlet is not None and self._outlet.writable:
-            flights = self._next_flights()
-            for request_id, flight in flights.items():
-                self._dispatch(self._outlet, request_id, flight)
+            sent = self._send_waiting(self._outlet)
             self._outlet.flush()
-            if len(flights) < MAX_WRITE_REQUESTS:
+            if sent < MAX_WRITE_REQUESTS:
                 break
-        if not self._has_room.is_set() and self.waiting < MAX_WAITING_ITEMS:
-            self._has_room.set()
+        if self._has_room is not None and self.waiting < MAX_WAITING_ITEMS:
+            self._tell_of_room()
 
-    def _next_flights(self) -> dict[int, _Flight]:
-        assert self._limits is not None
-        flights: dict[int, _Flight] = {}
-        room = min(MAX_WRITE_REQUESTS, self._limits.in_flight - len(self._unanswered))
+    def _send_waiting(self, outlet: Wire) -> int:
+        """Sends as many requests as there is room for, and says how many they were."""
+        limits = self._limits
+        assert limits is not None
+        room = min(MAX_WRITE_REQUESTS, limits.in_flight - len(self._unanswered))
+        sent = 0
         for lane in sorted(self._busy, key=self._places.__getitem__):
-            while len(lane) and len(flights) < room:
-                entries = lane.take(self._limits)
+            while lane.waiting and sent < room:
+                entries = lane.take(limits)
                 if entries:
-                    flights[next(self._ids)] = _Flight(lane, entries)
-            if not len(lane):
+                    self._send(outlet, lane, entries)
+                    sent += 1
+            if not lane.waiting:
                 self._busy.discard(lane)
-        return flights
+        return sent
 
-    def _dispatch(self, outlet: Wire, request_id: int, flight: _Flight) -> None:
-        lane, entries = flight.lane, flight.entries
+    def _send(self, outlet: Wire, lane: Lane[Any, Any], entries: list[Entry[Any, Any]]) -> None:
+        request_id = next(self._ids)
         try:
-            outlet.send(lane.kind.build(request_id, tuple(entry.item for entry in entries)))
+            outlet.send(lane.kind.build(request_id, tuple(map(_ITEM_OF, entries))))
         except (InvalidValue, TooLarge) as error:
             if len(entries) > 1:
-                self._apart(flight)
+                self._apart(_Flight(lane, entries), left=False)
             else:
                 lane.fail(entries[0], error)
             return
-        self._unanswered[request_id] = flight
-        for entry in entries:
-            entry.sends += 1
+        self._unanswered[request_id] = _Flight(lane, entries)
+
+    def _tell_of_room(self) -> None:
+        if self._has_room is not None:
+            self._has_room.set()
+            self._has_room = None
 
 
 def refusal(problem: Problem | RefusedMessage, subject: str | None = None) -> Refused:

@@ -33,20 +33,16 @@ class Wire(asyncio.Protocol):
         self._received = received
         self._writable_again = writable_again
         self._core = ClientConnection(max_frame_bytes=MAX_FRAME_BYTES)
-        self._loop = asyncio.get_running_loop()
-        self.closed: asyncio.Future[Exception] = self._loop.create_future()
+        self.loop = asyncio.get_running_loop()
+        self.closed: asyncio.Future[Exception] = self.loop.create_future()
         self._transport: asyncio.Transport | None = None
+        self.writable = False
+        """Whether the transport takes more at the moment."""
         self._out: list[bytes] = []
-        self._paused = False
-        self._sent_at = self._heard_at = self._loop.time()
+        self._sent_at = self._heard_at = self.loop.time()
         self._timers: dict[str, asyncio.TimerHandle] = {}
 
     # -- the link's side ---------------------------------------------------------------------
-
-    @property
-    def writable(self) -> bool:
-        """Whether the transport takes more at the moment."""
-        return self._transport is not None and not self._paused and not self.closed.done()
 
     def send(self, message: ClientMessage) -> None:
         """Adds a message to what the next `flush` writes.
@@ -64,13 +60,14 @@ class Wire(asyncio.Protocol):
     def flush(self) -> None:
         """Writes what was added, in one go."""
         out, self._out = self._out, []
-        if out and self._transport is not None and not self.closed.done():
-            self._transport.write(b"".join(out))
-            self._sent_at = self._loop.time()
+        transport = self._transport
+        if out and transport is not None and not self.closed.done():
+            transport.write(b"".join(out))
+            self._sent_at = self.loop.time()
 
     def keep_alive(self, *, heartbeat_ms: int, timeout_ms: int) -> None:
         """From now on beats when silent, and ends when the broker is."""
-        self._heard_at = self._loop.time()
+        self._heard_at = self.loop.time()
         self._beat_when_silent(heartbeat_ms / 1_000)
         self._end_when_unheard(timeout_ms / 1_000)
 
@@ -91,9 +88,10 @@ class Wire(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
+        self.writable = not self.closed.done()
 
     def data_received(self, data: bytes) -> None:
-        self._heard_at = self._loop.time()
+        self._heard_at = self.loop.time()
         for message in self._core.receive(data):
             if self.closed.done():
                 return
@@ -110,33 +108,34 @@ class Wire(asyncio.Protocol):
         self._ended(ConnectionLost(f"the broker closed the connection{said}"))
 
     def pause_writing(self) -> None:
-        self._paused = True
+        self.writable = False
 
     def resume_writing(self) -> None:
-        self._paused = False
+        self.writable = not self.closed.done()
         self._writable_again()
 
     # -- liveness ----------------------------------------------------------------------------
 
     def _beat_when_silent(self, interval_s: float) -> None:
-        if self._loop.time() >= self._sent_at + interval_s:
+        if self.loop.time() >= self._sent_at + interval_s:
             self.send(ClientBeat())
             self.flush()
-        self._timers["beat"] = self._loop.call_at(
+        self._timers["beat"] = self.loop.call_at(
             self._sent_at + interval_s, self._beat_when_silent, interval_s
         )
 
     def _end_when_unheard(self, timeout_s: float) -> None:
         # Whatever arrived while the loop was busy has been read by now: the loop reads sockets
         # before it runs timers.
-        if self._loop.time() >= self._heard_at + timeout_s:
+        if self.loop.time() >= self._heard_at + timeout_s:
             self.abort(ConnectionLost(f"the broker was silent for {timeout_s:g} s"))
             return
-        self._timers["silence"] = self._loop.call_at(
+        self._timers["silence"] = self.loop.call_at(
             self._heard_at + timeout_s, self._end_when_unheard, timeout_s
         )
 
     def _ended(self, cause: Exception) -> None:
+        self.writable = False
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
