@@ -366,8 +366,8 @@ class Connection(asyncio.Protocol):
     def pulse(self, now_ms: float, awake_since_ms: float) -> None:
         """Sends a heartbeat if due; ends a handshake that takes too long, and a slow reader.
 
-        Silence counts from `awake_since_ms` on: before that the loop stood still, and what was
-        sent to it is read only now.
+        Silence, a stranger's too, counts from `awake_since_ms` on: before that the loop stood
+        still, and what was sent to it is read only now.
         """
         transport = self._transport
         if self._closing or transport is None:
@@ -376,7 +376,8 @@ class Connection(asyncio.Protocol):
             self._give_up_slow_reader(transport)
             return
         if self.session is None:
-            late = now_ms - self._opened_ms > self._config.handshake_timeout_ms
+            since_ms = max(self._opened_ms, awake_since_ms)
+            late = now_ms - since_ms > self._config.handshake_timeout_ms
             if late and not self._greeting:
                 self.close(Code.HANDSHAKE_TIMEOUT, "no hello in time")
             return

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from packhorse_broker.broker import Broker
+from packhorse_broker.clock import monotonic_ms
 from packhorse_protocol import PROTOCOL_VERSION, Code
 from packhorse_protocol.limits import HANDSHAKE_FRAME_BYTES
 from packhorse_protocol.messages import (
@@ -249,6 +250,18 @@ async def test_silence_ends_the_handshake(brokers: Brokers) -> None:
     half = await brokers.dial(broker)
     half.send_bytes(b"\x00\x00")
     assert (await half.closing_error()).code == Code.HANDSHAKE_TIMEOUT
+
+
+async def test_a_loop_that_stood_still_ends_no_handshake(brokers: Brokers) -> None:
+    broker = await brokers.start(handshake_timeout_ms=60_000)
+    wire = await brokers.dial(broker)
+    await broker_knows(broker, 1)
+    [connection] = broker.server._connections
+    later_ms = monotonic_ms() + 60_001
+    connection.pulse(later_ms, awake_since_ms=later_ms)
+    assert not connection._closing
+    connection.pulse(later_ms, awake_since_ms=0)
+    assert (await wire.closing_error()).code == Code.HANDSHAKE_TIMEOUT
 
 
 # -- how many
