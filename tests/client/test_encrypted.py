@@ -3,7 +3,8 @@
 import asyncio
 import gc
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -31,6 +32,18 @@ async def url(tls: Certificates, store_url: str, prefix: str) -> AsyncIterator[s
             yield url
 
 
+no_unclosed_warning = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+"""asyncio may leave the transport of a handshake that failed to the collector of garbage."""
+
+
+@contextmanager
+def refused(match: str) -> Iterator[None]:
+    """What is within fails so. The garbage is collected while its warning is expected."""
+    with pytest.raises(BrokerUnavailable, match=match):
+        yield
+    gc.collect()
+
+
 async def test_a_job_goes_through_encrypted_connections(url: str, tls: Certificates) -> None:
     worker = Worker(url, tls=tls.trusting)
 
@@ -43,8 +56,9 @@ async def test_a_job_goes_through_encrypted_connections(url: str, tls: Certifica
         assert await client.run("reverse", long) == long[::-1]
 
 
+@no_unclosed_warning
 async def test_who_is_vouched_for_by_nobody_is_not_spoken_to(url: str) -> None:
-    with pytest.raises(BrokerUnavailable, match="not trusted: unable to get local issuer"):
+    with refused("not trusted: unable to get local issuer"):
         async with connect(url):
             pass
 
@@ -57,8 +71,9 @@ async def test_whom_the_system_trusts_is_trusted(
         assert await client.counts() is not None
 
 
+@no_unclosed_warning
 async def test_a_certificate_is_for_its_host_alone(url: str, tls: Certificates) -> None:
-    with pytest.raises(BrokerUnavailable, match="Hostname mismatch"):
+    with refused("Hostname mismatch"):
         async with connect(url.replace("127.0.0.1", "localhost"), tls=tls.trusting):
             pass
 
@@ -71,14 +86,11 @@ async def test_a_program_without_a_loop_does_so_too(url: str, tls: Certificates)
     assert await asyncio.to_thread(run)
 
 
-@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+@no_unclosed_warning
 async def test_who_speaks_no_tls_is_named(store_url: str, prefix: str, tls: Certificates) -> None:
-    """asyncio may leave the transport of a handshake that failed to the collector of garbage, which
-    comes while its warning is expected."""
     listen = ("tcp://127.0.0.1:0",)
     async with LocalBroker(store_url=store_url, prefix=prefix, listen=listen) as broker:
         plain = broker.addresses[0].replace("tcp:", "tls:")
-        with pytest.raises(BrokerUnavailable, match=r"TLS: |broken|reset"):
+        with refused(r"TLS: |broken|reset"):
             async with connect(plain, tls=tls.trusting):
                 pass
-    gc.collect()
