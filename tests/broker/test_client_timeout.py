@@ -238,14 +238,14 @@ async def test_a_clock_of_the_store_that_is_set_removes_nobody(
     broker = await brokers.start(sweep_ms=20, last_response_flush_ms=20)
     lost = await brokers.connect(broker, "lost", timeout_ms=LONG_MS)
     await lost.abort()
+    other = await brokers.connect(broker, timeout_ms=LONG_MS)
+    [before] = await other.ask(Info)
     read = broker._registry.time_ms
 
     async def set_forward() -> float:
         return await read() + 2 * LONG_MS
 
     monkeypatch.setattr(broker._registry, "time_ms", set_forward)
-    other = await brokers.connect(broker, timeout_ms=LONG_MS)
-    [before] = await other.ask(Info)
     for _ in range(3):
         await broker.parts.sweeper.sweep()
     [after] = await other.ask(Info)
