@@ -224,13 +224,14 @@ class Feeder:
             if places:
                 self._draw(job_type, places)
 
-    def _draw_on(self) -> None:
-        """After a draw. At once, so that the next one goes with what waits for the next batch; but
-        where types share places, all that were drawn from are to be heard of before."""
-        if self._several:
-            self._pump_soon()
-        else:
+    def _draw_on(self, *, at_once: bool) -> None:
+        """After a draw. `at_once`: so that the next one goes with what waits for the next batch;
+        not where types share places, all of which are to be heard of before. A draw that brought
+        nothing was perhaps refused as it was submitted."""
+        if at_once and not self._several:
             self._pump()
+        else:
+            self._pump_soon()
 
     def _draw_shared(self, waiting: list[str]) -> None:
         more_types = MAX_DRAWING - len(self._drawing)
@@ -278,7 +279,7 @@ class Feeder:
                 if may_hold_more and (claimed or empty_draws < EMPTY_DRAWS):
                     self._may_wait.setdefault(job_type, 0 if claimed else empty_draws + 1)
             if self._may_wait:
-                self._draw_on()
+                self._draw_on(at_once=bool(claimed))
 
         self._submit(Draw(job_type, self._claims(job_type, places), drawn))
 

@@ -334,7 +334,21 @@ async def test_a_place_that_came_free_during_a_draw_is_drawn_for_as_it_ends(scen
     """Before anything else is done: so its draw goes with the end that made it free."""
     runner = scene.runner("r")
     await scene.take(runner, 2, t=2)
-    await scene.queues.answer(1, more=True)
     draw = scene.queues.draws.pop(0)
-    draw.done([], True)
+    draw.done([scene.queues._claimed("t", draw.claims[0])], True)
     assert [len(draw.claims) for draw in scene.queues.draws] == [1]
+
+
+async def test_draws_that_are_refused_at_once_cost_no_places(scene: Scene) -> None:
+    one, two = scene.runner("one"), scene.runner("two")
+
+    def refuse(work: Work) -> None:
+        assert isinstance(work, Draw)
+        work.done([], True)
+
+    scene.feeder._submit = refuse
+    await scene.take(one, 2, t=2)
+    await scene.take(two, 2, u=2)
+    for _ in range(4 * EMPTY_DRAWS):
+        await asyncio.sleep(0)
+    assert (one.room_for("t"), two.room_for("u")) == (2, 2)
