@@ -20,15 +20,33 @@ NOT_FOUND = Problem(code="not_found", message="there is no such job")
 
 
 def outcome(
-    job: str, *, result: bytes = b"\x05", version: int = 3, group: str | None = None
+    job: str,
+    *,
+    result: bytes = b"\x05",
+    version: int = 3,
+    ended_as: int | None = None,
+    group: str | None = None,
 ) -> OutcomeMessage:
+    """`ended_as`: the version with which the job had ended, if it has grown since."""
     return OutcomeMessage(
-        job=job, type="t", state="COMPLETE", version=version, result=result, group=group
+        job=job,
+        type="t",
+        state="COMPLETE",
+        version=version,
+        result=result,
+        finished_at=version if ended_as is None else ended_as,
+        group=group,
     )
 
 
-def push(peer: Peer, *jobs: str, version: int = 3, group: str | None = None) -> None:
-    found = tuple(outcome(job, version=version, group=group) for job in jobs)
+def push(
+    peer: Peer,
+    *jobs: str,
+    version: int = 3,
+    ended_as: int | None = None,
+    group: str | None = None,
+) -> None:
+    found = tuple(outcome(job, version=version, ended_as=ended_as, group=group) for job in jobs)
     peer.send(Outcomes(outcomes=found))
 
 

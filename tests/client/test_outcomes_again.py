@@ -170,6 +170,21 @@ async def test_a_retried_job_has_another_outcome(scripted: ScriptedBroker) -> No
         await rest.aclose()
 
 
+async def test_one_end_is_told_once_though_its_job_has_changed_since(
+    scripted: ScriptedBroker,
+) -> None:
+    """As when another handler has left."""
+    async with connected(scripted) as (client, peer):
+        push(peer, "a")
+        rest = client.outcomes(auto=False)
+        first = await anext(rest)
+        push(peer, "a", version=4, ended_as=3)
+        push(peer, "b")
+        assert (await anext(rest)).job == "b"
+        assert first.version == 3
+        await rest.aclose()
+
+
 async def test_it_comes_while_the_former_is_being_handled(scripted: ScriptedBroker) -> None:
     async with connected(scripted) as (client, peer):
         push(peer, "a")
@@ -271,7 +286,7 @@ async def test_an_outcome_that_is_held_back_is_fetched(
         peer.ok(look, Ended(state="COMPLETE"))
         get = await peer.expect(Get)
         assert get.jobs == ("a",)
-        view = JobView(id="a", type="t", state="COMPLETE", version=3, result=b"\x07")
+        view = JobView(id="a", type="t", state="COMPLETE", version=3, finished_at=3, result=b"\x07")
         peer.ok(get, view)
         assert await waiting == 7
         peer.ok(await peer.expect(Handled), Done())
@@ -297,7 +312,10 @@ async def test_an_outcome_that_was_taken_may_hold_back_others(
         peer.ok(look, Ended(state="COMPLETE"))
         get = await peer.expect(Get)
         assert get.jobs == ("c",)
-        peer.ok(get, JobView(id="c", type="t", state="COMPLETE", version=3, result=b"\x07"))
+        peer.ok(
+            get,
+            JobView(id="c", type="t", state="COMPLETE", version=3, finished_at=3, result=b"\x07"),
+        )
         assert (await waiting[2]).result() == 7
         waiting[1].cancel()
 
@@ -318,7 +336,7 @@ async def test_fetching_takes_the_next_ones_along(
         assert get.jobs == ("b", "c")
         peer.ok(
             get,
-            JobView(id="b", type="t", state="COMPLETE", version=3),
+            JobView(id="b", type="t", state="COMPLETE", version=3, finished_at=3),
             JobView(id="c", type="t", state="FAILED", version=3, reason="RUNNER_TIMEOUT"),
         )
         assert await waiting is None

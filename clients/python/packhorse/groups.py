@@ -11,7 +11,7 @@ from weakref import WeakValueDictionary
 from packhorse.acknowledging import Acknowledgements
 from packhorse.errors import InvalidValue
 from packhorse.kinds import ForGroup
-from packhorse.outcome import JobEnd, Outcome, from_message
+from packhorse.outcome import JobEnd, Outcome, end_of, from_message
 from packhorse.requests import Requests, quietly
 from packhorse_protocol.limits import MAX_GROUPS
 from packhorse_protocol.messages import Done
@@ -96,7 +96,7 @@ class GroupBook:
         """Outcomes for groups; after a reconnect also those that were pushed before."""
         for message in messages:
             membership = self._memberships.get(message.group or "")
-            end = (message.job, message.created_at, message.version)
+            end = end_of(message)
             if membership is None or membership.has(end):
                 # Of a group that was left while it was on its way: another member gets it.
                 continue

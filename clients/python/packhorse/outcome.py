@@ -14,7 +14,7 @@ Acknowledge: TypeAlias = Callable[[], "asyncio.Future[Done]"]
 
 JobEnd: TypeAlias = tuple[str, int, int]
 """What tells outcomes apart: a job, the time of its creation, as an id may be used again, and its
-version, as it may be retried by hand."""
+end, as it may be retried by hand."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, weakref_slot=True, eq=False)
@@ -172,3 +172,8 @@ def from_view(view: JobView, acknowledge: Acknowledge) -> Outcome | None:
         finished_at=view.finished_at,
     )
     return from_message(message, acknowledge)
+
+
+def end_of(outcome: Outcome | OutcomeMessage) -> JobEnd:
+    """Not by its version, which may have grown since: as when another handler has left."""
+    return outcome.job, outcome.created_at, outcome.finished_at

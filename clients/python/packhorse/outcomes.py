@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 
 from packhorse.acknowledging import Acknowledgements
 from packhorse.errors import NotFound, PackhorseError
-from packhorse.outcome import Acknowledge, JobEnd, Outcome, from_message, from_view
+from packhorse.outcome import Acknowledge, JobEnd, Outcome, end_of, from_message, from_view
 from packhorse.requests import Requests
 from packhorse_protocol.messages import Done, Ended
 from packhorse_protocol.messages import Outcome as OutcomeMessage
@@ -121,7 +121,7 @@ class OutcomeBook:
             self._tickets.pop(former.job, None)
             self._given.pop(former.job, None)
             self._kept.pop(former.job, None)
-            self._dealt_with((former.job, former.created_at, former.version))
+            self._dealt_with(end_of(former))
 
     async def handle(self, ticket: Ticket) -> None:
         """Becomes a handler of the job, so that its outcome comes. Raises `NotFound`."""
@@ -167,13 +167,13 @@ class OutcomeBook:
         """What the broker pushed; after a resume also what it pushed before."""
         for message in messages:
             former = self.known(message.job)
-            end = (message.job, message.created_at, message.version)
+            end = end_of(message)
             if end in self._acknowledging:
                 continue
             if former is not None:
                 if former.created_at != message.created_at:
                     self.forget(former)
-                elif former.version >= message.version:
+                elif end_of(former) == end or former.version >= message.version:
                     continue
             self._arrived(from_message(message, self._acknowledge_later(end)))
 
@@ -219,7 +219,7 @@ class OutcomeBook:
                 return
             self._keep(outcome)
         self._given[outcome.job] = outcome
-        self._unhandled[outcome.job] = (outcome.job, outcome.created_at, outcome.version)
+        self._unhandled[outcome.job] = end_of(outcome)
         if len(self._unhandled) >= CROWD_OUTCOMES:
             self._crowded.set()
             self._eased.clear()
@@ -299,7 +299,7 @@ class OutcomeBook:
         except PackhorseError as error:
             _log.debug("could not get the outcome of job %s: %s", ticket.job, error)
             return
-        end = (view.id, view.created_at, view.version)
+        end = (view.id, view.created_at, view.finished_at)
         outcome = from_view(view, self._acknowledge_later(end))
         if outcome is not None and ticket.outcome is None:
             self._arrived(outcome)
