@@ -147,12 +147,18 @@ func (b *outcomeBook) pushed(outcomes []Outcome) {
 	for i := range outcomes {
 		o := &outcomes[i]
 		key := outcomeKey{o.Job, o.Group}
-		if known := b.open[key]; known != nil && known.CreatedAt == o.CreatedAt && known.Version >= o.Version {
+		if known := b.open[key]; known != nil && isKnown(known, o) {
 			continue
 		}
 		b.open[key], b.taken[key] = o, false
 		b.offer(key)
 	}
+}
+
+// isKnown tells whether an outcome is the known one, or of a former end. The version may have grown
+// since the end, as when another handler has left.
+func isKnown(known, o *Outcome) bool {
+	return known.CreatedAt == o.CreatedAt && (known.FinishedAt == o.FinishedAt || known.Version >= o.Version)
 }
 
 // offer gives an outcome to those who wait for it, else to the handler.

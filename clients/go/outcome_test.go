@@ -8,7 +8,7 @@ import (
 
 func outcomes(version int) values {
 	return values{"t": "outcomes", "outcomes": []any{values{
-		"job": "j", "type": "x", "state": "COMPLETE", "version": version, "result": []byte("done"), "created_at": 1,
+		"job": "j", "type": "x", "state": "COMPLETE", "version": version, "finished_at": version, "result": []byte("done"), "created_at": 1,
 	}}}
 }
 
@@ -100,7 +100,9 @@ func TestAnOutcomeThatComesTwiceIsHandledOnce(t *testing.T) {
 	<-began
 	p.Close()
 	p = s.welcome(values{"resumed": true})
-	p.send(outcomes(4)) // pushed again: it is not answered yet
+	again := outcomes(4)
+	again["outcomes"].([]any)[0].(values)["version"] = 5 // another handler has left
+	p.send(again)                                        // pushed again: it is not answered yet
 	finish <- true
 	handled := p.expect("handled")
 	p.Close()

@@ -82,3 +82,12 @@ async def test_a_connection_that_is_lost_behind_a_draw_loses_no_job(
     proxy.fail(Fault.CUT_IN_ANSWER)
     assert await draw(caller, 2) == (JOBS[2:4], True)
     assert await left(caller) == JOBS[4:]
+
+
+async def test_what_was_looked_at_on_a_connection_that_is_lost_is_looked_at_again(
+    opener: Opener, proxy: FaultProxy
+) -> None:
+    caller, other = await drawn_from(opener, proxy.url), opener.committer()
+    await other.submit(create("urgent", terms=Terms(priority=5)))
+    proxy.cut()
+    assert await draw(caller, 2) == (["urgent", JOBS[2]], True)

@@ -7,7 +7,7 @@ priorities waiting each gets at least one of FAIR_EVERY x (n + 1) claims, its ol
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from packhorse_broker.jobs.model import Job
@@ -146,8 +146,7 @@ class Candidates:
         """How many entries were asked for, and for fair turns: who else claims may be another one
         by the answer."""
         self._asked_ahead: dict[str, int] = {}
-        self._ahead: dict[str, _Head] = {}
-        self._ahead_until_ms = 0
+        self._asked_ahead_ms = 0
 
     def asking(self, wanted: Mapping[str, int]) -> list[bytes]:
         """The commands for so many candidates of each type."""
@@ -179,7 +178,7 @@ class Candidates:
                 _put_fair(window, next(answers))
         return found
 
-    def _window(self, job_type: str, claims: int, head: "_Head", *, ahead: bool = False) -> Window:
+    def _window(self, job_type: str, claims: int, head: _Head, *, ahead: bool = False) -> Window:
         own, left = self._shares.own(job_type, head.members)
         turns = self._turns[job_type]
         return Window(
@@ -195,6 +194,7 @@ class Candidates:
         """The commands that look at queues of one priority, from which more can be drawn, for the
         next batch. They see what the transaction before them has left."""
         self._asked_ahead.clear()
+        self._asked_ahead_ms = self._now_ms()
         for job_type, window in windows.items():
             turns = self._turns[job_type]
             if not window.full or window.mixed or turns.mixed_draws or window.left:
@@ -206,30 +206,29 @@ class Candidates:
             for job_type, count in self._asked_ahead.items()
         ]
 
-    def looked_ahead(self, replies: Iterable[list[bytes]]) -> None:
-        """What the store answered to `asking_ahead`; nothing, if that can't be had."""
-        asked = self._asked_ahead.items()
-        self._ahead = {
-            job_type: _Head(members, count)
-            for (job_type, count), members in zip(asked, replies, strict=False)
-        }
-        self._ahead_until_ms = self._now_ms() + AHEAD_MS
+    def ahead(
+        self, wanted: Mapping[str, int], replies: Sequence[list[bytes]]
+    ) -> dict[str, Window] | None:
+        """The windows for so many claims of each type, if all were looked at far enough.
 
-    def ahead(self, wanted: Mapping[str, int]) -> dict[str, Window] | None:
-        """The windows for so many claims of each type, if all were looked at far enough; once."""
-        known, self._ahead = self._ahead, {}
-        if not known or self._now_ms() > self._ahead_until_ms:
+        `replies`: what the store answered to `asking_ahead`; none, if that can't be had any more.
+        """
+        if not replies or self._now_ms() > self._asked_ahead_ms + AHEAD_MS:
             return None
+        known = {
+            job_type: _Head(members, count)
+            for (job_type, count), members in zip(self._asked_ahead.items(), replies, strict=True)
+        }
         found: dict[str, Window] = {}
         for job_type, claims in wanted.items():
             turns = self._turns[job_type]
-            ahead = known.get(job_type)
+            head = known.get(job_type)
             enough = self._shares.window(job_type, claims) + turns.undrawable
-            if ahead is None or ahead.asked < enough or not ahead.is_full:
+            if head is None or head.asked < enough or not head.is_full:
                 return None
             if _fair_turns(turns, claims):
                 return None
-            found[job_type] = self._window(job_type, claims, ahead, ahead=True)
+            found[job_type] = self._window(job_type, claims, head, ahead=True)
         return found
 
     def mixed(self, job_type: str) -> None:

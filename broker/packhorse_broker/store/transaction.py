@@ -78,7 +78,8 @@ class Lane:
         self._ahead: dict[bytes, bytes | None] = {}
         """Keys that are watched, and have been read since, for the next transaction."""
         self.behind: list[Any] = []
-        """Answers to what was asked behind the last transaction; none, if they can't be had."""
+        """Answers to what was asked behind the last transaction, on the connection that there
+        is."""
         self.trusts = False
         """Whether what was read ahead is taken for what is there: only EXEC can tell."""
         self.in_doubt = False
@@ -148,6 +149,7 @@ class Lane:
     def distrust(self) -> None:
         """What was read ahead may come from before the store was wiped."""
         self._ahead = {}
+        self.behind = []
 
     def has_read(self, key: bytes) -> bool:
         """Whether the key is watched, and was read, ahead."""
@@ -339,6 +341,7 @@ class Lane:
 
     def _drop(self) -> None:
         self._ahead = {}
+        self.behind = []
         self.trusts = False
         if self._link is not None:
             link, self._link = self._link, None

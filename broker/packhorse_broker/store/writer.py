@@ -97,9 +97,7 @@ class Writer:
             self._candidates.settled(windows)
             return round_
         round_.told = told_of(list(round_.changes.values()))
-        behind = self._candidates.asking_ahead(windows, wanted) if windows else ()
-        if await self._write(batch, round_, new, behind, into_full=into_full):
-            self._candidates.looked_ahead(self._lane.behind)
+        if await self._write(batch, round_, new, windows, wanted, into_full=into_full):
             self._candidates.settled(windows)
             return round_
         return await self.attempt(batch, into_full=into_full, boldly=False) if new else None
@@ -118,7 +116,8 @@ class Writer:
         batch: list[Work],
         round_: Round,
         new: Collection[str],
-        behind: Sequence[bytes],
+        windows: Mapping[str, Window],
+        wanted: Mapping[str, int],
         *,
         into_full: bool,
     ) -> bool:
@@ -144,7 +143,7 @@ class Writer:
             grows=not into_full,
             ahead=self._foresight.needed_next(round_, changes),
             absent=[self._keys.record(job_id) for job_id in new],
-            behind=behind,
+            behind=self._candidates.asking_ahead(windows, wanted) if windows else (),
         )
         if replies is None:
             return False
@@ -173,8 +172,8 @@ class Writer:
     async def _windows(self, wanted: Mapping[str, int], *, boldly: bool) -> Mapping[str, Window]:
         """Heads of the queues that are drawn from. They are watched as records, never as a queue:
         then a new job in a queue disturbs no claim."""
-        ahead = self._candidates.ahead(wanted)
-        if ahead is not None and boldly:
+        ahead = self._candidates.ahead(wanted, self._lane.behind) if boldly else None
+        if ahead is not None:
             return ahead
         replies = await self._lane.ask(*self._candidates.asking(wanted))
         return self._candidates.windows(wanted, replies)

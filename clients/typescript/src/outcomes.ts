@@ -123,13 +123,14 @@ export class Outcomes {
 
     pushed(outcomes: readonly Outcome[]): void {
         for (const outcome of outcomes) {
-            const { job, group, created_at, version } = outcome;
+            const { job, group, created_at, finished_at } = outcome;
             const creating = this.#creating.get(job);
             if (creating) {
                 void creating.then(() => this.pushed([outcome]));
                 continue;
             }
-            const key = JSON.stringify([job, group, created_at, version]);
+            // Not by its version, which may have grown since: as when another handler has left.
+            const key = JSON.stringify([job, group, created_at, finished_at]);
             const waiters = group === undefined ? [...(this.#waiters.get(job) ?? [])] : [];
             if (this.#busy.has(key)) continue;
             if (waiters.length > 0)

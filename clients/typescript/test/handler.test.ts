@@ -74,8 +74,9 @@ test(
         peer.socket.destroy();
         const later = await broker.peer();
         await later.greet({ resumed: true });
-        // Not answered before: it comes again, and is no news.
-        later.say({ t: "outcomes", outcomes: [outcome("job-1", { group: "mail" })] });
+        // Not answered before: it comes again, and is no news, though another handler has left.
+        const grown = outcome("job-1", { group: "mail", version: 4 });
+        later.say({ t: "outcomes", outcomes: [grown] });
         const again = [await later.next("handled"), await later.next("handled")];
         later.ok(await later.next("join"), {});
         assert.deepEqual(again.map(({ group }) => group).sort(), ["mail", undefined]);
